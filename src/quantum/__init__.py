@@ -1,0 +1,1 @@
+"""Quantum: a self-hosted AI monitoring platform."""

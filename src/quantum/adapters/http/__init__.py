@@ -1,0 +1,1 @@
+"""The Litestar app: the only place that knows HTTP."""

@@ -1,0 +1,1 @@
+"""The `quantum` command: one module per command."""

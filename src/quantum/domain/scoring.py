@@ -1,0 +1,53 @@
+"""What a score means: rarity.
+
+A score is a calibrated tail probability on a logarithmic scale. If a sample at least this odd is expected once in
+`n` samples, its score is ``log10(n) / 10``, clipped to [0, 1]: 0.3 is one in a thousand, 0.6 one in a million, 0 says
+nothing unusual or "still learning". A score is an observation; whether anyone is told is decided by an alert policy.
+
+>>> round(score_of_probability(1e-3), 6)
+0.3
+>>> round(samples_between(0.3))
+1000
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+DECADES = 10.0
+"""Decades of rarity that the score range [0, 1] spans."""
+
+
+def score_of_probability(probability: float) -> float:
+    """Return the score of a tail probability in [0, 1]; probabilities below 1e-10 all score 1."""
+    if probability <= 10.0**-DECADES:
+        return 1.0
+    return max(0.0, -math.log10(probability) / DECADES)
+
+
+def samples_between(score: float) -> float:
+    """Return after how many samples, on average, one with at least this score is expected."""
+    return float(10.0 ** (DECADES * score))
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Verdicts on the rows of one batch, column by column, all of shape (n,) float64.
+
+    Attributes:
+        score: rarity in [0, 1]; 0 while the series is warming up and for rows that are late or not finite.
+        expected: what the detector expected before it saw the row; NaN while warming up.
+        lower: lower edge of the band of usual values; NaN while warming up.
+        upper: upper edge of the band of usual values; NaN while warming up.
+    """
+
+    score: NDArray[float64]
+    expected: NDArray[float64]
+    lower: NDArray[float64]
+    upper: NDArray[float64]
