@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numpy import float64
+    from numpy import float64, int64
     from numpy.typing import NDArray
 
 DECADES = 10.0
@@ -47,6 +47,24 @@ class Scores:
         upper: upper edge of the band of usual values; NaN while warming up.
     """
 
+    score: NDArray[float64]
+    expected: NDArray[float64]
+    lower: NDArray[float64]
+    upper: NDArray[float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRows:
+    """Scores worth keeping, as columns of shape (n,): what `keep` leaves of every row's score.
+
+    Attributes:
+        slots: int64.
+        at_ms: int64, the time of the row, or of the oddest row of the bucket that it stands for.
+        score, expected, lower, upper: float64, as in `Scores`.
+    """
+
+    slots: NDArray[int64]
+    at_ms: NDArray[int64]
     score: NDArray[float64]
     expected: NDArray[float64]
     lower: NDArray[float64]

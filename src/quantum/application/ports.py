@@ -1,0 +1,312 @@
+"""Ports: what the application needs from the world, in the domain's words. Every sentence here is a contract test.
+
+A store object belongs to one tenant. All methods may raise `Unavailable`: nothing is then known of the outcome, and
+doing the same again is safe. No driver's exception passes a port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from quantum.domain.alerts import (
+        Alert,
+        AlertState,
+        Anomaly,
+        Effects,
+        Incident,
+        IncidentState,
+        NotificationIntent,
+        Transition,
+    )
+    from quantum.domain.facts import Command, Fact, Heartbeat, Started, WebhookReceiver
+    from quantum.domain.labels import LabelSet
+    from quantum.domain.policies import AlertPolicy, Severity
+    from quantum.domain.scoring import ScoredRows
+    from quantum.domain.series import SampleBatch
+
+
+@dataclass(frozen=True, slots=True)
+class SampleProposal:
+    """Samples that somebody wants stored.
+
+    Attributes:
+        batch: the rows; slot `-1 - k` stands for `unknown[k]`, other slots are known to the store.
+        unknown: label sets that the proposer has no slot for; distinct, though the store may know them by now.
+        backfill: see `facts.Samples`.
+    """
+
+    batch: SampleBatch
+    unknown: tuple[LabelSet, ...] = ()
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a proposal.
+
+    Attributes:
+        fact: the fact with the rows that are new, in the order proposed; None when no row was new.
+        slots: int64 (len(unknown),): the slots of `SampleProposal.unknown`.
+        outcome: uint8 (n,), for each proposed row one of STORED, DUPLICATE (same value is there) and CONFLICT
+            (another value is there; the first write wins).
+    """
+
+    fact: Fact | None
+    slots: NDArray[np.int64]
+    outcome: NDArray[np.uint8]
+
+
+STORED, DUPLICATE, CONFLICT = 0, 1, 2
+
+
+class FactLog(Protocol):
+    """The durable, totally ordered log of facts: write-ahead log, hot tail and outbox in one.
+
+    A method returns only after its fact would survive the loss of the process and, where the engine can promise it,
+    of power. Positions are 1, 2, 3, ... without gaps; `at_ms` is `max(now_ms, at_ms of the fact before)`. Concurrent
+    calls are serialised, and may share one commit. A cancelled call either happened wholly or not at all.
+    """
+
+    async def append_samples(self, proposal: SampleProposal, now_ms: int) -> Appended:
+        """Store the rows whose (series, at_ms) is new, register new series, and append one fact of them.
+
+        Equal values are compared bit by bit. Of equal (series, at_ms) within the proposal the first row counts. New
+        label sets get the next dense slots, in the order of `unknown`, only if a row of theirs is stored.
+
+        Raises:
+            Overloaded: too many proposals wait.
+        """
+
+    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+        """Append one fact that is not samples."""
+
+    async def read(self, after: int, max_rows: int) -> list[Fact]:
+        """Return facts with positions > `after`, in order, at least one if there is one, stopping once samples exceed `max_rows`.
+
+        Sealed or not makes no difference: every fact comes back exactly as it was appended, rows in the same order.
+        """
+
+    async def last(self) -> tuple[int, int]:
+        """Return position and `at_ms` of the newest fact, or (0, 0)."""
+
+
+class SampleStore(Protocol):
+    """Samples and scores by series and time."""
+
+    async def series(self) -> list[tuple[int, LabelSet]]:
+        """Return every registered series, in order of slot."""
+
+    async def samples(self, slots: Sequence[int], start_ms: int, end_ms: int) -> SampleBatch:
+        """Return the stored samples of some series with `start_ms <= at_ms < end_ms`, sorted by (slot, at_ms)."""
+
+    async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
+        """Return the kept scores in `[start_ms, end_ms)`, sorted by (slot, at_ms); precision is at least 3 digits."""
+
+    async def seal(self, upto: int, scores: ScoredRows) -> None:
+        """Turn the facts up to a position into compressed per-series chunks and keep these scores with them.
+
+        Samples and facts read the same before and after. Sealing up to a position that is sealed already changes
+        nothing, so a repeated call is safe and keeps no score twice.
+        """
+
+    async def sealed_upto(self) -> int:
+        """Return the position up to which facts are sealed, or 0."""
+
+
+class CheckpointStore(Protocol):
+    """States of the pipeline at positions of the log, so that a restart need not read everything."""
+
+    async def save(self, position: int, state: bytes) -> None:
+        """Keep a state; older states may be dropped once this one is durable, except those needed by retention."""
+
+    async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Return the state with the highest position (not above `upto`), or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A slice of a list that is sorted newest first by (time, id): at most `limit` items strictly before `before`."""
+
+    limit: int = 100
+    before: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFilter:
+    """Which alerts; empty tuples and None mean any. Time is `pending_at_ms`, `[start_ms, end_ms)`."""
+
+    states: tuple[AlertState, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    policy_id: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyFilter:
+    """Which anomalies; overlap with `[start_ms, end_ms)`; `ongoing` true keeps those that have not ended."""
+
+    slots: tuple[int, ...] = ()
+    ongoing: bool = False
+    min_score: float = 0.0
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class AlertStore(Protocol):
+    """Conclusions of the pipeline, for reading. Lists are newest first by (pending_at_ms | opened_at_ms | start_ms, id)."""
+
+    async def record(self, effects: Effects, upto: int) -> None:
+        """Apply effects and note the position they reach, atomically.
+
+        Effects of positions that were recorded already are applied again without a visible change: transitions and
+        intents are unique, and an intent that was delivered is not due again.
+        """
+
+    async def recorded_upto(self) -> int:
+        """Return the newest recorded position, or 0."""
+
+    async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
+        """Return matching alerts; withdrawn ones only when asked for by state."""
+
+    async def alert(self, alert_id: str) -> tuple[Alert, list[Transition]]:
+        """Return an alert and its history, oldest first.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    async def incidents(self, states: Sequence[IncidentState], page: Page) -> list[Incident]:
+        """Return matching incidents; no states means any."""
+
+    async def incident(self, incident_id: str) -> Incident:
+        """Return one.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    async def anomalies(self, wanted: AnomalyFilter, page: Page) -> list[Anomaly]:
+        """Return matching anomalies."""
+
+
+class PolicyStore(Protocol):
+    """Policies and receivers as the pipeline last decided them, sorted by name."""
+
+    async def policies(self) -> list[AlertPolicy]:
+        """Return all policies."""
+
+    async def receivers(self) -> list[WebhookReceiver]:
+        """Return all receivers, with their secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One intent and how far its delivery has come.
+
+    Attributes:
+        attempts: how many were made.
+        due_at_ms: when the next is due; None when it is over.
+        outcome: "" while it is open, "sent", or "failed" when it was given up.
+        detail: what the last attempt said.
+    """
+
+    intent: NotificationIntent
+    attempts: int
+    due_at_ms: int | None
+    outcome: str
+    detail: str
+    changed_at_ms: int
+
+
+class NotificationQueue(Protocol):
+    """Intents on their way out. Only one claimer at a time; order per (alert, receiver) is that of `seq`."""
+
+    async def due(self, now_ms: int, limit: int) -> list[Delivery]:
+        """Return open deliveries whose time has come, oldest first; of one (alert, receiver) only the earliest open."""
+
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open delivery is due, or None."""
+
+    async def settle(self, delivery: Delivery) -> None:
+        """Replace the progress of a delivery, by intent id."""
+
+    async def deliveries(self, alert_id: str | None, page: Page) -> list[Delivery]:
+        """Return deliveries, newest intent first by (at_ms, id); of one alert if asked."""
+
+
+class EventStream(Protocol):
+    """Facts on their way from the log to the pumps: at least once, in order; the log is what it is re-read from."""
+
+    async def publish(self, facts: Sequence[Fact]) -> None:
+        """Hand over facts that are durable, in order of position."""
+
+    async def take(self, after: int, max_facts: int) -> list[Fact]:
+        """Wait for facts with positions > `after`; return them in order, or [] if the log has to be read instead."""
+
+
+class LiveFeed(Protocol):
+    """Best-effort fan-out to whoever watches. Never blocks a publisher."""
+
+    def publish(self, topic: str, message: object) -> None:
+        """Offer a message to the topic's subscribers; a full queue drops its oldest and marks the gap."""
+
+    def watched(self, prefix: str) -> frozenset[str]:
+        """Return the topics with that prefix that have a subscriber now."""
+
+
+class Receiver(Protocol):
+    """Delivers notifications."""
+
+    async def send(self, receiver: WebhookReceiver, intent: NotificationIntent) -> None:
+        """Deliver once, with the intent's id as idempotency key.
+
+        Raises:
+            Unavailable: it may work later.
+            Rejected: it will not work (`receiver_refused`).
+        """
+
+
+class Clock(Protocol):
+    """Wall time and waiting."""
+
+    def now_ms(self) -> int:
+        """Return Unix milliseconds, UTC."""
+
+    async def sleep(self, duration_ms: int) -> None:
+        """Wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking.
+
+    Attributes:
+        subject: for the audit trail, for example `local-admin`.
+        roles: of viewer, operator, admin, ingest.
+    """
+
+    subject: str
+    roles: frozenset[str]
+
+
+class Identity(Protocol):
+    """Finds out who is asking."""
+
+    async def identify(self, authorization: str | None) -> Principal:
+        """Return the principal of an Authorization header.
+
+        Raises:
+            Rejected: `unauthenticated`.
+        """
+
+    @property
+    def banner(self) -> str:
+        """A sentence that the dashboard must show about how people are identified, or the empty string."""

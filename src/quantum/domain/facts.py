@@ -1,0 +1,158 @@
+"""Facts: the only input of the pipeline. Each is appended to the log once, in one order, and never changed.
+
+Everything else (scores, alerts, incidents, notifications) is a pure function of this log, so feeding the same facts
+again gives the same history. The log is also the only clock: `Fact.at_ms` never goes back from one fact to the next.
+
+>>> Fact(position=7, at_ms=1000, body=Heartbeat()).position
+7
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quantum.domain.alerts import Verdict
+    from quantum.domain.labels import LabelSet
+    from quantum.domain.policies import AlertPolicy
+    from quantum.domain.series import SampleBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Accepted samples: no two rows of one series at one time, neither here nor in any fact before.
+
+    Attributes:
+        batch: the rows, in the order received.
+        new_series: slots that appear for the first time, with their label sets, in order of slot.
+        backfill: true for history loaded after the event: it is learnt but raises no alert.
+    """
+
+    batch: SampleBatch
+    new_series: tuple[tuple[int, LabelSet], ...] = ()
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Time passed and nothing else happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process began (again): the time since the fact before was not watched and counts toward nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutPolicy:
+    """Create or replace a policy; `expected_version` 0 means create, None means whatever is there."""
+
+    policy: AlertPolicy
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePolicy:
+    """Remove a policy; its firing alerts resolve with that reason."""
+
+    policy_id: str
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookReceiver:
+    """Where notifications go: an HTTP endpoint that gets one POST per notification.
+
+    Attributes:
+        name: unique; policies name it.
+        url: http or https.
+        secret: optional; sent as a bearer token, never given out again.
+        version: raised by each edit.
+    """
+
+    name: str
+    url: str
+    secret: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PutReceiver:
+    """Create or replace a receiver; `expected_version` as in PutPolicy."""
+
+    receiver: WebhookReceiver
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReceiver:
+    """Remove a receiver; refused while a policy names it."""
+
+    name: str
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgeIncident:
+    """Somebody has it."""
+
+    incident_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveIncident:
+    """Somebody declares it over; alerts that still fire stay attached and do not reopen it."""
+
+    incident_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeIncident:
+    """Somebody says what it was."""
+
+    incident_id: str
+    verdict: Verdict
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteIncident:
+    """Somebody writes something down."""
+
+    incident_id: str
+    text: str
+    actor: str
+
+
+Command = (
+    PutPolicy
+    | DeletePolicy
+    | PutReceiver
+    | DeleteReceiver
+    | AcknowledgeIncident
+    | ResolveIncident
+    | JudgeIncident
+    | NoteIncident
+)
+FactBody = Samples | Heartbeat | Started | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One entry of the log.
+
+    Attributes:
+        position: 1, 2, 3, ... without gaps.
+        at_ms: when it was accepted; never earlier than the fact before.
+    """
+
+    position: int
+    at_ms: int
+    body: FactBody
