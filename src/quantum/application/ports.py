@@ -88,7 +88,7 @@ class FactLog(Protocol):
         """Append one fact that is not samples."""
 
     async def read(self, after: int, max_rows: int) -> list[Fact]:
-        """Return facts with positions > `after`, in order, at least one if there is one, stopping once samples exceed `max_rows`.
+        """Return facts with positions > `after`, in order: at least one if there is one, until `max_rows` samples.
 
         Sealed or not makes no difference: every fact comes back exactly as it was appended, rows in the same order.
         """
@@ -161,7 +161,10 @@ class AnomalyFilter:
 
 
 class AlertStore(Protocol):
-    """Conclusions of the pipeline, for reading. Lists are newest first by (pending_at_ms | opened_at_ms | start_ms, id)."""
+    """Conclusions of the pipeline, for reading.
+
+    Lists are newest first, by (pending_at_ms, id), (opened_at_ms, id) and (start_ms, id).
+    """
 
     async def record(self, effects: Effects, upto: int) -> None:
         """Apply effects and note the position they reach, atomically.

@@ -1,0 +1,497 @@
+"""Every JSON shape of the public API, as msgspec structs: what OpenAPI documents and what the dashboard is built on.
+
+Times are Unix milliseconds; numbers that are not finite are null; label sets are objects.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Labels = dict[str, str]
+Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
+Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """Answers; unknown members never appear."""
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Bodies that clients send; unknown members are refused."""
+
+
+# ---- ingest -----------------------------------------------------------------------------------------------------
+
+
+class Example(Message):
+    """One refused sample."""
+
+    reason: str
+    message: str
+    labels: Labels | None = None
+    at_ms: int | None = None
+
+
+class Receipt(Message):
+    """What became of a request's samples; `accepted + duplicates + sum(rejected.values())` is what was sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: dict[str, int]
+    examples: list[Example]
+
+
+# ---- series -----------------------------------------------------------------------------------------------------
+
+SeriesStatus = Literal["learning", "ok", "late", "silent"]
+
+
+class SeriesItem(Message):
+    """A series and its newest sample. `late`: beyond its learnt heartbeat; `silent`: several heartbeats missed."""
+
+    fingerprint: Fingerprint
+    name: str
+    labels: Labels
+    status: SeriesStatus
+    at_ms: int | None
+    value: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    score: float
+
+
+class SeriesPage(Message):
+    """Series in order of name, then labels."""
+
+    items: list[SeriesItem]
+    total: int
+    next_cursor: str | None
+
+
+class AnomalyItem(Message):
+    """A stretch of odd samples; `end_ms` null while it lasts. Value, expectation and band are those of the peak."""
+
+    id: str
+    fingerprint: Fingerprint
+    name: str
+    labels: Labels
+    start_ms: int
+    end_ms: int | None
+    peak_at_ms: int
+    score: float
+    rarity: str
+    value: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+
+
+class Window(Message):
+    """A stretch of one series as columns of equal length, oldest first; `null` value rows mark gaps.
+
+    With more samples than points asked for, each bucket of `resolution_ms` keeps its extremes and its highest score.
+    """
+
+    series: SeriesItem
+    start_ms: int
+    end_ms: int
+    resolution_ms: int
+    at_ms: list[int]
+    value: list[float | None]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    score: list[float | None]
+    anomalies: list[AnomalyItem]
+
+
+class AnomalyPage(Message):
+    """Newest first."""
+
+    items: list[AnomalyItem]
+    next_cursor: str | None
+
+
+# ---- alerts and incidents ---------------------------------------------------------------------------------------
+
+Severity = Literal["info", "warning", "critical"]
+AlertStateName = Literal["pending", "firing", "resolved", "withdrawn"]
+IncidentStateName = Literal["open", "acknowledged", "resolved"]
+VerdictName = Literal["real", "expected", "false", "new_normal", "duplicate"]
+
+
+class ContributorItem(Message):
+    """A series that breaks the policy."""
+
+    fingerprint: Fingerprint
+    name: str
+    labels: Labels
+    at_ms: int
+    value: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    score: float
+    rarity: str
+
+
+class AlertItem(Message):
+    """An alert; `reason` is a sentence."""
+
+    id: str
+    policy_id: str
+    policy_name: str
+    policy_version: int
+    group: Labels
+    state: AlertStateName
+    severity: Severity
+    summary: str
+    reason: str
+    pending_at_ms: int
+    firing_at_ms: int | None
+    resolved_at_ms: int | None
+    changed_at_ms: int
+    incident_id: str | None
+    breaching: int
+    peak_score: float
+    contributors: list[ContributorItem]
+
+
+class AlertPage(Message):
+    """Newest first."""
+
+    items: list[AlertItem]
+    next_cursor: str | None
+
+
+class TransitionItem(Message):
+    """One step of an alert's life."""
+
+    seq: int
+    at_ms: int
+    before: AlertStateName | None
+    after: AlertStateName
+    reason: str
+
+
+class DeliveryItem(Message):
+    """A notification and how far it has come."""
+
+    id: str
+    receiver: str
+    at_ms: int
+    alert_id: str
+    alert_state: AlertStateName
+    attempts: int
+    outcome: Literal["open", "sent", "failed"]
+    detail: str
+    due_at_ms: int | None
+
+
+class AlertDetail(Message):
+    """An alert with its whole history."""
+
+    alert: AlertItem
+    transitions: list[TransitionItem]
+    deliveries: list[DeliveryItem]
+
+
+class NoteItem(Message):
+    """A person's words."""
+
+    at_ms: int
+    author: str
+    text: str
+
+
+class IncidentItem(Message):
+    """What people work on."""
+
+    id: str
+    title: str
+    state: IncidentStateName
+    severity: Severity
+    place: Labels
+    alert_ids: list[str]
+    firing: int
+    opened_at_ms: int
+    changed_at_ms: int
+    acknowledged_at_ms: int | None
+    acknowledged_by: str
+    resolved_at_ms: int | None
+    resolved_by: str
+    verdict: VerdictName | None
+    notes: list[NoteItem]
+
+
+class IncidentPage(Message):
+    """Newest first."""
+
+    items: list[IncidentItem]
+    next_cursor: str | None
+
+
+class IncidentDetail(Message):
+    """An incident with its alerts, oldest first."""
+
+    incident: IncidentItem
+    alerts: list[AlertItem]
+
+
+class VerdictRequest(Request):
+    """A judgement."""
+
+    verdict: VerdictName
+
+
+class NoteRequest(Request):
+    """A note."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+
+
+# ---- policies and receivers -------------------------------------------------------------------------------------
+
+
+class MatcherItem(Request):
+    """A condition on a label."""
+
+    label: str
+    op: Literal["=", "!=", "=~", "!~"]
+    value: str
+
+
+class ThresholdCondition(Request, tag="threshold", tag_field="kind"):
+    """Newest value beyond a limit; `clear_at` defaults to `raise_at`."""
+
+    op: Literal["above", "below"]
+    raise_at: float
+    clear_at: float | None = None
+
+
+class AnomalyScoreCondition(Request, tag="anomaly_score", tag_field="kind"):
+    """Newest score at least `raise_at`; `clear_at` defaults to half of it."""
+
+    raise_at: Score
+    clear_at: Score | None = None
+
+
+class AbsenceCondition(Request, tag="absence", tag_field="kind"):
+    """Nothing heard for a while."""
+
+    after_ms: int
+
+
+class RateOfChangeCondition(Request, tag="rate_of_change", tag_field="kind"):
+    """Change per second over a window beyond a limit; `clear_at` defaults to `raise_at`."""
+
+    op: Literal["above", "below"]
+    window_ms: int
+    raise_at: float
+    clear_at: float | None = None
+
+
+ConditionItem = ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition
+
+
+class PolicyRequest(Request):
+    """A policy as people write it."""
+
+    name: str
+    matchers: list[MatcherItem]
+    condition: ConditionItem
+    by: list[str] = []
+    for_ms: int = 0
+    keep_firing_for_ms: int = 0
+    severity: Severity = "warning"
+    summary: str = ""
+    receivers: list[str] = []
+    enabled: bool = True
+
+
+class PolicyItem(Message):
+    """A stored policy; `version` is also its ETag."""
+
+    id: str
+    version: int
+    name: str
+    matchers: list[MatcherItem]
+    condition: ConditionItem
+    by: list[str]
+    for_ms: int
+    keep_firing_for_ms: int
+    severity: Severity
+    summary: str
+    receivers: list[str]
+    enabled: bool
+
+
+class PolicyList(Message):
+    """By name."""
+
+    items: list[PolicyItem]
+
+
+class ReceiverRequest(Request):
+    """A webhook; a secret that is left out on an edit is kept."""
+
+    name: str
+    url: str
+    secret: str | None = None
+
+
+class ReceiverItem(Message):
+    """A stored webhook; its secret is never given out."""
+
+    name: str
+    version: int
+    url: str
+    has_secret: bool
+
+
+class ReceiverList(Message):
+    """By name."""
+
+    items: list[ReceiverItem]
+
+
+# ---- time machine -----------------------------------------------------------------------------------------------
+
+
+class ReplayRequest(Request):
+    """What would have happened between two moments under other policies; none given means those in force."""
+
+    start_ms: int
+    end_ms: int
+    policies: list[PolicyRequest] | None = None
+
+
+class PreviewRequest(Request):
+    """What one draft policy alone would have done."""
+
+    policy: PolicyRequest
+    start_ms: int
+    end_ms: int
+
+
+class PageItem(Message):
+    """A notification that would have been sent."""
+
+    at_ms: int
+    receiver: str
+    alert_id: str
+    policy_name: str
+    state: AlertStateName
+    group: Labels
+    reason: str
+
+
+class ReplayReport(Message):
+    """The replayed history and its difference from what was."""
+
+    start_ms: int
+    end_ms: int
+    samples: int
+    alerts: list[AlertItem]
+    pages: list[PageItem]
+    alerts_live: int
+    only_replayed: list[str]
+    only_live: list[str]
+
+
+# ---- overview, session, errors, live ----------------------------------------------------------------------------
+
+
+class Overview(Message):
+    """The page that says whether something is wrong. `lag_ms`: age of the oldest accepted but unscored sample."""
+
+    at_ms: int
+    started_at_ms: int
+    version: str
+    series: int
+    learning: int
+    silent: int
+    samples_total: int
+    samples_per_s: float
+    lag_ms: int
+    firing_alerts: int
+    open_incidents: list[IncidentItem]
+    anomalies: list[AnomalyItem]
+
+
+class Session(Message):
+    """Who the asker is; a non-empty banner must be shown."""
+
+    subject: str
+    roles: list[str]
+    banner: str
+
+
+class Problem(Message):
+    """RFC 9457 problem details; `type` is stable, `detail` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+    request_id: str
+
+
+class Health(Message):
+    """Readiness: `degraded` names parts that do not answer but are not needed to be ready."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
+    degraded: list[str]
+
+
+class SeriesPoints(Message):
+    """Live message of topic `series:FINGERPRINT`: columns of newly scored rows."""
+
+    at_ms: list[int]
+    value: list[float | None]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    score: list[float]
+
+
+class OverviewTick(Message):
+    """Live message of topic `overview`, once a second: counters, and anomalies that began, grew or ended."""
+
+    at_ms: int
+    series: int
+    learning: int
+    silent: int
+    samples_total: int
+    samples_per_s: float
+    lag_ms: int
+    firing_alerts: int
+    open_incidents: int
+    anomalies: list[AnomalyItem]
+
+
+class LiveRequest(Request):
+    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`."""
+
+    op: Literal["subscribe", "unsubscribe", "ping"]
+    topic: str = ""
+
+
+class LiveEvent(Message):
+    """What the server says. `seq` counts 1, 2, 3, ... per subscription; a `gap` says how many were `missed`.
+
+    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers.
+    """
+
+    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong"]
+    topic: str = ""
+    seq: int = 0
+    missed: int = 0
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    reason: str = ""
+    message: str = ""
