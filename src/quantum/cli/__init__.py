@@ -1,1 +1,73 @@
-"""The `quantum` command: one module per command."""
+"""The `quantum` command: one module per command, imported only when that command runs.
+
+Exit status: 0 done, 1 failed, 2 wrong usage. Errors are one sentence on stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import cyclopts
+from cyclopts import CycloptsError
+from rich.console import Console
+
+from quantum.domain.errors import QuantumError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE_ERROR: Final = 2
+
+COMMANDS: Final = {
+    "run": "quantum.cli.run:run",
+    "check-config": "quantum.cli.run:check_config",
+    "doctor": "quantum.cli.doctor:doctor",
+    "migrate": "quantum.cli.doctor:migrate",
+}
+"""Name of each command and the function behind it, `module:function`."""
+
+
+class CommandFailed(QuantumError):
+    """A command could not do its work; the message is the sentence for its user."""
+
+
+def build_app() -> cyclopts.App:
+    """Return the command-line application; commands are lazily imported."""
+    app = cyclopts.App(
+        name="quantum",
+        help="Self-hosted AI monitoring: every series scored, few explained pages, and a time machine for alert rules.",
+        version=_version,
+        console=Console(),
+        error_console=Console(stderr=True),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+    )
+    for name, target in COMMANDS.items():
+        app.command(target, name=name)
+    return app
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit status and leave nothing but one sentence behind on an error."""
+    try:
+        result = build_app()(list(arguments))
+    except CycloptsError as error:
+        return _complain(str(error), USAGE_ERROR)
+    except (QuantumError, OSError) as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"quantum: {sentence}", file=sys.stderr)
+    return status
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - only needed for --version
+
+    return version("quantum")
