@@ -1,0 +1,238 @@
+"""Settings: one TOML file, then the environment over it; everything that is wrong is said at once.
+
+Every setting has a default that works on a laptop. `QUANTUM_` variables overrule the file, with two underscores between
+section and name: `QUANTUM_DATA_DIR=/var/lib/quantum`, `QUANTUM_SERVER__PORT=9000`. This module is the only reader of
+the environment and, with `adapters/wire.py` and the HTTP messages, the only user of msgspec.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+
+from quantum.domain.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PREFIX: Final = "QUANTUM_"
+DEFAULT_FILE: Final = "quantum.toml"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class SettingsError(Rejected):
+    """One or more settings are wrong; the message has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("settings", "\n".join(problems))
+        self.problems = problems
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings that belong together."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """Where the HTTP server listens and whom it talks to.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 picks a free one and prints it.
+        allowed_hosts: names that a request's Host header may have besides loopback names and `host`; `*` means any.
+        allowed_origins: pages of other origins that may open the live WebSocket.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8470
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who may come in.
+
+    Attributes:
+        mode: `stub` lets everybody in as the local admin.
+        stub_beyond_loopback: must be true to use `stub` on an address that other machines reach.
+    """
+
+    mode: Literal["stub"] = "stub"
+    stub_beyond_loopback: bool = False
+
+
+class HostMetrics(Section, frozen=True, kw_only=True):
+    """Collection of this machine's own metrics.
+
+    Attributes:
+        interval_ms: between two collections.
+        host: value of the label `host`; empty means the machine's name.
+    """
+
+    enabled: bool = True
+    interval_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = 1000
+    host: str = ""
+
+
+class IngestLimits(Section, frozen=True, kw_only=True):
+    """What one installation accepts; every refusal names its limit.
+
+    Attributes:
+        max_series: distinct series ever stored.
+        max_body_bytes: of one request as sent.
+        max_decoded_bytes: of one request after decompression.
+        max_future_ms: how far ahead of this machine's clock a sample may be.
+        max_age_ms: how old a sample may be when it arrives; imports are exempt.
+    """
+
+    max_series: Positive = 1_000_000
+    max_body_bytes: Positive = 10_000_000
+    max_decoded_bytes: Positive = 32 << 20
+    max_future_ms: Positive = 600_000
+    max_age_ms: Positive = 30 * 86_400_000
+
+
+class Logs(Section, frozen=True, kw_only=True):
+    """Structured logs on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings of one process.
+
+    Attributes:
+        data_dir: where the embedded store keeps its files.
+        store: `sqlite` survives restarts, `memory` is for trying things out.
+        policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
+        receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
+    """
+
+    data_dir: str = "quantum-data"
+    store: Literal["sqlite", "memory"] = "sqlite"
+    server: Server = Server()
+    auth: Auth = Auth()
+    host_metrics: HostMetrics = HostMetrics()
+    limits: IngestLimits = IngestLimits()
+    logs: Logs = Logs()
+    policies: tuple[dict[str, Any], ...] = ()
+    receivers: tuple[dict[str, Any], ...] = ()
+
+
+def load_settings(
+    file: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return the settings of a file (default: `quantum.toml` if there is one), the environment and the command line.
+
+    Args:
+        file: path of a TOML file; it must exist if given.
+        environment: default: the process's.
+        overrides: dotted names to values, for example `{"server.port": 0}`; None values are left out.
+
+    Raises:
+        SettingsError: with every problem found.
+    """
+    problems: list[str] = []
+    tree = _read_file(file, problems)
+    for path, text in _variables(os.environ if environment is None else environment):
+        _set(tree, path, text)
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            _set(tree, dotted.split("."), value)
+    settings = _build(Settings, tree, "", problems)
+    if isinstance(settings, Settings):
+        problems += _contradictions(settings)
+    if problems or not isinstance(settings, Settings):
+        raise SettingsError(problems)
+    return settings
+
+
+def _read_file(file: str | None, problems: list[str]) -> dict[str, Any]:
+    path = Path(file or DEFAULT_FILE)
+    if file is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror or error}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: {error}")
+    return {}
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+    for name in sorted(environment):
+        if name.startswith(PREFIX):
+            yield name.removeprefix(PREFIX).lower().split("__"), environment[name]
+
+
+def _set(tree: dict[str, Any], path: list[str], value: object) -> None:
+    *sections, name = path
+    for section in sections:
+        following = tree.setdefault(section, {})
+        if not isinstance(following, dict):
+            return
+        tree = following
+    tree[name] = value
+
+
+def _build(kind: type[Section], tree: Mapping[str, Any], prefix: str, problems: list[str]) -> Section | None:
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values: dict[str, Any] = {}
+    before = len(problems)
+    for name, raw in tree.items():
+        if name not in fields:
+            close = get_close_matches(name, fields, n=1)
+            problems.append(f"{prefix}{name}: there is no such setting{f'; did you mean {close[0]}?' if close else ''}")
+            continue
+        values[name] = _value(fields[name].type, raw, f"{prefix}{name}", problems)
+    return None if len(problems) > before else kind(**values)
+
+
+def _value(kind: Any, raw: object, name: str, problems: list[str]) -> object:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        if isinstance(raw, dict):
+            return _build(kind, raw, f"{name}.", problems)
+        problems.append(f"{name}: expected a table of settings, got {raw!r}")
+        return None
+    try:
+        return msgspec.convert(_split(kind, raw), kind, strict=not isinstance(raw, str))
+    except msgspec.ValidationError as error:
+        problems.append(f"{name}: {str(error).rstrip('.')} (it is {raw!r})")
+        return None
+
+
+def _split(kind: Any, raw: object) -> object:
+    """Let a variable give a list as comma-separated text."""
+    if isinstance(raw, str) and getattr(kind, "__origin__", None) is tuple:
+        return [part.strip() for part in raw.split(",") if part.strip()]
+    return raw
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    if (
+        settings.auth.mode == "stub"
+        and not settings.auth.stub_beyond_loopback
+        and not _is_loopback(settings.server.host)
+    ):
+        return [
+            f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets "
+            "everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"
+        ]
+    return []
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
