@@ -219,16 +219,10 @@ def _split(kind: Any, raw: object) -> object:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    if (
-        settings.auth.mode == "stub"
-        and not settings.auth.stub_beyond_loopback
-        and not _is_loopback(settings.server.host)
-    ):
-        return [
-            f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets "
-            "everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"
-        ]
-    return []
+    if settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host):
+        return []
+    exposed = f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
+    return [f"{exposed} everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"]
 
 
 def _is_loopback(host: str) -> bool:
