@@ -1,0 +1,88 @@
+"""Settings: defaults for a laptop, the environment over the file, and every problem named at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quantum.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def file_with(folder: Path, text: str) -> str:
+    path = folder / "quantum.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def problems_of(file: str | None, environment: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(file, environment or {})
+    return raised.value.problems
+
+
+def test_without_a_file_or_variables_every_setting_has_its_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {}) == Settings()
+
+
+def test_a_file_in_the_working_directory_is_read_without_being_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_with(tmp_path, 'data_dir = "elsewhere"')
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {}).data_dir == "elsewhere"
+
+
+def test_the_environment_overrules_the_file_and_the_command_line_overrules_both(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[server]\nport = 1\n[host_metrics]\ninterval_ms = 500\n")
+    environment = {"QUANTUM_SERVER__PORT": "2", "QUANTUM_HOST_METRICS__INTERVAL_MS": "700"}
+    settings = load_settings(file, environment, {"server.port": 3, "data_dir": None})
+    assert (settings.server.port, settings.host_metrics.interval_ms) == (3, 700)
+
+
+def test_a_list_may_be_given_as_comma_separated_text(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "")
+    settings = load_settings(file, {"QUANTUM_SERVER__ALLOWED_HOSTS": "a.example, b.example,"})
+    assert settings.server.allowed_hosts == ("a.example", "b.example")
+
+
+def test_all_problems_of_file_and_environment_are_named_at_once(tmp_path: Path) -> None:
+    file = file_with(tmp_path, 'data_dirr = "x"\nserver = 3\n[host_metrics]\ninterval_ms = "soon"\n')
+    problems = problems_of(file, {"QUANTUM_STORE": "oracle", "QUANTUM_LIMITS__MAX_SERIES": "0"})
+    assert [problem.split(":")[0] for problem in problems] == [
+        "data_dirr",
+        "server",
+        "host_metrics.interval_ms",
+        "store",
+        "limits.max_series",
+    ]
+    assert "did you mean data_dir?" in problems[0]
+
+
+def test_a_missing_or_broken_file_is_one_problem(tmp_path: Path) -> None:
+    assert problems_of(str(tmp_path / "none.toml")) == [f"{tmp_path}/none.toml: No such file or directory"]
+    assert "quantum.toml" in problems_of(file_with(tmp_path, "port = = 1"))[0]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "quantum.example"])  # noqa: S104 - refused is the point
+def test_stub_auth_is_refused_on_an_address_that_others_reach(host: str, tmp_path: Path) -> None:
+    file = file_with(tmp_path, "")
+    assert "auth.mode is stub" in problems_of(file, {"QUANTUM_SERVER__HOST": host})[0]
+    asked_for = {"QUANTUM_SERVER__HOST": host, "QUANTUM_AUTH__STUB_BEYOND_LOOPBACK": "true"}
+    assert load_settings(file, asked_for).server.host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_stub_auth_is_fine_on_loopback(host: str, tmp_path: Path) -> None:
+    assert load_settings(file_with(tmp_path, ""), {"QUANTUM_SERVER__HOST": host}).server.host == host
+
+
+def test_a_variable_inside_something_that_is_no_section_is_ignored_beside_the_real_problem(tmp_path: Path) -> None:
+    problems = problems_of(file_with(tmp_path, "server = 3"), {"QUANTUM_SERVER__PORT": "1"})
+    assert problems == ["server: expected a table of settings, got 3"]
