@@ -59,8 +59,8 @@ def test_all_problems_of_file_and_environment_are_named_at_once(tmp_path: Path) 
         "data_dirr",
         "server",
         "host_metrics.interval_ms",
-        "store",
         "limits.max_series",
+        "store",
     ]
     assert "did you mean data_dir?" in problems[0]
 
@@ -70,7 +70,7 @@ def test_a_missing_or_broken_file_is_one_problem(tmp_path: Path) -> None:
     assert "quantum.toml" in problems_of(file_with(tmp_path, "port = = 1"))[0]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "quantum.example"])  # noqa: S104 - refused is the point
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "quantum.example"])
 def test_stub_auth_is_refused_on_an_address_that_others_reach(host: str, tmp_path: Path) -> None:
     file = file_with(tmp_path, "")
     assert "auth.mode is stub" in problems_of(file, {"QUANTUM_SERVER__HOST": host})[0]

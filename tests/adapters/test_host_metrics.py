@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import count
-
-import pytest
+from typing import TYPE_CHECKING
 
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.domain.labels import NAME
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def two_collections() -> tuple[dict[str, float], dict[str, float]]:

@@ -149,6 +149,5 @@ class MatcherCompiler:
                 return lambda value: value != wanted
             case MatchOp.REGEX:
                 return self._compile(wanted)
-            case MatchOp.NOT_REGEX:
-                full_match = self._compile(wanted)
-                return lambda value: not full_match(value)
+        full_match = self._compile(wanted)
+        return lambda value: not full_match(value)

@@ -142,7 +142,7 @@ def _check_condition(condition: Condition) -> None:
         case AnomalyScore(raise_at=raise_at, clear_at=clear_at):
             if not 0 < clear_at <= raise_at <= 1:
                 raise Rejected("policy_condition", "scores need 0 < clear_at <= raise_at <= 1")
-        case Threshold() | RateOfChange():
+        case _:
             _check_limits(condition)
 
 
