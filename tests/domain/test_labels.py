@@ -15,6 +15,7 @@ from quantum.domain.labels import (
     MAX_NAME_BYTES,
     MAX_VALUE_BYTES,
     NAME,
+    RESERVED_PREFIXES,
     LabelSet,
     Matcher,
     MatcherCompiler,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=8)
-label_maps = st.dictionaries(texts, texts, max_size=6)
+names = texts.filter(lambda name: not name.startswith(RESERVED_PREFIXES))
+label_maps = st.dictionaries(names, texts, max_size=6)
 
 
 def full_match(pattern: str) -> Callable[[str], bool]:
