@@ -1,0 +1,132 @@
+"""The catalog: which policies and receivers are in force, and the rules for changing them.
+
+Edits carry the version they were made against: 0 creates, None takes whatever is there, and a version that has moved
+on is a conflict, so that no one overwrites what they have not seen.
+
+>>> Catalog().policies
+()
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+from quantum.domain.errors import Conflict, NotFound, Rejected
+from quantum.domain.facts import WebhookReceiver
+from quantum.domain.policies import MAX_NAME, AlertPolicy, check_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quantum.domain.facts import DeletePolicy, DeleteReceiver, PutPolicy, PutReceiver
+
+MAX_POLICIES: Final = 1000
+MAX_RECEIVERS: Final = 200
+MAX_URL: Final = 2000
+
+T = TypeVar("T", AlertPolicy, WebhookReceiver)
+
+
+class Catalog:
+    """Policies by id and receivers by name."""
+
+    def __init__(self, policies: Iterable[AlertPolicy] = (), receivers: Iterable[WebhookReceiver] = ()) -> None:
+        self._policies = {policy.id: policy for policy in policies}
+        self._receivers = {receiver.name: receiver for receiver in receivers}
+
+    @property
+    def policies(self) -> tuple[AlertPolicy, ...]:
+        """All policies, by id."""
+        return tuple(self._policies[key] for key in sorted(self._policies))
+
+    @property
+    def receivers(self) -> tuple[WebhookReceiver, ...]:
+        """All receivers, by name."""
+        return tuple(self._receivers[key] for key in sorted(self._receivers))
+
+    def put_policy(self, command: PutPolicy) -> AlertPolicy:
+        """Create or replace a policy; return it with its new version, or unchanged if nothing differs.
+
+        Raises:
+            Rejected: it makes no sense, names a receiver that is not there, or there are `MAX_POLICIES` already.
+            Conflict: its name is taken, or the expected version is not the one in force.
+            NotFound: an edit of a policy that is not there.
+        """
+        policy = check_policy(command.policy)
+        known = self._policies.get(policy.id)
+        if any(other.name == policy.name for other in self._policies.values() if other.id != policy.id):
+            raise Conflict(f"there is a policy named {policy.name!r} already")
+        for name in policy.receivers:
+            if name not in self._receivers:
+                raise Rejected("policy_receiver", f"there is no receiver named {name!r}")
+        if known is None and len(self._policies) >= MAX_POLICIES:
+            raise Rejected("policy_limit", f"policy limit {MAX_POLICIES} reached")
+        policy = _next(policy, known, command.expected_version, f"policy {policy.name!r}")
+        self._policies[policy.id] = policy
+        return policy
+
+    def delete_policy(self, command: DeletePolicy) -> AlertPolicy:
+        """Remove a policy and return what it was; raises NotFound or Conflict."""
+        known = _expect(self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}")
+        del self._policies[command.policy_id]
+        return known
+
+    def put_receiver(self, command: PutReceiver) -> WebhookReceiver:
+        """Create or replace a receiver; raises Rejected, Conflict or NotFound as for policies."""
+        receiver = _checked(command.receiver)
+        known = self._receivers.get(receiver.name)
+        if known is None and len(self._receivers) >= MAX_RECEIVERS:
+            raise Rejected("receiver_limit", f"receiver limit {MAX_RECEIVERS} reached")
+        receiver = _next(receiver, known, command.expected_version, f"receiver {receiver.name!r}")
+        self._receivers[receiver.name] = receiver
+        return receiver
+
+    def delete_receiver(self, command: DeleteReceiver) -> WebhookReceiver:
+        """Remove a receiver and return what it was; raises NotFound, or Conflict while a policy names it."""
+        known = _expect(self._receivers.get(command.name), command.expected_version, f"receiver {command.name!r}")
+        for policy in self.policies:
+            if command.name in policy.receivers:
+                raise Conflict(f"policy {policy.name!r} still tells receiver {command.name!r}")
+        del self._receivers[command.name]
+        return known
+
+
+def _next(wanted: T, known: T | None, expected: int | None, what: str) -> T:
+    """Return what is wanted, with the version that follows the one in force."""
+    if known is None:
+        if expected:
+            raise NotFound(f"there is no {what}")
+        return replace(wanted, version=1)
+    if expected == 0:
+        raise Conflict(f"there is a {what} already")
+    _expect(known, expected, what)
+    if replace(wanted, version=known.version) == known:
+        return known
+    return replace(wanted, version=known.version + 1)
+
+
+def _expect(known: T | None, expected: int | None, what: str) -> T:
+    if known is None:
+        raise NotFound(f"there is no {what}")
+    if expected is not None and expected != known.version:
+        raise Conflict(f"{what} is at version {known.version}, not {expected}: read it again before you change it")
+    return known
+
+
+def _checked(receiver: WebhookReceiver) -> WebhookReceiver:
+    if not receiver.name.strip() or len(receiver.name) > MAX_NAME or "\x00" in receiver.name:
+        raise Rejected("receiver_name", f"a receiver name has 1 to {MAX_NAME} characters and no NUL")
+    try:
+        url = urlsplit(receiver.url)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or len(receiver.url) > MAX_URL or not receiver.url.isprintable():
+        raise Rejected("receiver_url", f"a receiver's url is http or https, with a host, in {MAX_URL} characters")
+    if "@" in url.netloc:
+        raise Rejected("receiver_url", "a receiver's url carries no user or password; use its secret")
+    if not receiver.secret.isascii() or (receiver.secret and not receiver.secret.isprintable()):
+        raise Rejected("receiver_secret", "a receiver's secret is printable ASCII")
+    return receiver

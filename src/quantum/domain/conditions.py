@@ -1,0 +1,110 @@
+"""Conditions as vectors: which of the series that a policy watches break it now, with hysteresis.
+
+The outcome is a bool per watched series that is carried from evaluation to evaluation: it turns on beyond `raise_at`,
+off across `clear_at`, and keeps its state while there is no news (a gap mends nothing and breaks nothing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from quantum.domain.policies import Absence, AnomalyScore, Comparison, Condition, RateOfChange, Threshold
+from quantum.domain.presence import SILENT_AFTER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from quantum.domain.columns import Columns
+
+RATE_STEPS: Final = 16
+"""Into how many steps the window of a rate of change is divided: it slides in sixteenths."""
+EVALUATION_MS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known at one evaluation; arrays have one element per slot.
+
+    Attributes:
+        now_ms: Unix milliseconds of the evaluation.
+        watched_ms: milliseconds evaluated so far in the life of the log.
+        newest: columns of the newest rows (`newest.Newest.columns`).
+        silence_ms: watched milliseconds since each series was heard.
+        interval_ms: learnt heartbeats.
+        silent: which series are silent or ended.
+    """
+
+    now_ms: int
+    watched_ms: int
+    newest: Columns
+    silence_ms: NDArray[np.int64]
+    interval_ms: NDArray[np.float64]
+    silent: NDArray[np.bool_]
+
+
+class Activity:
+    """The state of one condition over the slots it watches, all arrays of shape (watched,)."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+        self.active = np.zeros(0, np.bool_)
+        self.past = np.zeros((0, rate_shape(condition)[0]), np.float64)
+
+    def widen(self, size: int) -> None:
+        """Make room for more watched slots; new ones are not active and have no past."""
+        more = size - len(self.active)
+        self.active = np.concatenate([self.active, np.zeros(more, np.bool_)])
+        self.past = np.concatenate([self.past, np.full((more, self.past.shape[1]), np.nan)])
+
+    def update(self, slots: NDArray[np.int64], view: View) -> NDArray[np.bool_]:
+        """Bring the state up to date with a view; return it."""
+        condition = self.condition
+        if isinstance(condition, Absence):
+            self.active = absent(condition, slots, view)
+            return self.active
+        news = view.newest["live"][slots] & ~view.silent[slots]
+        raised, cleared = self._compare(condition, slots, view)
+        self.active = np.where(news, raised | (self.active & ~cleared), self.active)
+        return self.active
+
+    def _compare(
+        self, condition: Threshold | AnomalyScore | RateOfChange, slots: NDArray[np.int64], view: View
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        if isinstance(condition, AnomalyScore):
+            score = view.newest["score"][slots]
+            return score >= condition.raise_at, score < condition.clear_at
+        seen = view.newest["value"][slots]
+        if isinstance(condition, RateOfChange):
+            seen = self._rates(seen, condition, view.watched_ms)
+        if condition.op is Comparison.ABOVE:
+            return seen > condition.raise_at, seen <= condition.clear_at
+        return seen < condition.raise_at, seen >= condition.clear_at
+
+    def _rates(self, values: NDArray[np.float64], condition: RateOfChange, watched_ms: int) -> NDArray[np.float64]:
+        """Return the change per second over the window; NaN (which breaks nothing) until it is full."""
+        steps, step_ms = rate_shape(condition)
+        rates = (values - self.past[:, 0]) / (steps * step_ms / 1000)
+        if watched_ms % step_ms == 0:
+            self.past = np.concatenate([self.past[:, 1:], values[:, None]], axis=1)
+        return rates
+
+
+def rate_shape(condition: Condition) -> tuple[int, int]:
+    """Return how many past values a condition remembers, and how many milliseconds they are apart."""
+    if not isinstance(condition, RateOfChange):
+        return 0, EVALUATION_MS
+    step_ms = max(EVALUATION_MS, round(condition.window_ms / RATE_STEPS / EVALUATION_MS) * EVALUATION_MS)
+    return max(1, round(condition.window_ms / step_ms)), step_ms
+
+
+def absent(condition: Absence, slots: NDArray[np.int64], view: View) -> NDArray[np.bool_]:
+    """Return which slots have been silent for the condition's time and for several of their own heartbeats.
+
+    Series that are only history (imported, never live) are not missed.
+    """
+    patience = np.nan_to_num(view.interval_ms[slots], nan=0.0) * SILENT_AFTER
+    missed = view.silence_ms[slots] >= np.maximum(float(condition.after_ms), patience)
+    return np.asarray(missed & view.newest["live"][slots])

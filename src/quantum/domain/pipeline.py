@@ -1,0 +1,393 @@
+"""The pipeline: samples -> scores -> policies -> alerts -> incidents -> notifications, as one function of the facts.
+
+`Pipeline.step(fact)` is pure and synchronous; the live system and the time machine feed it the same facts and get the
+same history, byte for byte. The log is its only clock: policies are evaluated at every whole second between the times
+of consecutive facts. A `Started` fact, or a hole of more than a minute, is time that nobody watched: it is skipped,
+and counts toward no timer and no silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
+from quantum.domain.alerts import AlertState, Effects, NotificationIntent
+from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
+from quantum.domain.catalog import Catalog
+from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
+from quantum.domain.errors import QuantumError
+from quantum.domain.facts import (
+    Command,
+    DeletePolicy,
+    DeleteReceiver,
+    Fact,
+    Heartbeat,
+    PutPolicy,
+    PutReceiver,
+    Samples,
+    Started,
+    WebhookReceiver,
+)
+from quantum.domain.identity import content_id
+from quantum.domain.incidents import IncidentBook
+from quantum.domain.newest import Newest, newest_rows
+from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from quantum.domain.alerts import Alert, Anomaly, Incident, Transition
+    from quantum.domain.detectors import Detector
+    from quantum.domain.labels import LabelSet, MatcherCompiler
+    from quantum.domain.policies import AlertPolicy
+    from quantum.domain.scoring import Scores
+
+UNWATCHED_MS: Final = 60_000
+"""A longer hole between two facts means that nobody watched (a suspended laptop, say)."""
+HISTORY_MS: Final = 300_000
+"""Samples that are older than this when they arrive are learnt and scored, but policies do not look at them."""
+ANOMALY_SCORE: Final = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one fact led to.
+
+    Attributes:
+        effects: everything concluded.
+        scores: for samples, one row each; else None.
+        refusal: why a command was refused; it then changed nothing.
+    """
+
+    effects: Effects
+    scores: Scores | None = None
+    refusal: QuantumError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineMemory:
+    """The part of the state that is not arrays."""
+
+    position: int = 0
+    at_ms: int = 0
+    watched_ms: int = 0
+    series_count: int = 0
+    samples: int = 0
+    policies: tuple[AlertPolicy, ...] = ()
+    receivers: tuple[WebhookReceiver, ...] = ()
+    timers: tuple[tuple[str, AlertTimer], ...] = ()
+    anomalies: tuple[OpenAnomaly, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    alert_homes: tuple[tuple[str, str], ...] = ()
+    detector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """The whole state: `Pipeline.restore` of it continues as if nothing had happened."""
+
+    arrays: dict[str, NDArray[Any]]
+    memory: PipelineMemory
+
+
+class Conclusions:
+    """Collects what a step concludes; of upserts, the last of each id is told."""
+
+    def __init__(self) -> None:
+        self.transitions: list[Transition] = []
+        self.alerts: dict[str, Alert] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.anomalies: dict[str, Anomaly] = {}
+        self.intents: list[NotificationIntent] = []
+
+    def effects(self, **configuration: Any) -> Effects:
+        """Return everything collected."""
+        return Effects(
+            transitions=tuple(self.transitions),
+            alerts=tuple(self.alerts.values()),
+            incidents=tuple(self.incidents.values()),
+            anomalies=tuple(self.anomalies.values()),
+            intents=tuple(self.intents),
+            **configuration,
+        )
+
+
+class Pipeline:
+    """State of everything that is derived from the log of one tenant."""
+
+    def __init__(
+        self, detector: Detector, compile_matchers: MatcherCompiler, anomaly_score: float = ANOMALY_SCORE
+    ) -> None:
+        self.detector = detector
+        self.catalog = Catalog()
+        self.newest = Newest()
+        self.presence = Presence()
+        self.labels: dict[int, LabelSet] = {}
+        self.position = 0
+        self.at_ms = 0
+        self.watched_ms = 0
+        self.samples = 0
+        self._compile = compile_matchers
+        self._anomaly_score = anomaly_score
+        self._anomalies = AnomalyBook(anomaly_score)
+        self._incidents = IncidentBook()
+        self._watches: dict[str, PolicyWatch] = {}
+
+    # ---- facts ------------------------------------------------------------------------------------------------
+
+    def step(self, fact: Fact) -> Step:
+        """Take in the next fact of the log.
+
+        Raises:
+            ValueError: the fact does not follow the one before; nothing was changed.
+        """
+        if fact.position != self.position + 1:
+            raise ValueError(f"fact {fact.position} does not follow fact {self.position}")
+        found = Conclusions()
+        self._pass_time(fact, found)
+        self.position, self.at_ms = fact.position, fact.at_ms
+        match fact.body:
+            case Samples():
+                scores = self._take_samples(fact.body, fact.at_ms, found)
+                return Step(found.effects(), scores=scores)
+            case Heartbeat() | Started():
+                return Step(found.effects())
+            case command:
+                return self._obey(command, found)
+
+    def _pass_time(self, fact: Fact, found: Conclusions) -> None:
+        """Evaluate at every whole second after the fact before, up to this one."""
+        if isinstance(fact.body, Started) or not 0 < fact.at_ms - self.at_ms <= UNWATCHED_MS:
+            return
+        first = self.at_ms // EVALUATION_MS + 1
+        for second in range(first, fact.at_ms // EVALUATION_MS + 1):
+            self._evaluate(second * EVALUATION_MS, found)
+
+    def _take_samples(self, samples: Samples, at_ms: int, found: Conclusions) -> Scores:
+        for slot, labels in samples.new_series:
+            self._meet(slot, labels)
+        batch = samples.batch
+        ending = batch.values.view(np.uint64) == STALENESS_MARKER
+        scores = self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values)
+        for anomaly in self._anomalies.take(batch, scores, self.labels):
+            found.anomalies[anomaly.id] = anomaly
+        if ending.any():
+            self.presence.end(batch.slots[ending])
+            batch, scores_of_news = batch.take(~ending), _rows(scores, ~ending)
+        else:
+            scores_of_news = scores
+        live = np.full(len(batch), not samples.backfill) & (batch.at_ms > at_ms - HISTORY_MS)
+        self.newest.take(batch, scores_of_news, live)
+        rows = newest_rows(batch)
+        self.presence.hear(batch.slots[rows], batch.at_ms[rows], self.watched_ms)
+        self.samples += len(samples.batch)
+        return scores
+
+    def _meet(self, slot: int, labels: LabelSet) -> None:
+        self.labels[slot] = labels
+        self.newest.columns.grow(slot + 1)
+        self.presence.grow(slot + 1)
+        for watch in self._watches.values():
+            watch.bind(slot, labels)
+
+    # ---- policies ---------------------------------------------------------------------------------------------
+
+    def view(self, now_ms: int) -> View:
+        """Return what policies see now."""
+        return View(
+            now_ms=now_ms,
+            watched_ms=self.watched_ms,
+            newest=self.newest.columns,
+            silence_ms=self.presence.silence_ms(self.watched_ms),
+            interval_ms=self.presence.interval_ms(),
+            silent=self.presence.status(self.watched_ms) == SILENT,
+        )
+
+    def _evaluate(self, now_ms: int, found: Conclusions) -> None:
+        self.watched_ms += EVALUATION_MS
+        view = self.view(now_ms)
+        for anomaly in self._anomalies.end_silent(view.silent):
+            found.anomalies[anomaly.id] = anomaly
+        for policy_id in sorted(self._watches):
+            changes = Changes()
+            self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes))
+            self._follow(self._watches[policy_id], changes, now_ms, found)
+
+    def _follow(self, watch: PolicyWatch, changes: Changes, now_ms: int, found: Conclusions) -> None:
+        """Let incidents and notifications follow what a policy's alerts did."""
+        found.alerts.update((alert.id, alert) for alert in changes.alerts)
+        found.transitions.extend(changes.transitions)
+        for transition in changes.transitions:
+            alert = found.alerts[transition.alert_id]
+            if transition.after is AlertState.FIRING:
+                incident = self._incidents.fire(alert)
+                alert = replace(alert, incident_id=incident.id)
+                watch.attach(alert)
+            elif transition.before is AlertState.FIRING:
+                incident = self._incidents.mend(alert)
+            else:
+                continue
+            found.alerts[alert.id] = alert
+            found.incidents[incident.id] = incident
+            found.intents.extend(self._tell(watch.policy, alert, now_ms))
+
+    def _tell(self, policy: AlertPolicy, alert: Alert, now_ms: int) -> list[NotificationIntent]:
+        return [
+            NotificationIntent(
+                id=content_id(alert.id, alert.seq, receiver, digits=32), receiver=receiver, at_ms=now_ms, alert=alert
+            )
+            for receiver in policy.receivers
+        ]
+
+    # ---- commands ---------------------------------------------------------------------------------------------
+
+    def _obey(self, command: Command, found: Conclusions) -> Step:
+        try:
+            return Step(self._obeyed(command, found))
+        except QuantumError as refusal:
+            return Step(found.effects(), refusal=refusal)
+
+    def _obeyed(self, command: Command, found: Conclusions) -> Effects:
+        match command:
+            case PutPolicy():
+                matches = self._compile(command.policy.matchers)
+                before = self._watches.get(command.policy.id)
+                policy = self.catalog.put_policy(command)
+                self._put_watch(policy, PolicyWatch(policy, matches), before, found)
+                return found.effects(policies=(policy,))
+            case DeletePolicy():
+                gone = self.catalog.delete_policy(command)
+                self._end_watch(gone.id, "its policy was deleted", found)
+                return found.effects(deleted_policies=(gone.id,))
+            case PutReceiver():
+                return found.effects(receivers=(self.catalog.put_receiver(command),))
+            case DeleteReceiver():
+                return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
+            case _:
+                incident = self._incidents.obey(command, self.at_ms)
+                found.incidents[incident.id] = incident
+                return found.effects()
+
+    def _put_watch(
+        self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
+    ) -> None:
+        if before is not None and policy.enabled and _same_watch(before.policy, policy):
+            before.revise(policy)
+            return
+        self._end_watch(policy.id, "its policy was edited" if policy.enabled else "its policy was disabled", found)
+        if policy.enabled:
+            self._start_watch(watch)
+
+    def _start_watch(self, watch: PolicyWatch) -> None:
+        for slot in sorted(self.labels):
+            watch.bind(slot, self.labels[slot])
+        self._watches[watch.policy.id] = watch
+
+    def _end_watch(self, policy_id: str, reason: str, found: Conclusions) -> None:
+        watch = self._watches.pop(policy_id, None)
+        if watch is not None:
+            changes = Changes()
+            watch.end_all(self.at_ms, reason, changes)
+            self._follow(watch, changes, self.at_ms, found)
+
+    # ---- state ------------------------------------------------------------------------------------------------
+
+    def dump(self) -> PipelineState:
+        """Return the whole state as copies."""
+        arrays = {f"detector.{name}": array for name, array in self.detector.dump().items()}
+        arrays |= self.newest.dump() | self.presence.dump()
+        timers = []
+        for policy_id, watch in sorted(self._watches.items()):
+            arrays |= watch.dump()
+            timers += [(policy_id, watch.timers[group]) for group in sorted(watch.timers, key=lambda name: name.pairs)]
+        memory = PipelineMemory(
+            position=self.position,
+            at_ms=self.at_ms,
+            watched_ms=self.watched_ms,
+            series_count=len(self.labels),
+            samples=self.samples,
+            policies=self.catalog.policies,
+            receivers=self.catalog.receivers,
+            timers=tuple(timers),
+            anomalies=self._anomalies.ongoing,
+            incidents=self._incidents.incidents,
+            alert_homes=self._incidents.alert_homes,
+            detector=self._detector_version,
+        )
+        return PipelineState(arrays, memory)
+
+    @property
+    def _detector_version(self) -> str:
+        return f"{self.detector.name}/{self.detector.version}"
+
+    def restore(self, state: PipelineState, labels: Mapping[int, LabelSet]) -> None:
+        """Replace the state of a fresh pipeline.
+
+        Args:
+            state: what `dump` returned.
+            labels: label sets by slot, at least of the slots that the state knows.
+
+        Raises:
+            ValueError: the state is of another detector, or does not fit the series; begin from the log's start.
+        """
+        memory = state.memory
+        if memory.detector != self._detector_version:
+            raise ValueError(f"the state is of detector {memory.detector}, this is {self._detector_version}")
+        prefix = "detector."
+        self.detector.restore({n.removeprefix(prefix): a for n, a in state.arrays.items() if n.startswith(prefix)})
+        self.newest.restore(state.arrays)
+        self.presence.restore(state.arrays)
+        self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
+        self.catalog = Catalog(memory.policies, memory.receivers)
+        self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
+        self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
+        self.position, self.at_ms = memory.position, memory.at_ms
+        self.watched_ms, self.samples = memory.watched_ms, memory.samples
+        self._restore_watches(state)
+
+    def _restore_watches(self, state: PipelineState) -> None:
+        self._watches = {}
+        for policy in self.catalog.policies:
+            if policy.enabled:
+                self._start_watch(PolicyWatch(policy, self._compile(policy.matchers)))
+                self._watches[policy.id].restore(state.arrays)
+        for policy_id, timer in state.memory.timers:
+            self._watches[policy_id].timers[timer.alert.group] = timer
+
+    # ---- for people -------------------------------------------------------------------------------------------
+
+    @property
+    def ongoing_anomalies(self) -> tuple[Anomaly, ...]:
+        """Anomalies that last."""
+        return tuple(item.anomaly for item in self._anomalies.ongoing)
+
+    @property
+    def firing(self) -> int:
+        """How many alerts fire now."""
+        timers = (timer for watch in self._watches.values() for timer in watch.timers.values())
+        return sum(timer.alert.state is AlertState.FIRING for timer in timers)
+
+
+def _rows(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
+    return replace(
+        scores,
+        score=scores.score[rows],
+        expected=scores.expected[rows],
+        lower=scores.lower[rows],
+        upper=scores.upper[rows],
+    )
+
+
+def _same_watch(before: AlertPolicy, after: AlertPolicy) -> bool:
+    """Return whether alerts of a policy can live on after an edit: the same series, groups and kind of condition."""
+    return (
+        before.matchers == after.matchers
+        and before.by == after.by
+        and type(before.condition) is type(after.condition)
+        and rate_shape(before.condition) == rate_shape(after.condition)
+    )

@@ -1,0 +1,113 @@
+"""Who is still talking: the learnt heartbeat of every series, and how long each has been silent.
+
+A gap is a hole between two samples, late is a series beyond its heartbeat, silent is one that missed several, ended is
+one whose source said so (Prometheus' staleness marker), and a true zero is simply a value. Silence is measured in
+*watched* milliseconds, which advance only while Quantum runs: its own downtime makes nobody silent.
+
+>>> import numpy as np
+>>> presence = Presence()
+>>> presence.hear(np.array([0]), np.array([1000]), watched_ms=0)
+>>> presence.hear(np.array([0]), np.array([11_000]), watched_ms=10_000)
+>>> presence.status(watched_ms=60_000)[0] == SILENT
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from quantum.domain.columns import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+OK: Final = 0
+LATE: Final = 1
+SILENT: Final = 2
+STALENESS_MARKER: Final = np.uint64(0x7FF0000000000002)
+"""Bits of the NaN by which Prometheus says that a series has ended (its value/value.go)."""
+
+LEARNING_RATE: Final = 0.1
+LATE_AFTER: Final = 2.0
+SILENT_AFTER: Final = 5.0
+GRACE_MS: Final = 2_000.0
+"""Added to both limits: scheduling and network jitter of series that come every second."""
+
+
+class Presence:
+    """Arrays by slot: newest event time, when it was heard in watched time, and the learnt interval."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(
+            at_ms=(np.int64, np.iinfo(np.int64).min),
+            heard_ms=(np.int64, 0),
+            interval_ms=(np.float64, np.nan),
+            count=(np.int64, 0),
+            ended=(np.bool_, False),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of slots."""
+        return len(self._columns)
+
+    def grow(self, size: int) -> None:
+        """Make room for slots below `size`."""
+        self._columns.grow(size)
+
+    def hear(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], watched_ms: int) -> None:
+        """Note samples: `slots` are distinct, `at_ms` is the newest time of each, both of shape (n,)."""
+        columns = self._columns
+        self.grow(int(slots.max(initial=-1)) + 1)
+        newer = at_ms > columns["at_ms"][slots]
+        slots, at_ms = slots[newer], at_ms[newer]
+        known = columns["count"][slots] > 0
+        self._learn_interval(slots[known], at_ms[known])
+        columns["at_ms"][slots] = at_ms
+        columns["heard_ms"][slots] = watched_ms
+        columns["count"][slots] += 1
+        columns["ended"][slots] = False
+
+    def _learn_interval(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> None:
+        """Move towards the gap just seen, by at most a tenth of the interval: one outage changes no heartbeat."""
+        interval = self._columns["interval_ms"]
+        gap = (at_ms - self._columns["at_ms"][slots]).astype(np.float64)
+        learnt = interval[slots]
+        step = np.clip(gap - learnt, -learnt, learnt) * LEARNING_RATE
+        interval[slots] = np.where(np.isnan(learnt), gap, learnt + step)
+
+    def end(self, slots: NDArray[np.int64]) -> None:
+        """Note that some series said they ended; they are silent until heard again."""
+        self._columns["ended"][slots] = True
+
+    def silence_ms(self, watched_ms: int) -> NDArray[np.int64]:
+        """Return for how many watched milliseconds each slot has not been heard, shape (slots,)."""
+        return np.asarray(watched_ms - self._columns["heard_ms"])
+
+    def interval_ms(self) -> NDArray[np.float64]:
+        """Return the learnt intervals; NaN before the second sample."""
+        return self._columns["interval_ms"]
+
+    def newest_ms(self) -> NDArray[np.int64]:
+        """Return the newest event times."""
+        return self._columns["at_ms"]
+
+    def status(self, watched_ms: int) -> NDArray[np.int8]:
+        """Return OK, LATE or SILENT for each slot."""
+        silence = self.silence_ms(watched_ms) - GRACE_MS
+        interval = self.interval_ms()
+        with np.errstate(invalid="ignore"):
+            late = silence > LATE_AFTER * interval
+            silent = (silence > SILENT_AFTER * interval) | self._columns["ended"]
+        return np.where(silent, SILENT, np.where(late, LATE, OK)).astype(np.int8)
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """Return the state as named arrays."""
+        return self._columns.dump("presence.")
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace the state."""
+        self._columns.restore("presence.", arrays)

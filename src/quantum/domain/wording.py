@@ -1,0 +1,66 @@
+"""Sentences for people: why an alert is in its state, in the units of the series.
+
+>>> duration_words(90_000), number_words(0.123456)
+('1 min 30 s', '0.1235')
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, RateOfChange, Threshold
+from quantum.domain.scoring import samples_between
+
+if TYPE_CHECKING:
+    from quantum.domain.alerts import Contributor
+
+UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000))
+SCALES: Final = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
+WORDS: Final = {Comparison.ABOVE: "above", Comparison.BELOW: "below"}
+
+
+def number_words(value: float) -> str:
+    """Return a number with four significant digits."""
+    return f"{value:.4g}"
+
+
+def duration_words(duration_ms: float) -> str:
+    """Return a duration with its two largest units."""
+    left, words = int(duration_ms), []
+    for unit, size_ms in UNITS:
+        if left >= size_ms:
+            words.append(f"{left // size_ms} {unit}")
+            left %= size_ms
+    return " ".join(words[:2]) or f"{left} ms"
+
+
+def rarity_words(score: float, interval_ms: float = math.nan) -> str:
+    """Return how often a score is expected: as a time where the interval between samples is known."""
+    samples = samples_between(score)
+    if math.isfinite(interval_ms):
+        return f"once in about {duration_words(samples * interval_ms)}"
+    scale, name = next(((scale, name) for scale, name in SCALES if samples >= scale), (1, ""))
+    return f"once in about {samples / scale:.0f} {name}".rstrip() + " samples"
+
+
+def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str:
+    """Return one sentence about the worst series that breaks a policy, and how many others do."""
+    others = f", and {breaching - 1} more series" if breaching > 1 else ""
+    value = number_words(worst.value)
+    match policy.condition:
+        case AnomalyScore():
+            usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
+            return f"{worst.series} is {value}, {usual}; {rarity_words(worst.score)}{others}"
+        case Absence(after_ms=after_ms):
+            return f"nothing heard from {worst.series} for {duration_words(after_ms)}{others}"
+        case Threshold(op=op, raise_at=raise_at):
+            return f"{worst.series} is {value}, {WORDS[op]} {number_words(raise_at)}{others}"
+        case RateOfChange(op=op, raise_at=raise_at, window_ms=window_ms):
+            limit = f"{WORDS[op]} {number_words(raise_at)} per second over {duration_words(window_ms)}"
+            return f"{worst.series} changes by {limit}, it is {value} now{others}"
+
+
+def mended_words(keep_firing_for_ms: int) -> str:
+    """Return why an alert that was mended is over."""
+    return f"mended for {duration_words(keep_firing_for_ms)}" if keep_firing_for_ms else "mended"
