@@ -37,7 +37,7 @@ from quantum.domain.newest import Newest, newest_rows
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -294,6 +294,19 @@ class Pipeline:
             changes = Changes()
             watch.end_all(self.at_ms, reason, changes)
             self._follow(watch, changes, self.at_ms, found)
+
+    def install(self, policies: Iterable[AlertPolicy], receivers: Iterable[WebhookReceiver]) -> None:
+        """Put policies in force without a fact, before the first one: how a replay tries a draft.
+
+        Raises:
+            QuantumError: one of them could not be put in force.
+        """
+        for receiver in receivers:
+            self.catalog.put_receiver(PutReceiver(receiver, None, "draft"))
+        for policy in policies:
+            step = self._obey(PutPolicy(policy, None, "draft"), Conclusions())
+            if step.refusal is not None:
+                raise step.refusal
 
     # ---- state ------------------------------------------------------------------------------------------------
 

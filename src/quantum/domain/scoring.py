@@ -14,14 +14,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from numpy import float64, int64
     from numpy.typing import NDArray
 
-DECADES = 10.0
+DECADES: Final = 10.0
 """Decades of rarity that the score range [0, 1] spans."""
+BUCKET_MS: Final = 60_000
+"""Of every minute of a series, the row with the highest score is kept, with the widest band around it."""
+KEEP_FROM: Final = 0.3
+"""Rows that score at least this (one in a thousand) are all kept."""
 
 
 def score_of_probability(probability: float) -> float:
@@ -69,3 +75,26 @@ class ScoredRows:
     expected: NDArray[float64]
     lower: NDArray[float64]
     upper: NDArray[float64]
+
+
+def keep(rows: ScoredRows) -> ScoredRows:
+    """Return the scores worth keeping: odd rows in full, of the others one per series and minute.
+
+    The kept row of a minute is its highest-scoring one; rows of series that are still learnt (NaN band) are left out.
+    Series that come once a minute or slower lose nothing.
+    """
+    learnt = np.flatnonzero(~np.isnan(rows.expected))
+    order = learnt[np.lexsort((rows.score[learnt], rows.at_ms[learnt] // BUCKET_MS, rows.slots[learnt]))]
+    slots, buckets = rows.slots[order], rows.at_ms[order] // BUCKET_MS
+    highest = np.ones(len(order), np.bool_)
+    highest[:-1] = (slots[1:] != slots[:-1]) | (buckets[1:] != buckets[:-1])
+    chosen = order[highest | (rows.score[order] >= KEEP_FROM)]
+    chosen = chosen[np.lexsort((rows.at_ms[chosen], rows.slots[chosen]))]
+    return ScoredRows(
+        rows.slots[chosen],
+        rows.at_ms[chosen],
+        rows.score[chosen],
+        rows.expected[chosen],
+        rows.lower[chosen],
+        rows.upper[chosen],
+    )

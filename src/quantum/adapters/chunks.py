@@ -1,0 +1,223 @@
+"""The compressed forms of samples, shared by every SQL store: batch rows for the log's tail, blocks for sealed history.
+
+A sealed segment holds the facts of a range of positions. Its *order* (the slot of every row as it was accepted) is
+stored once, so the facts come back exactly; the samples themselves are stored by series: series with the same
+timestamps form a block and share one timestamp column, and each block is read without the others. Floats are exact
+to the bit. Everything carries a CRC-32: damaged bytes are an error, never wrong data.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cramjam
+import msgspec
+import numpy as np
+from pcodec import ChunkConfig, standalone
+
+from quantum.adapters.wire import CorruptData
+from quantum.domain.scoring import ScoredRows
+from quantum.domain.series import SampleBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+BLOCK_VALUES: Final = 65_536
+"""A block stops growing at this many samples: reading one series decodes at most one block's directory."""
+OWN_COLUMN: Final = 128
+"""From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
+PCODEC: Final = ChunkConfig(compression_level=4)
+SCORE_STEPS: Final = 1000.0
+SCORE_BLOCK_ROWS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Series with the same timestamps, or kept scores of neighbouring slots; `body` is what a store keeps."""
+
+    min_slot: int
+    max_slot: int
+    min_ms: int
+    max_ms: int
+    body: bytes
+
+
+def pack_batch(batch: SampleBatch) -> bytes:
+    """Return one accepted batch as bytes, small and fast: this is written before the sender is answered."""
+    columns = (batch.slots.astype("<i8"), batch.at_ms.astype("<i8"), batch.values.astype("<f8"))
+    deltas = [np.diff(column, prepend=0) for column in columns[:2]]
+    raw = b"".join(column.tobytes() for column in (*deltas, columns[2]))
+    return _sealed(bytes(cramjam.zstd.compress(raw, level=1)))
+
+
+def unpack_batch(data: bytes) -> SampleBatch:
+    """Return the batch of `pack_batch`; raises CorruptData."""
+    raw = bytes(cramjam.zstd.decompress(_opened(data)))
+    slots, at_ms, values = (np.frombuffer(raw[k * len(raw) // 3 : (k + 1) * len(raw) // 3], "<i8") for k in range(3))
+    return SampleBatch(np.cumsum(slots), np.cumsum(at_ms), values.view("<f8").copy())
+
+
+def pack_samples(batch: SampleBatch) -> tuple[bytes, list[Block]]:
+    """Return the order of a segment's rows, and its samples as blocks.
+
+    Args:
+        batch: all rows of the segment in the order accepted.
+    """
+    order = _sealed(bytes(cramjam.zstd.compress(batch.slots.astype("<i4").tobytes(), level=3)))
+    by_slot = np.argsort(batch.slots, kind="stable")
+    sorted_rows = batch.take(by_slot)
+    slots, starts = np.unique(sorted_rows.slots, return_index=True)
+    ends = np.append(starts[1:], len(batch))
+    groups: dict[bytes, list[int]] = {}
+    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        groups.setdefault(sorted_rows.at_ms[start:end].tobytes(), []).append(index)
+    blocks = [
+        _pack_block(slots[members], sorted_rows, starts[members], ends[members])
+        for indices in groups.values()
+        for members in _portions(indices, int(ends[indices[0]] - starts[indices[0]]))
+    ]
+    return order, blocks
+
+
+def _portions(indices: list[int], length: int) -> Iterator[list[int]]:
+    size = max(1, BLOCK_VALUES // length)
+    return (indices[first : first + size] for first in range(0, len(indices), size))
+
+
+def _pack_block(slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Block:
+    at_ms = rows.at_ms[starts[0] : ends[0]]
+    series = [rows.values[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    if len(at_ms) >= OWN_COLUMN:
+        columns = [pack_floats(values) for values in series]
+    else:
+        columns = [pack_floats(np.concatenate(series))]
+    body = msgspec.msgpack.encode((slots.astype("<i8").tobytes(), pack_integers(at_ms), columns))
+    return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), _sealed(body))
+
+
+def unpack_block(body: bytes, wanted: Sequence[int] | None = None) -> Iterator[tuple[int, SampleBatch]]:
+    """Yield (slot, samples in the order accepted) of a block's series, or of the wanted ones alone."""
+    packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
+    slots = np.frombuffer(packed_slots, "<i8")
+    chosen = np.arange(len(slots)) if wanted is None else np.flatnonzero(np.isin(slots, wanted))
+    if not len(chosen):
+        return
+    at_ms = unpack_integers(packed_at_ms)
+    together = unpack_floats(columns[0]) if len(at_ms) < OWN_COLUMN else None
+    for index in chosen.tolist():
+        if together is None:
+            values = unpack_floats(columns[index])
+        else:
+            values = together[index * len(at_ms) : (index + 1) * len(at_ms)]
+        yield int(slots[index]), SampleBatch(np.full(len(at_ms), slots[index]), at_ms, values)
+
+
+def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
+    """Return all rows of a segment in the order accepted."""
+    slots = np.frombuffer(bytes(cramjam.zstd.decompress(_opened(order))), "<i4").astype(np.int64)
+    rows = SampleBatch(slots, np.empty(len(slots), np.int64), np.empty(len(slots), np.float64))
+    by_slot = np.argsort(slots, kind="stable")
+    known, starts = np.unique(slots[by_slot], return_index=True)
+    start_of = dict(zip(known.tolist(), starts.tolist(), strict=True))
+    for body in bodies:
+        for slot, samples in unpack_block(body):
+            places = by_slot[start_of[slot] : start_of[slot] + len(samples)]
+            rows.at_ms[places], rows.values[places] = samples.at_ms, samples.values
+    return rows
+
+
+def pack_integers(column: NDArray[np.int64]) -> bytes:
+    """Return an int64 column compressed (regular timestamps cost almost nothing)."""
+    return bytes(standalone.simple_compress(np.ascontiguousarray(column, np.int64), PCODEC))
+
+
+def unpack_integers(data: bytes) -> NDArray[np.int64]:
+    """Return the column of `pack_integers`."""
+    return np.asarray(standalone.simple_decompress(data), np.int64)
+
+
+def pack_floats(column: NDArray[np.float64]) -> bytes:
+    """Return a float64 column compressed, exact to the bit.
+
+    Decimal fractions become integers where that loses no bit; a leading byte says by which power of ten.
+    """
+    for digits in (0, 1, 2, 3, 4):
+        scaled = column * 10.0**digits
+        if not np.all(np.abs(scaled) < 2.0**52):
+            break
+        whole = np.rint(scaled).astype(np.int64)
+        if np.array_equal((whole / 10.0**digits).view(np.int64), column.view(np.int64)):
+            return bytes((digits,)) + pack_integers(whole)
+    return b"\xff" + bytes(standalone.simple_compress(np.ascontiguousarray(column, np.float64), PCODEC))
+
+
+def unpack_floats(data: bytes) -> NDArray[np.float64]:
+    """Return the column of `pack_floats`."""
+    if data[0] == 0xFF:  # noqa: PLR2004 - the mark of a column that is no decimal fraction
+        return np.asarray(standalone.simple_decompress(data[1:]), np.float64)
+    return np.asarray(unpack_integers(data[1:]) / 10.0 ** data[0])
+
+
+def pack_scores(rows: ScoredRows) -> list[Block]:
+    """Return kept scores as blocks by slot; scores keep three decimals, bands the precision of float32."""
+    order = np.lexsort((rows.at_ms, rows.slots))
+    return [_pack_scores(rows, order[at : at + SCORE_BLOCK_ROWS]) for at in range(0, len(order), SCORE_BLOCK_ROWS)]
+
+
+def _pack_scores(rows: ScoredRows, order: NDArray[np.intp]) -> Block:
+    slots, at_ms = rows.slots[order], rows.at_ms[order]
+    bands = [getattr(rows, name)[order].astype("<f4") for name in ("expected", "lower", "upper")]
+    columns = [
+        pack_integers(slots),
+        pack_integers(at_ms),
+        pack_integers(np.rint(rows.score[order] * SCORE_STEPS).astype(np.int64)),
+        *(bytes(standalone.simple_compress(np.ascontiguousarray(band), PCODEC)) for band in bands),
+    ]
+    body = _sealed(msgspec.msgpack.encode(columns))
+    return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), body)
+
+
+def unpack_scores(body: bytes) -> ScoredRows:
+    """Return the rows of one block of scores, sorted by (slot, at_ms)."""
+    slots, at_ms, score, *bands = msgspec.msgpack.decode(_opened(body))
+    expected, lower, upper = (np.asarray(standalone.simple_decompress(band), np.float64) for band in bands)
+    scores = unpack_integers(score) / SCORE_STEPS
+    return ScoredRows(unpack_integers(slots), unpack_integers(at_ms), scores, expected, lower, upper)
+
+
+def concat_scores(parts: Sequence[ScoredRows]) -> ScoredRows:
+    """Return the rows of all parts, in order."""
+    names = ("slots", "at_ms", "score", "expected", "lower", "upper")
+    dtypes: tuple[Any, ...] = (np.int64, np.int64, np.float64, np.float64, np.float64, np.float64)
+    return ScoredRows(
+        *(
+            np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
+            for name, dtype in zip(names, dtypes, strict=True)
+        )
+    )
+
+
+def take_scores(rows: ScoredRows, chosen: NDArray[np.intp]) -> ScoredRows:
+    """Return some rows, in the order asked for."""
+    return ScoredRows(
+        rows.slots[chosen],
+        rows.at_ms[chosen],
+        rows.score[chosen],
+        rows.expected[chosen],
+        rows.lower[chosen],
+        rows.upper[chosen],
+    )
+
+
+def _sealed(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def _opened(data: bytes) -> bytes:
+    if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+        raise CorruptData("stored samples are damaged: their checksum does not match")
+    return data[4:]

@@ -1,0 +1,45 @@
+"""The embedded store: every store port on one SQLite file, or in memory for `:memory:`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from quantum.adapters.sqlite.conclusions import SqliteConclusions
+from quantum.adapters.sqlite.engine import MEMORY, Engine
+from quantum.adapters.sqlite.facts import SqliteFacts
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["MEMORY", "SqliteStore"]
+
+
+class SqliteStore(SqliteFacts, SqliteConclusions):
+    """One tenant's store. An async context manager; nothing is opened before it is entered."""
+
+    def __init__(self, path: str, tenant: str = "default") -> None:
+        self._file = Engine(path)
+        SqliteFacts.__init__(self, self._file, tenant)
+        SqliteConclusions.__init__(self, self._file, tenant)
+
+    async def __aenter__(self) -> Self:
+        """Open or create the file, bring its schema up to date, and read the tail.
+
+        Raises:
+            Unavailable: it cannot be opened, or another process has it.
+        """
+        await self._file.__aenter__()
+        self._file.run_now(self.load)
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        """Finish what waits and close the file."""
+        await self._file.__aexit__(*details)
+
+    async def check(self) -> str:
+        """Return "ok", or what SQLite's own quick check found wrong."""
+
+        def quick_check(connection: sqlite3.Connection) -> str:
+            return str(connection.execute("PRAGMA quick_check").fetchone()[0])
+
+        return await self._file.read(quick_check)

@@ -1,0 +1,300 @@
+"""What the pipeline concluded, in SQLite: alerts, incidents, anomalies, policies, deliveries and checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from quantum.adapters import wire
+from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
+from quantum.domain.alerts import Alert, AlertState, Anomaly, Effects, Incident, NotificationIntent, Transition
+from quantum.domain.errors import NotFound
+from quantum.domain.facts import WebhookReceiver
+from quantum.domain.policies import AlertPolicy
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from quantum.adapters.sqlite.engine import Engine
+    from quantum.domain.alerts import IncidentState
+
+T = TypeVar("T")
+
+KEPT_CHECKPOINTS: Final = 2
+DELIVERY_COLUMNS: Final = "body, attempts, due_at_ms, outcome, detail, changed_at_ms"
+
+
+class SqliteConclusions:
+    """Implements AlertStore, PolicyStore, NotificationQueue and CheckpointStore."""
+
+    def __init__(self, engine: Engine, tenant: str) -> None:
+        self._engine = engine
+        self._tenant = tenant
+
+    # ---- AlertStore -------------------------------------------------------------------------------------------
+
+    async def record(self, effects: Effects, upto: int) -> None:
+        """See AlertStore."""
+        await self._engine.write(lambda connection, _: self._record(connection, effects, upto))
+
+    def _record(self, connection: sqlite3.Connection, effects: Effects, upto: int) -> None:
+        tenant = self._tenant
+        for sql, rows in (
+            ("INSERT OR IGNORE INTO transitions VALUES (?, ?, ?, ?)", _transition_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?)", _alert_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?)", _incident_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO anomalies VALUES (?, ?, ?, ?, ?, ?, ?)", _anomaly_rows(tenant, effects)),
+            (f"INSERT OR IGNORE INTO deliveries VALUES ({', '.join('?' * 12)})", _delivery_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?)", _policy_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO receivers VALUES (?, ?, ?, ?)", _receiver_rows(tenant, effects)),
+            ("DELETE FROM policies WHERE tenant = ? AND id = ?", [(tenant, key) for key in effects.deleted_policies]),
+            ("DELETE FROM receivers WHERE tenant = ? AND id = ?", [(tenant, key) for key in effects.deleted_receivers]),
+        ):
+            if rows:
+                connection.executemany(sql, rows)
+        connection.execute(
+            "INSERT INTO marks VALUES (?, 'recorded', ?)"
+            " ON CONFLICT (tenant, name) DO UPDATE SET position = max(position, excluded.position)",
+            (tenant, upto),
+        )
+
+    async def recorded_upto(self) -> int:
+        """See AlertStore."""
+
+        def find(connection: sqlite3.Connection) -> int:
+            sql = "SELECT position FROM marks WHERE tenant = ? AND name = 'recorded'"
+            row = connection.execute(sql, (self._tenant,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return await self._engine.read(find)
+
+    async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
+        """See AlertStore."""
+        where = _Where(self._tenant)
+        where.one_of("state", wanted.states or tuple(s for s in AlertState if s is not AlertState.WITHDRAWN))
+        where.one_of("severity", wanted.severities)
+        where.add("policy_id = ?", wanted.policy_id)
+        where.add("at_ms >= ?", wanted.start_ms)
+        where.add("at_ms < ?", wanted.end_ms)
+        return await self._list("alerts", where, page, Alert)
+
+    async def alert(self, alert_id: str) -> tuple[Alert, list[Transition]]:
+        """See AlertStore."""
+
+        def find(connection: sqlite3.Connection) -> tuple[Alert, list[Transition]]:
+            alert = _one(connection, "alerts", self._tenant, alert_id, Alert)
+            rows = connection.execute(
+                "SELECT body FROM transitions WHERE tenant = ? AND alert_id = ? ORDER BY seq", (self._tenant, alert_id)
+            )
+            return alert, [wire.decode(body, Transition) for (body,) in rows]
+
+        return await self._engine.read(find)
+
+    async def incidents(self, states: Sequence[IncidentState], page: Page) -> list[Incident]:
+        """See AlertStore."""
+        where = _Where(self._tenant)
+        where.one_of("state", states)
+        return await self._list("incidents", where, page, Incident)
+
+    async def incident(self, incident_id: str) -> Incident:
+        """See AlertStore."""
+        return await self._engine.read(
+            lambda connection: _one(connection, "incidents", self._tenant, incident_id, Incident)
+        )
+
+    async def anomalies(self, wanted: AnomalyFilter, page: Page) -> list[Anomaly]:
+        """See AlertStore."""
+        where = _Where(self._tenant)
+        where.one_of("slot", wanted.slots)
+        where.add("score >= ?", wanted.min_score)
+        where.add("at_ms < ?", wanted.end_ms)
+        where.add("coalesce(end_ms, at_ms) >= ?" if wanted.start_ms is not None else "", wanted.start_ms)
+        if wanted.ongoing:
+            where.add("end_ms IS NULL AND 1 = ?", 1)
+        return await self._list("anomalies", where, page, Anomaly)
+
+    async def _list(self, table: str, where: _Where, page: Page, kind: type[T]) -> list[T]:
+        if page.before is not None:
+            where.add("(at_ms, id) < (?, ?)", *page.before)
+        sql = f"SELECT body FROM {table} WHERE {where.sql} ORDER BY at_ms DESC, id DESC LIMIT ?"
+        rows = await self._engine.read(
+            lambda connection: connection.execute(sql, (*where.values, page.limit)).fetchall()
+        )
+        return [wire.decode(body, kind) for (body,) in rows]
+
+    # ---- PolicyStore ------------------------------------------------------------------------------------------
+
+    async def policies(self) -> list[AlertPolicy]:
+        """See PolicyStore."""
+        return await self._named("policies", AlertPolicy)
+
+    async def receivers(self) -> list[WebhookReceiver]:
+        """See PolicyStore."""
+        return await self._named("receivers", WebhookReceiver)
+
+    async def _named(self, table: str, kind: type[T]) -> list[T]:
+        sql = f"SELECT body FROM {table} WHERE tenant = ? ORDER BY name"
+        rows = await self._engine.read(lambda connection: connection.execute(sql, (self._tenant,)).fetchall())
+        return [wire.decode(body, kind) for (body,) in rows]
+
+    # ---- NotificationQueue ------------------------------------------------------------------------------------
+
+    async def due(self, now_ms: int, limit: int) -> list[Delivery]:
+        """See NotificationQueue."""
+        sql = (
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries AS d WHERE tenant = ? AND due_at_ms <= ? AND NOT EXISTS ("
+            " SELECT 1 FROM deliveries AS e WHERE e.tenant = d.tenant AND e.alert_id = d.alert_id"
+            " AND e.receiver = d.receiver AND e.seq < d.seq AND e.due_at_ms IS NOT NULL)"
+            " ORDER BY at_ms, seq, id LIMIT ?"
+        )
+        rows = await self._engine.read(
+            lambda connection: connection.execute(sql, (self._tenant, now_ms, limit)).fetchall()
+        )
+        return [_delivery(row) for row in rows]
+
+    async def next_due_ms(self) -> int | None:
+        """See NotificationQueue."""
+        sql = "SELECT min(due_at_ms) FROM deliveries WHERE tenant = ?"
+        row = await self._engine.read(lambda connection: connection.execute(sql, (self._tenant,)).fetchone())
+        return None if row[0] is None else int(row[0])
+
+    async def settle(self, delivery: Delivery) -> None:
+        """See NotificationQueue."""
+        values = (
+            delivery.attempts,
+            delivery.due_at_ms,
+            delivery.outcome,
+            delivery.detail,
+            delivery.changed_at_ms,
+            self._tenant,
+            delivery.intent.id,
+        )
+        sql = (
+            "UPDATE deliveries SET attempts = ?, due_at_ms = ?, outcome = ?, detail = ?, changed_at_ms = ?"
+            " WHERE tenant = ? AND id = ?"
+        )
+        await self._engine.write(lambda connection, _: connection.execute(sql, values).rowcount)
+
+    async def deliveries(self, alert_id: str | None, page: Page) -> list[Delivery]:
+        """See NotificationQueue."""
+        where = _Where(self._tenant)
+        where.add("alert_id = ?", alert_id)
+        if page.before is not None:
+            where.add("(at_ms, id) < (?, ?)", *page.before)
+        sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE {where.sql} ORDER BY at_ms DESC, id DESC LIMIT ?"
+        rows = await self._engine.read(
+            lambda connection: connection.execute(sql, (*where.values, page.limit)).fetchall()
+        )
+        return [_delivery(row) for row in rows]
+
+    # ---- CheckpointStore --------------------------------------------------------------------------------------
+
+    async def save(self, position: int, state: bytes) -> None:
+        """See CheckpointStore."""
+
+        def put(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (self._tenant, position, state))
+            connection.execute(
+                "DELETE FROM checkpoints WHERE tenant = ? AND position NOT IN ("
+                "SELECT position FROM checkpoints WHERE tenant = ? ORDER BY position DESC LIMIT ?)",
+                (self._tenant, self._tenant, KEPT_CHECKPOINTS),
+            )
+
+        await self._engine.write(put)
+
+    async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """See CheckpointStore."""
+        sql = "SELECT position, body FROM checkpoints WHERE tenant = ? AND position <= ? ORDER BY position DESC LIMIT 1"
+        values = (self._tenant, 2**62 if upto is None else upto)
+        row = await self._engine.read(lambda connection: connection.execute(sql, values).fetchone())
+        return None if row is None else (int(row[0]), row[1])
+
+
+class _Where:
+    """A WHERE clause in the making; conditions on None are left out."""
+
+    def __init__(self, tenant: str) -> None:
+        self.sql = "tenant = ?"
+        self.values: list[Any] = [tenant]
+
+    def add(self, condition: str, *values: object) -> None:
+        if values[0] is not None:
+            self.sql += f" AND {condition}"
+            self.values += values
+
+    def one_of(self, column: str, values: Sequence[object]) -> None:
+        if values:
+            self.add(f"{column} IN ({', '.join('?' * len(values))})", *map(_sql_value, values))
+
+
+def _sql_value(value: object) -> object:
+    return str(value) if isinstance(value, str) else value
+
+
+def _one(connection: sqlite3.Connection, table: str, tenant: str, key: str, kind: type[T]) -> T:
+    sql = f"SELECT body FROM {table} WHERE tenant = ? AND id = ?"
+    row = connection.execute(sql, (tenant, key)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no {kind.__name__.lower()} {key}")
+    return wire.decode(row[0], kind)
+
+
+def _delivery(row: tuple[bytes, int, int | None, str, str, int]) -> Delivery:
+    body, attempts, due_at_ms, outcome, detail, changed_at_ms = row
+    return Delivery(
+        intent=wire.decode(body, NotificationIntent),
+        attempts=attempts,
+        due_at_ms=due_at_ms,
+        outcome=outcome,
+        detail=detail,
+        changed_at_ms=changed_at_ms,
+    )
+
+
+def _transition_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [(tenant, one.alert_id, one.seq, wire.encode(one)) for one in effects.transitions]
+
+
+def _alert_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [
+        (tenant, one.id, one.pending_at_ms, one.state.value, one.severity.value, one.policy_id, wire.encode(one))
+        for one in effects.alerts
+    ]
+
+
+def _incident_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [(tenant, one.id, one.opened_at_ms, one.state.value, wire.encode(one)) for one in effects.incidents]
+
+
+def _anomaly_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [
+        (tenant, one.id, one.start_ms, one.end_ms, one.slot, one.score, wire.encode(one)) for one in effects.anomalies
+    ]
+
+
+def _delivery_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [
+        (
+            tenant,
+            one.id,
+            one.at_ms,
+            one.alert.id,
+            one.alert.seq,
+            one.receiver,
+            0,
+            one.at_ms,
+            "",
+            "",
+            one.at_ms,
+            wire.encode(one),
+        )
+        for one in effects.intents
+    ]
+
+
+def _policy_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [(tenant, one.id, one.name, wire.encode(one)) for one in effects.policies]
+
+
+def _receiver_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    return [(tenant, one.name, one.name, wire.encode(one)) for one in effects.receivers]

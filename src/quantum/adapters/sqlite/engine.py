@@ -1,0 +1,238 @@
+"""The connection to one SQLite file: one writer thread with group commit, a few readers, nothing on the event loop.
+
+Requests that wait while a transaction commits share the next one: each caller is answered after *its* commit, and a
+failed transaction undoes what its requests changed in memory. SQLite runs with a write-ahead log and
+`synchronous=FULL`: a commit that was answered survives the loss of the process and of power.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from quantum.adapters.sqlite.schema import migrate
+from quantum.domain.errors import Overloaded, QuantumError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+T = TypeVar("T")
+
+MAX_WAITING: Final = 1024
+MAX_SHARED: Final = 64
+"""How many requests may share one commit."""
+READERS: Final = 3
+BUSY_TIMEOUT_S: Final = 5.0
+FULL: Final = 2
+MEMORY: Final = ":memory:"
+
+
+class Undo:
+    """What to do, last first, if the transaction fails."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def __call__(self, step: Callable[[], object]) -> None:
+        """Remember a step."""
+        self._steps.append(step)
+
+    def run(self, down_to: int = 0) -> None:
+        """Undo what was remembered after the first `down_to` steps."""
+        while len(self._steps) > down_to:
+            self._steps.pop()()
+
+    def __len__(self) -> int:
+        """Return how many steps are remembered."""
+        return len(self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work in the writer's transaction and the future that its caller waits for."""
+
+    work: Callable[[sqlite3.Connection, Undo], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class Engine:
+    """Runs work on a database file, or in memory for `:memory:`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_WAITING)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
+        self._local = threading.local()
+        self._lock_file: int | None = None
+        self._connection: sqlite3.Connection
+
+    async def __aenter__(self) -> Self:
+        """Open, or create, the database; refuse one that another process has open."""
+        await asyncio.to_thread(self._open)
+        self._writer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Finish what waits, then close."""
+        await asyncio.to_thread(self._close)
+
+    def _open(self) -> None:
+        if self.path != MEMORY:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            self._lock()
+        with _translated(f"{self.path} cannot be opened"):
+            self._connection = self._connect()
+            migrate(self._connection)
+
+    def _lock(self) -> None:
+        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(self._lock_file, 32).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock_file)
+            raise Unavailable(f"{self.path} is in use by another Quantum (process {owner}); stop it first") from None
+        os.ftruncate(self._lock_file, 0)
+        os.write(self._lock_file, str(os.getpid()).encode())
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False, cached_statements=256
+        )
+        if self.path != MEMORY:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("PRAGMA synchronous").fetchone()[0] != FULL:
+                raise Unavailable(f"{self.path} does not keep synchronous=FULL, so commits could be lost")
+        return connection
+
+    def _close(self) -> None:
+        self._jobs.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._connection.close()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    async def write(self, work: Callable[[sqlite3.Connection, Undo], T]) -> T:
+        """Run work inside a transaction of the writer; return its result once that is committed.
+
+        Raises:
+            Overloaded: `MAX_WAITING` requests wait already.
+            Unavailable: the database did not take it; what the work changed in memory was undone.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        try:
+            self._jobs.put_nowait(Job(work, future, loop))
+        except queue.Full:
+            raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
+        return await future
+
+    def _write_for_ever(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            jobs = [job]
+            with suppress(queue.Empty):
+                while len(jobs) < MAX_SHARED:
+                    following = self._jobs.get_nowait()
+                    if following is None:
+                        self._jobs.put(None)
+                        break
+                    jobs.append(following)
+            self._commit(jobs)
+
+    def _commit(self, jobs: list[Job]) -> None:
+        undo, results = Undo(), list[tuple[Job, object, Exception | None]]()
+        try:
+            with _translated("the store did not take the write"):
+                self._connection.execute("BEGIN IMMEDIATE")
+                for job in jobs:
+                    results.append(self._attempt(job, undo))
+                self._connection.execute("COMMIT")
+        except Unavailable as failure:
+            undo.run()
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            results = [(job, None, failure) for job in jobs]
+        for job, result, error in results:
+            _answer(job, result, error)
+
+    def _attempt(self, job: Job, undo: Undo) -> tuple[Job, object, Exception | None]:
+        """Run one job; a refusal is its own, an error of the database is everybody's."""
+        before = len(undo)
+        self._connection.execute("SAVEPOINT job")
+        try:
+            result = job.work(self._connection, undo)
+        except sqlite3.Error:
+            raise
+        except Exception as refusal:  # noqa: BLE001 - carried to the caller, whose work it was
+            undo.run(before)
+            self._connection.execute("ROLLBACK TO job")
+            return job, None, refusal
+        self._connection.execute("RELEASE job")
+        return job, result, None
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work on a reader's connection, which sees one moment, after everything that was committed before."""
+        if self.path == MEMORY:
+            return await self.write(lambda connection, _: work(connection))
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with _translated("the store did not answer"):
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect()
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    def run_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work on the writer's connection from the opening thread, before anything else uses it."""
+        with _translated(f"{self.path} cannot be read"):
+            return work(self._connection)
+
+
+class _translated:  # noqa: N801 - reads as a verb in a with statement
+    """Turns the driver's errors into ours, with a sentence before them."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, sqlite3.Error | OSError) and not isinstance(error, QuantumError):
+            raise Unavailable(f"{self._sentence}: {error}") from error
+
+
+def _answer(job: Job, result: object, error: Exception | None) -> None:
+    def settle() -> None:
+        if job.future.cancelled():
+            return
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+
+    with suppress(RuntimeError):  # the caller's loop is gone, and with it the caller
+        job.loop.call_soon_threadsafe(settle)

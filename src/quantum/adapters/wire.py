@@ -1,0 +1,145 @@
+"""The written form of domain values: tagged msgpack for plain values, a checked envelope for arrays. No pickle.
+
+A dataclass is a map with its name under `$`, an enumeration likewise, a tuple an array. Only names in `KINDS` are ever
+built, so stored bytes cannot make anything else. A field that is added to a domain class needs a default, so that
+older data reads on; a class that is renamed keeps its old name here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import cramjam
+import msgspec
+import numpy as np
+
+from quantum.domain import alerting, alerts, anomalies, facts, labels, pipeline, policies
+from quantum.domain.pipeline import PipelineState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+MAGIC: Final = b"QST1"
+COMPRESSION_LEVEL: Final = 1
+TAG: Final = "$"
+
+KINDS: Final[dict[str, type[Any]]] = {
+    kind.__name__: kind
+    for kind in (
+        labels.LabelSet,
+        labels.Matcher,
+        labels.MatchOp,
+        policies.Severity,
+        policies.Comparison,
+        policies.Threshold,
+        policies.AnomalyScore,
+        policies.Absence,
+        policies.RateOfChange,
+        policies.AlertPolicy,
+        alerts.AlertState,
+        alerts.IncidentState,
+        alerts.Verdict,
+        alerts.Contributor,
+        alerts.Alert,
+        alerts.Transition,
+        alerts.Note,
+        alerts.Incident,
+        alerts.Anomaly,
+        alerts.NotificationIntent,
+        alerting.AlertTimer,
+        anomalies.OpenAnomaly,
+        facts.Heartbeat,
+        facts.Started,
+        facts.PutPolicy,
+        facts.DeletePolicy,
+        facts.WebhookReceiver,
+        facts.PutReceiver,
+        facts.DeleteReceiver,
+        facts.AcknowledgeIncident,
+        facts.ResolveIncident,
+        facts.JudgeIncident,
+        facts.NoteIncident,
+        pipeline.PipelineMemory,
+    )
+}
+
+T = TypeVar("T")
+
+
+class CorruptData(ValueError):
+    """Stored bytes are not what was written."""
+
+
+def encode(value: object) -> bytes:
+    """Return the bytes of a plain domain value; every float keeps its value, NaN included."""
+    return msgspec.msgpack.encode(_plain(value))
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Return the domain value of some bytes.
+
+    Raises:
+        CorruptData: they are not such a value.
+    """
+    try:
+        value = _built(msgspec.msgpack.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"stored {kind.__name__} does not read: {error}") from error
+    if not isinstance(value, kind):
+        raise CorruptData(f"stored value is a {type(value).__name__}, not a {kind.__name__}")
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return {TAG: type(value).__name__, "value": value.value}
+    if is_dataclass(value) and not isinstance(value, type):
+        members = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {TAG: type(value).__name__, **members}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _built(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_built(item) for item in value)
+    if isinstance(value, dict):
+        members = {name: _built(member) for name, member in value.items()}
+        return KINDS[str(members.pop(TAG))](**members)
+    return value
+
+
+def pack_state(state: PipelineState) -> bytes:
+    """Return the envelope of a pipeline's state; each array is compressed on its own."""
+    arrays = {
+        name: (array.dtype.str, array.shape, bytes(cramjam.zstd.compress(array.tobytes(), level=COMPRESSION_LEVEL)))
+        for name, array in state.arrays.items()
+    }
+    body = msgspec.msgpack.encode((encode(state.memory), arrays))
+    return MAGIC + zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def unpack_state(data: bytes) -> PipelineState:
+    """Return the state of an envelope.
+
+    Raises:
+        CorruptData: the envelope is damaged or of another format.
+    """
+    body = memoryview(data)[8:]
+    if data[:4] != MAGIC or zlib.crc32(body) != int.from_bytes(data[4:8], "big"):
+        raise CorruptData("the stored state is damaged or of another format")
+    memory, packed = msgspec.msgpack.decode(body)
+    return PipelineState(_arrays(packed), decode(memory, pipeline.PipelineMemory))
+
+
+def _arrays(packed: Mapping[str, tuple[str, list[int], bytes]]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.frombuffer(bytes(cramjam.zstd.decompress(data)), np.dtype(dtype)).reshape(shape).copy()
+        for name, (dtype, shape, data) in packed.items()
+    }

@@ -1,0 +1,71 @@
+"""Control: what people do to policies, receivers and incidents. Every act is a fact that the pipeline judges.
+
+The caller is answered after the pipeline has taken the fact in, so what is read next already shows it, and a replay of
+the log repeats every act at its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final
+
+from quantum.domain.errors import Unavailable
+from quantum.domain.identity import content_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quantum.application.monitoring import Monitor
+    from quantum.application.ports import Clock, EventStream, FactLog
+    from quantum.domain.facts import Command, WebhookReceiver
+    from quantum.domain.policies import AlertPolicy
+
+PATIENCE_S: Final = 10.0
+
+
+class Control:
+    """Appends commands and waits for the pipeline's answer."""
+
+    def __init__(self, log: FactLog, stream: EventStream, clock: Clock, monitor: Monitor) -> None:
+        self._log = log
+        self._stream = stream
+        self._clock = clock
+        self._monitor = monitor
+
+    async def submit(self, command: Command) -> None:
+        """Carry out a command.
+
+        Raises:
+            Rejected, Conflict, NotFound: the pipeline refused it; nothing changed.
+            Unavailable: it is stored and will be judged, but not within `PATIENCE_S` seconds.
+        """
+        fact = await self._log.append(command, self._clock.now_ms())
+        answer = self._monitor.expect(fact.position)
+        await self._stream.publish([fact])
+        try:
+            await asyncio.wait_for(answer, PATIENCE_S)
+        except TimeoutError:
+            raise Unavailable(
+                "the request is stored, but its outcome is not known yet; read before trying again"
+            ) from None
+
+    def policies(self) -> tuple[AlertPolicy, ...]:
+        """Return the policies in force, by name."""
+        return tuple(sorted(self._monitor.pipeline.catalog.policies, key=lambda policy: policy.name))
+
+    def receivers(self) -> tuple[WebhookReceiver, ...]:
+        """Return the receivers in force, by name."""
+        return self._monitor.pipeline.catalog.receivers
+
+
+def policy_id(name: str) -> str:
+    """Return the id of a new policy: readable, and distinct for distinct names."""
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    return f"{readable}-{content_id(name, digits=8)}".lstrip("-")
+
+
+async def install_defaults(control: Control, commands: Iterable[Command]) -> None:
+    """Carry out commands at start, one after the other."""
+    for command in commands:
+        await control.submit(command)

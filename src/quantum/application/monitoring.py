@@ -1,0 +1,342 @@
+"""Monitoring: feeds the pipeline from the log, keeps what it concludes, and shows what is new.
+
+A restart restores the newest checkpoint and runs the log after it again; conclusions that were recorded already are
+not recorded twice. Scores of facts that are not sealed yet are held in memory; sealing moves them into the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from quantum.domain.alerts import Effects
+from quantum.domain.facts import Heartbeat, Samples, Started
+from quantum.domain.presence import SILENT
+from quantum.domain.scoring import ScoredRows, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from quantum.application.ports import (
+        AlertStore,
+        CheckpointStore,
+        Clock,
+        EventStream,
+        FactLog,
+        LiveFeed,
+        SampleStore,
+    )
+    from quantum.domain.alerts import Anomaly
+    from quantum.domain.errors import QuantumError
+    from quantum.domain.facts import Fact
+    from quantum.domain.pipeline import Pipeline, PipelineState, Step
+
+GROUP_FACTS: Final = 256
+GROUP_ROWS: Final = 100_000
+HEARTBEAT_MS: Final = 1000
+SEAL_AFTER_MS: Final = 300_000
+SEAL_AFTER_ROWS: Final = 300_000
+CHECKPOINT_AFTER_MS: Final = 60_000
+CHECKPOINT_AFTER_ROWS: Final = 300_000
+BIG_STATE_BYTES: Final = 32 << 20
+"""States larger than this are saved with every seal only."""
+RATE_WINDOW_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Live message of one series: newly scored rows, columns of shape (n,)."""
+
+    at_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Live message of the overview: counters, and the anomalies that began, grew or ended since the last."""
+
+    at_ms: int
+    series: int
+    learning: int
+    silent: int
+    samples: int
+    samples_per_s: float
+    lag_ms: int
+    firing: int
+    anomalies: tuple[Anomaly, ...]
+
+
+class Recent:
+    """Scored rows of facts that are not sealed, in order of acceptance."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, Points, NDArray[np.int64]]] = []
+        self.rows = 0
+
+    def add(self, position: int, slots: NDArray[np.int64], points: Points) -> None:
+        """Hold the rows of one fact."""
+        self._parts.append((position, points, slots))
+        self.rows += len(slots)
+
+    def drop(self, upto: int) -> None:
+        """Forget the rows of facts up to a position."""
+        self._parts = [part for part in self._parts if part[0] > upto]
+        self.rows = sum(len(slots) for _, _, slots in self._parts)
+
+    def scored(self, upto: int) -> ScoredRows:
+        """Return scores of facts up to a position as columns."""
+        parts = [part for part in self._parts if part[0] <= upto]
+        slots = np.concatenate([np.zeros(0, np.int64), *(part[2] for part in parts)])
+        columns = (
+            np.concatenate([np.zeros(0), *(getattr(points, name) for _, points, _ in parts)])
+            for name in ("score", "expected", "lower", "upper")
+        )
+        at_ms = np.concatenate([np.zeros(0, np.int64), *(points.at_ms for _, points, _ in parts)])
+        return ScoredRows(slots, at_ms, *columns)
+
+    def of(self, slot: int) -> ScoredRows:
+        """Return the scores of one series, in order of acceptance."""
+        found = [(points, slots == slot) for _, points, slots in list(self._parts)]
+        columns = [
+            np.concatenate([np.zeros(0), *(getattr(points, name)[rows] for points, rows in found)])
+            for name in ("at_ms", "score", "expected", "lower", "upper")
+        ]
+        at_ms = columns[0].astype(np.int64)
+        return ScoredRows(np.full(len(at_ms), slot), at_ms, *columns[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class StateCodec:
+    """How states are written; handed in, because the form belongs to the adapters."""
+
+    pack: Callable[[PipelineState], bytes]
+    unpack: Callable[[bytes], PipelineState]
+
+
+class Monitor:
+    """The pump between log and pipeline, of which there is one per tenant."""
+
+    def __init__(
+        self,
+        log: FactLog,
+        samples: SampleStore,
+        alerts: AlertStore,
+        checkpoints: CheckpointStore,
+        stream: EventStream,
+        feed: LiveFeed,
+        clock: Clock,
+        pipeline: Callable[[], Pipeline],
+        codec: StateCodec,
+    ) -> None:
+        self.pipeline = pipeline()
+        self.recent = Recent()
+        self.started_at_ms = clock.now_ms()
+        self.recorded = 0
+        self._fresh_pipeline = pipeline
+        self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
+        self._stream, self._feed, self._clock, self._codec = stream, feed, clock, codec
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._refusals: dict[int, QuantumError] = {}
+        self._sealed = self._sealed_at_ms = 0
+        self._saved_at_ms = self._rows_since_save = self._state_bytes = 0
+        self._told_anomalies: dict[str, Anomaly] = {}
+        self._counted: list[tuple[int, int]] = []
+        self._known_position = 0
+
+    # ---- start ------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Restore the newest checkpoint, catch up with the log, and note that watching begins (again)."""
+        self.recorded = await self._alerts.recorded_upto()
+        self._sealed = await self._samples.sealed_upto()
+        await self._restore()
+        await self._catch_up()
+        await self.append(Started())
+        await self._catch_up()
+        self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms
+
+    async def _restore(self) -> None:
+        newest = await self._checkpoints.newest()
+        if newest is None:
+            return
+        labels = dict(await self._samples.series())
+        try:
+            self.pipeline.restore(self._codec.unpack(newest[1]), labels)
+        except (ValueError, KeyError):
+            # a state of another version is no loss: the log has everything, it only takes longer
+            self.pipeline = self._fresh_pipeline()
+
+    async def _catch_up(self) -> None:
+        while facts := await self._log.read(self.pipeline.position, GROUP_ROWS):
+            await self._take(facts)
+
+    # ---- pumps ------------------------------------------------------------------------------------------------
+
+    async def run_once(self) -> None:
+        """Wait for facts and take them in; seal and save when it is time."""
+        facts = await self._stream.take(self.pipeline.position, GROUP_FACTS)
+        await self._take(facts or await self._log.read(self.pipeline.position, GROUP_ROWS))
+        await self._tidy()
+
+    async def beat_once(self) -> None:
+        """Wait one beat; append a heartbeat if nothing else was appended meanwhile; tell the overview."""
+        before = self._known_position
+        await self._clock.sleep(HEARTBEAT_MS)
+        self._known_position, _ = await self._log.last()
+        if self._known_position == before:
+            await self.append(Heartbeat())
+        self._feed.publish("overview", self.tick())
+
+    async def append(self, body: Heartbeat | Started) -> None:
+        """Append a fact of our own and hand it on."""
+        fact = await self._log.append(body, self._clock.now_ms())
+        await self._stream.publish([fact])
+
+    async def close(self) -> None:
+        """Take in what is left, seal it and save the state, so that the next start is quick."""
+        await self._catch_up()
+        await self._seal()
+        await self._save()
+
+    # ---- taking facts in --------------------------------------------------------------------------------------
+
+    async def _take(self, facts: Sequence[Fact]) -> None:
+        """Run facts through the pipeline; record what they led to; then tell whoever waits or watches."""
+        if not facts:
+            return
+        steps = await asyncio.to_thread(lambda: [self.pipeline.step(fact) for fact in facts])
+        new = [(fact, step) for fact, step in zip(facts, steps, strict=True) if fact.position > self.recorded]
+        effects = merged([step.effects for _, step in new])
+        if effects != Effects():
+            await self._alerts.record(effects, facts[-1].position)
+            self.recorded = facts[-1].position
+        for fact, step in zip(facts, steps, strict=True):
+            self._hold(fact, step)
+            self._answer(fact.position, step.refusal)
+        self._tell(effects)
+
+    def _hold(self, fact: Fact, step: Step) -> None:
+        body, scores = fact.body, step.scores
+        if not isinstance(body, Samples) or scores is None:
+            return
+        batch = body.batch
+        points = Points(batch.at_ms, batch.values, scores.expected, scores.lower, scores.upper, scores.score)
+        self._rows_since_save += len(batch)
+        if fact.position > self._sealed:
+            self.recent.add(fact.position, batch.slots, points)
+        for topic in self._feed.watched("series:"):
+            slot = int(topic.removeprefix("series:"))
+            rows = np.flatnonzero(batch.slots == slot)
+            if len(rows):
+                self._feed.publish(topic, _some(points, rows))
+
+    def _tell(self, effects: Effects) -> None:
+        for alert in effects.alerts:
+            self._feed.publish("alerts", alert)
+        for incident in effects.incidents:
+            self._feed.publish("incidents", incident)
+        for anomaly in effects.anomalies:
+            self._told_anomalies[anomaly.id] = anomaly
+
+    # ---- commands ---------------------------------------------------------------------------------------------
+
+    def expect(self, position: int) -> asyncio.Future[None]:
+        """Return a future that is done once the fact at a position was taken in; it fails if that was refused."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if position > self.pipeline.position or position in self._waiting:
+            self._waiting[position] = future
+        elif refusal := self._refusals.get(position):
+            future.set_exception(refusal)
+        else:
+            future.set_result(None)
+        return future
+
+    def _answer(self, position: int, refusal: QuantumError | None) -> None:
+        if refusal is not None:
+            self._refusals[position] = refusal
+            for old in [key for key in self._refusals if key < position - GROUP_FACTS]:
+                del self._refusals[old]
+        future = self._waiting.pop(position, None)
+        if future is not None and not future.done():
+            if refusal is None:
+                future.set_result(None)
+            else:
+                future.set_exception(refusal)
+
+    # ---- sealing and saving -----------------------------------------------------------------------------------
+
+    async def _tidy(self) -> None:
+        at_ms = self.pipeline.at_ms
+        if self.recent.rows >= SEAL_AFTER_ROWS or at_ms - self._sealed_at_ms >= SEAL_AFTER_MS:
+            await self._seal()
+            await self._save()
+        elif self._state_bytes < BIG_STATE_BYTES and (
+            at_ms - self._saved_at_ms >= CHECKPOINT_AFTER_MS or self._rows_since_save >= CHECKPOINT_AFTER_ROWS
+        ):
+            await self._save()
+
+    async def _seal(self) -> None:
+        upto = self.pipeline.position
+        scores = await asyncio.to_thread(lambda: keep(self.recent.scored(upto)))
+        await self._samples.seal(upto, scores)
+        self._sealed, self._sealed_at_ms = upto, self.pipeline.at_ms
+        self.recent.drop(upto)
+
+    async def _save(self) -> None:
+        position = self.pipeline.position
+        packed = await asyncio.to_thread(lambda: self._codec.pack(self.pipeline.dump()))
+        await self._checkpoints.save(position, packed)
+        self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, len(packed)
+
+    # ---- for people -------------------------------------------------------------------------------------------
+
+    async def lag_ms(self) -> int:
+        """Return how far the pipeline is behind the newest fact."""
+        _, newest_ms = await self._log.last()
+        return max(0, newest_ms - self.pipeline.at_ms)
+
+    def tick(self) -> Tick:
+        """Return the counters of now, and the anomalies that changed since the last call."""
+        pipeline, now_ms = self.pipeline, self._clock.now_ms()
+        anomalies, self._told_anomalies = tuple(self._told_anomalies.values()), {}
+        return Tick(
+            at_ms=now_ms,
+            series=len(pipeline.labels),
+            learning=self.learning,
+            silent=int((pipeline.presence.status(pipeline.watched_ms) == SILENT).sum()),
+            samples=pipeline.samples,
+            samples_per_s=self._rate(now_ms),
+            lag_ms=max(0, now_ms - pipeline.at_ms - HEARTBEAT_MS) if pipeline.at_ms else 0,
+            firing=pipeline.firing,
+            anomalies=anomalies,
+        )
+
+    @property
+    def learning(self) -> int:
+        """How many series have no expectation yet."""
+        return int(np.isnan(self.pipeline.newest.columns["expected"]).sum())
+
+    def _rate(self, now_ms: int) -> float:
+        self._counted = [item for item in self._counted if item[0] > now_ms - RATE_WINDOW_MS]
+        self._counted.append((now_ms, self.pipeline.samples))
+        (first_ms, first), (last_ms, last) = self._counted[0], self._counted[-1]
+        return (last - first) * 1000 / (last_ms - first_ms) if last_ms > first_ms else 0.0
+
+
+def merged(effects: Sequence[Effects]) -> Effects:
+    """Return the effects of some steps as one."""
+    names = Effects.__slots__
+    return Effects(**{name: tuple(item for one in effects for item in getattr(one, name)) for name in names})
+
+
+def _some(points: Points, rows: NDArray[np.intp]) -> Points:
+    return Points(*(getattr(points, name)[rows] for name in Points.__slots__))
