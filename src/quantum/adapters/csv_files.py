@@ -119,7 +119,9 @@ def _iso_milliseconds(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"cannot read timestamp `{text}`: neither ISO 8601 nor epoch seconds or milliseconds") from None
+        raise ValueError(
+            f"cannot read timestamp `{text}`: neither ISO 8601 nor epoch seconds or milliseconds"
+        ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000.0)
 
