@@ -40,13 +40,13 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def text(self) -> str:
-        """Return everything it has said so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+    def text(self, start: int = 0) -> str:
+        """Return what its log has so far, from a byte on."""
+        return self.log.read_bytes()[start:].decode(errors="replace")
 
-    def wait_for_line(self, pattern: str, timeout_s: float) -> re.Match[str]:
-        """Wait until its log matches a pattern; fail with the log if it ends before or takes too long."""
-        return self.wait_until(lambda: re.search(pattern, self.text()), f"a line like {pattern!r}", timeout_s)
+    def wait_for_line(self, pattern: str, timeout_s: float, start: int = 0) -> re.Match[str]:
+        """Wait until its log, from a byte on, matches; fail with the log if it ends before or takes too long."""
+        return self.wait_until(lambda: re.search(pattern, self.text(start)), f"a line like {pattern!r}", timeout_s)
 
     def wait_until(self, probe: Callable[[], T | None], what: str, timeout_s: float) -> T:
         """Repeat a probe until it finds something; fail with the log if the child ends before or it takes too long."""
