@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 import re
 from importlib.resources import files
@@ -39,7 +38,8 @@ def page_routes() -> list[HTTPRouteHandler]:
         caching = FOR_EVER if HASHED.search(path.name) else "no-cache"
         return Response(path.read_bytes(), media_type=media_type, headers={"Cache-Control": caching})
 
-    def find(path: str) -> Response[Any]:
+    @get(["/", "/{path:path}"], include_in_schema=False)
+    async def page(path: str = "") -> Response[Any]:
         wanted = (root / path.lstrip("/")).resolve()
         if path and wanted.is_file() and wanted.is_relative_to(root.resolve()):
             return send(wanted)
@@ -47,11 +47,6 @@ def page_routes() -> list[HTTPRouteHandler]:
             raise NotFound(f"there is nothing at {path[:200]}")
         index = root / "index.html"
         return send(index) if index.is_file() else Response(NOT_BUILT, media_type="text/html", status_code=503)
-
-    # `sync_to_thread` would be shorter, but wraps a handler of several paths twice and then never awaits it
-    @get(["/", "/{path:path}"], include_in_schema=False)
-    async def page(path: str = "") -> Response[Any]:
-        return await asyncio.to_thread(find, path)
 
     @get("/docs", include_in_schema=False)
     async def docs() -> Response[Any]:
