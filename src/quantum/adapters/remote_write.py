@@ -1,0 +1,151 @@
+"""Prometheus Remote-Write 1.0: a snappy block with a protobuf message, decoded into columns.
+
+The raw bytes of a series' label fields are its key, so labels are only decoded for a series that is seen for the first
+time. Exemplars and metadata are no samples and are ignored by design, but counted; native histograms are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cramjam
+import numpy as np
+
+from quantum.adapters import remote_write_walk as walk
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.domain.errors import Rejected
+from quantum.domain.labels import LabelSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_SERIES_LABEL = 1
+_NAME, _VALUE = 1, 2
+
+
+def decompressed_size(body: bytes) -> int:
+    """Return how many bytes a snappy block claims to hold, without decompressing it.
+
+    Raises:
+        Rejected: `snappy`: it has no readable length.
+    """
+    try:
+        return int(cramjam.snappy.decompress_raw_len(body))
+    except cramjam.DecompressionError as error:
+        raise _not_snappy(error) from error
+
+
+def decompress(body: bytes) -> bytes:
+    """Return the content of a snappy block; check its `decompressed_size` first.
+
+    Raises:
+        Rejected: `snappy`.
+    """
+    try:
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise _not_snappy(error) from error
+
+
+def decode_remote_write(message: bytes, limits: Limits) -> Incoming:
+    """Return the content of a `prometheus.WriteRequest`.
+
+    Unknown fields are skipped; what breaks the wire format refuses the whole message, except inside a label, which
+    refuses its series when its labels are decoded.
+
+    Raises:
+        Rejected: `protobuf`, `request_series_limit` or `request_sample_limit`.
+    """
+    data = walk.message_bytes(message)
+    counts = np.zeros(walk.COUNTS, np.int64)
+    _check(walk.count_request(data, counts))
+    series, samples = int(counts[walk.SERIES]), int(counts[walk.SAMPLES])
+    check_request_size(limits, series, samples)
+    labels = np.empty((series, 3), np.int64)
+    row_series, at_ms, bits = (np.empty(samples, np.int64) for _ in range(3))
+    _check(walk.fill_columns(data, labels, row_series, at_ms, bits))
+    keys = _keys(message, labels)
+    return Incoming(
+        keys=keys,
+        labels_of=lambda index: labels_of_key(keys[index]),
+        row_series=row_series,
+        at_ms=at_ms,
+        values=bits.view(np.float64),
+        refusals=_refused_histograms(int(counts[walk.HISTOGRAMS])),
+        ignored={"exemplars": int(counts[walk.EXEMPLARS]), "metadata": int(counts[walk.METADATA])},
+    )
+
+
+def labels_of_key(key: bytes) -> LabelSet:
+    """Return the label set of a series' label fields, which may come in any order.
+
+    Raises:
+        Rejected: `protobuf`, `label_utf8`, or what `LabelSet.of` refuses.
+    """
+    return LabelSet.of(label_pairs(key))
+
+
+def label_pairs(key: bytes) -> list[tuple[str, str]]:
+    """Return names and values of a series' label fields as they come.
+
+    Raises:
+        Rejected: `protobuf` or `label_utf8`.
+    """
+    try:
+        return [_pair(key[start:end]) for _, _, start, end in _fields(key)]
+    except UnicodeDecodeError as error:
+        raise Rejected("label_utf8", f"a label is not valid UTF-8: {error.object[:40]!r}") from error
+
+
+def warm_up() -> None:
+    """Compile the walk, which takes seconds the first time on a machine, before anybody waits for it."""
+    sample = b"\x12\x0b\x09\x00\x00\x00\x00\x00\x00\xf0\x3f\x10\x01"
+    label = b"\x0a\x06\x0a\x01a\x12\x01b"
+    series = label + sample
+    decode_remote_write(b"\x0a" + bytes([len(series)]) + series, Limits())
+
+
+def _keys(message: bytes, labels: NDArray[np.int64]) -> list[bytes]:
+    keys = [message[start:end] for start, end in zip(labels[:, 0].tolist(), labels[:, 1].tolist(), strict=True)]
+    for index in np.flatnonzero(labels[:, 2]).tolist():
+        keys[index] = _gathered(keys[index])
+    return keys
+
+
+def _gathered(series: bytes) -> bytes:
+    """Return the label fields of a series that has other fields in between, side by side."""
+    return b"".join(series[at:end] for number, at, _, end in _fields(series) if number == _SERIES_LABEL)
+
+
+def _pair(label: bytes) -> tuple[str, str]:
+    fields = {number: label[start:end] for number, _, start, end in _fields(label, (_NAME, _VALUE))}
+    return fields.get(_NAME, b"").decode(), fields.get(_VALUE, b"").decode()
+
+
+def _fields(message: bytes, of_bytes: tuple[int, ...] = ()) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (number, start of the field, start and end of its payload); those `of_bytes` must be length-delimited."""
+    data, at = walk.message_bytes(message), 0
+    while at < len(message):
+        field_at = at
+        number, wire, start, at, _ = walk.read_field(data, at, len(message))
+        _check(-walk.WIRE if number in of_bytes and wire != walk.BYTES else at)
+        yield number, field_at, start, at
+
+
+def _refused_histograms(count: int) -> Refusals:
+    refusals = Refusals()
+    if count:
+        sentence = "native histograms are not supported; send classic ones"
+        refusals.add(Refusal("histogram_unsupported", sentence), count)
+    return refusals
+
+
+def _check(outcome: int) -> None:
+    if outcome < 0:
+        raise Rejected("protobuf", f"the body is no remote-write 1.0 message: {walk.ERRORS[-outcome]}")
+
+
+def _not_snappy(error: Exception) -> Rejected:
+    return Rejected("snappy", f"the body is no snappy block: {str(error)[:200]}")
