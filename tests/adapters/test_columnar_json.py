@@ -118,7 +118,7 @@ def test_equal_label_bytes_are_equal_keys() -> None:
 )
 def test_a_body_that_is_wrong_is_refused_with_the_place(content: bytes, message: str) -> None:
     error = refusal(content)
-    assert error.reason == "json"
+    assert error.reason == "malformed_body"
     assert message in str(error)
     assert len(str(error)) < 300
 
@@ -206,7 +206,7 @@ def test_j15_nesting_just_below_the_decoders_limit_is_refused_like_any_other() -
         with pytest.raises(Rejected) as refused:
             decode_columnar_json(body(labels=labels), LIMITS).labels_of(0)
         reasons.add(refused.value.reason)
-    assert reasons <= {"json", "label_type"}
+    assert reasons <= {"malformed_body", "label_type"}
 
 
 json_values = st.recursive(

@@ -50,7 +50,7 @@ def decode_columnar_json(body: bytes, limits: Limits) -> Incoming:
     Series whose lists differ in length are refused as `column_length`, counted as the longer of the two.
 
     Raises:
-        Rejected: `json`, `request_series_limit` or `request_sample_limit`.
+        Rejected: `malformed_body`, `request_series_limit` or `request_sample_limit`.
     """
     _check_commas(body, limits)
     found = _parse(body)
@@ -75,11 +75,11 @@ def _parse(body: bytes) -> list[Series]:
         body.decode()
         return _DECODER.decode(body).series
     except UnicodeDecodeError as error:
-        raise Rejected("json", f"the body is not valid UTF-8 at byte {error.start}") from error
+        raise Rejected("malformed_body", f"the body is not valid UTF-8 at byte {error.start}") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Rejected("json", _with_pointer(str(error))) from error
+        raise Rejected("malformed_body", _with_pointer(str(error))) from error
     except RecursionError as error:
-        raise Rejected("json", "the body is nested too deeply") from error
+        raise Rejected("malformed_body", "the body is nested too deeply") from error
 
 
 def _with_pointer(message: str) -> str:
@@ -109,7 +109,7 @@ def _times(found: Sequence[Series], places: Sequence[int], size: int) -> np.ndar
             if at_ms not in INT64
         )
         text = f"/series/{place}/timestamps_ms/{row}: the number does not fit into 64 bits; times are Unix milliseconds"
-        raise Rejected("json", text) from None
+        raise Rejected("malformed_body", text) from None
 
 
 def _labels(raw: bytes, place: int) -> LabelSet:
@@ -148,7 +148,7 @@ def _check_keys(body: bytes, series: int) -> None:
     try:
         json.loads(body, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
-        raise Rejected("json", f"the body cannot be read: {str(error)[:200]}") from error
+        raise Rejected("malformed_body", f"the body cannot be read: {str(error)[:200]}") from error
 
 
 _KEYS: Final = (b"labels", b"timestamps_ms", b"values")
@@ -161,5 +161,5 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise Rejected("json", f"the key {key[:40]!r} is given twice in one object")
+            raise Rejected("malformed_body", f"the key {key[:40]!r} is given twice in one object")
         seen.add(key)

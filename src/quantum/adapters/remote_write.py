@@ -29,7 +29,7 @@ def decompressed_size(body: bytes) -> int:
     """Return how many bytes a snappy block claims to hold, without decompressing it.
 
     Raises:
-        Rejected: `snappy`: it has no readable length.
+        Rejected: `malformed_body`: it has no readable length.
     """
     try:
         return int(cramjam.snappy.decompress_raw_len(body))
@@ -41,7 +41,7 @@ def decompress(body: bytes) -> bytes:
     """Return the content of a snappy block; check its `decompressed_size` first.
 
     Raises:
-        Rejected: `snappy`.
+        Rejected: `malformed_body`.
     """
     try:
         return bytes(cramjam.snappy.decompress_raw(body))
@@ -56,7 +56,7 @@ def decode_remote_write(message: bytes, limits: Limits) -> Incoming:
     refuses its series when its labels are decoded.
 
     Raises:
-        Rejected: `protobuf`, `request_series_limit` or `request_sample_limit`.
+        Rejected: `malformed_body`, `request_series_limit` or `request_sample_limit`.
     """
     data = walk.message_bytes(message)
     counts = np.zeros(walk.COUNTS, np.int64)
@@ -82,7 +82,7 @@ def labels_of_key(key: bytes) -> LabelSet:
     """Return the label set of a series' label fields, which may come in any order.
 
     Raises:
-        Rejected: `protobuf`, `label_utf8`, or what `LabelSet.of` refuses.
+        Rejected: `malformed_body`, `label_utf8`, or what `LabelSet.of` refuses.
     """
     return LabelSet.of(label_pairs(key))
 
@@ -91,7 +91,7 @@ def label_pairs(key: bytes) -> list[tuple[str, str]]:
     """Return names and values of a series' label fields as they come.
 
     Raises:
-        Rejected: `protobuf` or `label_utf8`.
+        Rejected: `malformed_body` or `label_utf8`.
     """
     try:
         return [_pair(key[start:end]) for _, _, start, end in _fields(key)]
@@ -144,8 +144,8 @@ def _refused_histograms(count: int) -> Refusals:
 
 def _check(outcome: int) -> None:
     if outcome < 0:
-        raise Rejected("protobuf", f"the body is no remote-write 1.0 message: {walk.ERRORS[-outcome]}")
+        raise Rejected("malformed_body", f"the body is no remote-write 1.0 message: {walk.ERRORS[-outcome]}")
 
 
 def _not_snappy(error: Exception) -> Rejected:
-    return Rejected("snappy", f"the body is no snappy block: {str(error)[:200]}")
+    return Rejected("malformed_body", f"the body is no snappy block: {str(error)[:200]}")

@@ -10,21 +10,21 @@ Wire format: https://protobuf.dev/programming-guides/encoding/; messages: Promet
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
+
+from quantum.domain import kernels
+from quantum.domain.kernels import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-_njit: Any = None
-with suppress(ImportError):
-    from numba import njit as _njit
-
 Function = TypeVar("Function", bound="Callable[..., Any]")
+
+COMPILED: Final = kernels.njit is not None
 
 TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE = 1, 2, 3, 4, 5, 6
 ERRORS: Final = {
@@ -53,28 +53,15 @@ _SERIES_LABEL, _SERIES_SAMPLE, _SERIES_EXEMPLAR, _SERIES_HISTOGRAM = 1, 2, 3, 4
 _SAMPLE_VALUE, _SAMPLE_TIME = 1, 2
 
 
-def compiled(function: Function) -> Function:
-    """Return the function compiled to machine code, or itself where numba is absent."""
-    if _njit is None:
-        return function
-    try:
-        return cast("Function", _njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # nowhere to keep compiled code, as on a read-only file system
-        return cast("Function", _njit(nogil=True, error_model="numpy")(function))
-
-
 def inlined(function: Function) -> Function:
     """Return the function so that compiled callers contain it: a call costs more than what these do."""
-    return (
-        function
-        if _njit is None
-        else cast("Function", _njit(inline="always", cache=True, error_model="numpy")(function))
-    )
+    compiler: Any = kernels.njit
+    return cast("Function", compiler(inline="always", cache=True)(function)) if COMPILED else function
 
 
 def message_bytes(data: bytes) -> Sequence[int]:
     """Return the bytes of a message as what the functions here read fastest: an array if compiled, else as they are."""
-    return data if _njit is None else cast("Sequence[int]", np.frombuffer(data, np.uint8))
+    return cast("Sequence[int]", np.frombuffer(data, np.uint8)) if COMPILED else data
 
 
 @compiled

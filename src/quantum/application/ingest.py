@@ -122,7 +122,7 @@ class Receipt:
 
     accepted: int
     duplicates: int
-    rejected: Mapping[str, int]
+    rejected: dict[str, int]
     examples: tuple[Refusal, ...]
 
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "check-config": "quantum.cli.run:check_config",
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
+    "detect": "quantum.cli.detect:detect",
 }
 """Name of each command and the function behind it, `module:function`."""
 
