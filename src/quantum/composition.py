@@ -68,9 +68,9 @@ def full_match(pattern: str) -> Callable[[str], bool]:
 
 def build_detector() -> Detector:
     """Return the detector that every series gets."""
-    from quantum.domain.detectors.default import DefaultDetector  # noqa: PLC0415 - imports numba, a second of start
+    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
 
-    return DefaultDetector()
+    return RobustSeasonal()
 
 
 def build_limits(settings: Settings) -> Limits:

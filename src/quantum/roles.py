@@ -30,6 +30,8 @@ from quantum.domain.facts import PutPolicy, PutReceiver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from litestar import Litestar
+
     from quantum.settings import Settings
 
 DRAIN_S: Final = 5
@@ -50,6 +52,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     listening = _listen(settings)
     container = build(settings)
+    app = container.app()
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
         await stack.enter_async_context(container.store())
@@ -65,7 +68,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
             container.vitals().started = True
             host, port = listening.getsockname()[:2]
             announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            await _serve(container, listening)
+            await _serve(app, container, listening)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -147,10 +150,10 @@ async def _running(pumps: list[Pump]) -> Any:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(container: Any, listening: socket.socket) -> None:
+async def _serve(app: Litestar, container: Any, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     config = uvicorn.Config(
-        container.app(),
+        app,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",

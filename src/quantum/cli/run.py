@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quantum.settings import Settings
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
+HIDDEN = "(set)"
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 
@@ -69,7 +70,7 @@ def _tree(settings: Settings) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(settings)
     for receiver in tree["receivers"]:
         if receiver.get("secret"):
-            receiver["secret"] = "(set)"
+            receiver["secret"] = HIDDEN
     return tree
 
 
@@ -78,4 +79,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for name, value in tree.items():
         rows += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
     return rows
-

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
-from litestar import Litestar, Request, Router, get
+from litestar import Litestar, Request, Response, Router, get
 from litestar.config.compression import CompressionConfig
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -84,6 +85,12 @@ def session_route(identity: Identity) -> Any:
     return session
 
 
+@get("/openapi.json", include_in_schema=False, media_type="application/json")
+async def openapi(request: Request[Any, Any, Any]) -> Response[Any]:
+    """Return the description of the API."""
+    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+
+
 def create_app(
     *,
     raw_routes: Sequence[ControllerRouterHandler],
@@ -103,7 +110,7 @@ def create_app(
         "/", route_handlers=list(json_routes), before_request=json_only, request_max_body_size=MAX_CONTROL_BODY
     )
     return Litestar(
-        [*raw_routes, control, *page_routes()],
+        [*raw_routes, control, openapi, *page_routes()],
         middleware=[Edge(allowed_hosts)],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(backend="gzip", gzip_compress_level=1, minimum_size=2000),
@@ -111,7 +118,7 @@ def create_app(
         openapi_config=OpenAPIConfig(
             title="Quantum",
             version=version,
-            path="/",
+            path="/api/schema",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             license=License(name="Apache-2.0", identifier="Apache-2.0"),
             use_handler_docstrings=True,

@@ -38,8 +38,8 @@ def page_routes() -> list[HTTPRouteHandler]:
         caching = FOR_EVER if HASHED.search(path.name) else "no-cache"
         return Response(path.read_bytes(), media_type=media_type, headers={"Cache-Control": caching})
 
-    @get(["/", "/{path:path}"], include_in_schema=False, sync_to_thread=True)
-    def page(path: str = "") -> Response[Any]:
+    @get(["/", "/{path:path}"], include_in_schema=False)
+    async def page(path: str = "") -> Response[Any]:
         wanted = (root / path.lstrip("/")).resolve()
         if path and wanted.is_file() and wanted.is_relative_to(root.resolve()):
             return send(wanted)

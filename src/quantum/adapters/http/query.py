@@ -99,7 +99,7 @@ def query_routes(
 
     @get("/api/v1/alerts", operation_id="listAlerts", tags=["reading"], summary="Alerts, newest first")
     async def list_alerts(
-        state: list[m.AlertStateName] | None = None,
+        states: Annotated[list[m.AlertStateName] | None, Parameter(query="state")] = None,
         severity: list[m.Severity] | None = None,
         policy_id: Annotated[str | None, Parameter(max_length=200)] = None,
         start_ms: TimeMs = None,
@@ -108,7 +108,7 @@ def query_routes(
         cursor: Cursor = None,
     ) -> m.AlertPage:
         wanted = AlertFilter(
-            states=tuple(AlertState(one) for one in state or []),
+            states=tuple(AlertState(one) for one in states or []),
             severities=tuple(Severity(one) for one in severity or []),
             policy_id=policy_id,
             start_ms=start_ms,
@@ -130,10 +130,12 @@ def query_routes(
 
     @get("/api/v1/incidents", operation_id="listIncidents", tags=["reading"], summary="Incidents, newest first")
     async def list_incidents(
-        state: list[m.IncidentStateName] | None = None, limit: Limit = 100, cursor: Cursor = None
+        states: Annotated[list[m.IncidentStateName] | None, Parameter(query="state")] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
     ) -> m.IncidentPage:
-        states = tuple(IncidentState(one) for one in state or [])
-        found = await alerts.incidents(states, Page(limit=limit, before=read_cursor(cursor)))
+        wanted = tuple(IncidentState(one) for one in states or [])
+        found = await alerts.incidents(wanted, Page(limit=limit, before=read_cursor(cursor)))
         last = views.cursor(found[-1].opened_at_ms, found[-1].id) if len(found) == limit else None
         return m.IncidentPage(items=[views.incident(one) for one in found], next_cursor=last)
 

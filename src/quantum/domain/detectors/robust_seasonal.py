@@ -93,8 +93,7 @@ def _season_distance(s: Any, g: int, x: float) -> float:
         for b in range(max(centre - SPREAD, s["first_bin"]), centre + SPREAD + 1):
             k = b % RING
             d = max(low[k] - x, x - high[k])
-            if d < best:
-                best = d
+            best = min(best, d)
         if best <= 0.0:
             return 0.0
     return best
@@ -156,8 +155,13 @@ def _score_row(s: Any, at_ms: int, x: float, out: NDArray[np.float64], params: N
         p2 = rarity(s["tails"][2], d2)
         p3 = rarity(s["tails"][3], d3)
         p4 = rarity(s["tails"][4], z)
-        total = (min(p0, CAP) * params[0] + min(p1, CAP) * params[1] + min(p2, CAP) * params[2]
-                 + min(p3, CAP) * params[3] + min(p4, CAP) * params[4])
+        total = (
+            min(p0, CAP) * params[0]
+            + min(p1, CAP) * params[1]
+            + min(p2, CAP) * params[2]
+            + min(p3, CAP) * params[3]
+            + min(p4, CAP) * params[4]
+        )
         depth = rarity(s["total"], total)
         out[4] = total
         out[0] = min(1.0, depth / 10.0)
