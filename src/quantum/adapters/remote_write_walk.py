@@ -10,21 +10,16 @@ Wire format: https://protobuf.dev/programming-guides/encoding/; messages: Promet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from quantum.domain import kernels
-from quantum.domain.kernels import compiled
+from quantum.domain.kernels import compiled, inlined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
-
-COMPILED: Final = kernels.njit is not None
 
 TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE = 1, 2, 3, 4, 5, 6
 ERRORS: Final = {
@@ -53,15 +48,9 @@ _SERIES_LABEL, _SERIES_SAMPLE, _SERIES_EXEMPLAR, _SERIES_HISTOGRAM = 1, 2, 3, 4
 _SAMPLE_VALUE, _SAMPLE_TIME = 1, 2
 
 
-def inlined(function: Function) -> Function:
-    """Return the function so that compiled callers contain it: a call costs more than what these do."""
-    compiler: Any = kernels.njit
-    return cast("Function", compiler(inline="always", cache=True)(function)) if COMPILED else function
-
-
 def message_bytes(data: bytes) -> Sequence[int]:
     """Return the bytes of a message as what the functions here read fastest: an array if compiled, else as they are."""
-    return cast("Sequence[int]", np.frombuffer(data, np.uint8)) if COMPILED else data
+    return cast("Sequence[int]", np.frombuffer(data, np.uint8)) if hasattr(read_varint, "py_func") else data
 
 
 @compiled

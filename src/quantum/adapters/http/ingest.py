@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from quantum.adapters.columnar_json import decode_columnar_json
 from quantum.adapters.http import messages, views
@@ -35,8 +35,8 @@ _SERIES: Final = Schema(
     required=["labels", "timestamps_ms", "values"],
     properties={
         "labels": Schema(type=OpenAPIType.OBJECT, additional_properties=Schema(type=OpenAPIType.STRING)),
-        "timestamps_ms": Schema(type=_LIST, items=Schema(type=OpenAPIType.INTEGER, format="int64")),
-        "values": Schema(type=_LIST, items=Schema(type=OpenAPIType.NUMBER, format="double")),
+        "timestamps_ms": Schema(type=_LIST, items=Schema(type=OpenAPIType.INTEGER)),
+        "values": Schema(type=_LIST, items=Schema(type=OpenAPIType.NUMBER)),
     },
     additional_properties=False,
 )
@@ -64,7 +64,9 @@ class RemoteWriteOperation(Operation):
 
     def __post_init__(self) -> None:
         """Add the body."""
-        block = Schema(type=OpenAPIType.STRING, format="binary", description="snappy block of a WriteRequest")
+        block = Schema(
+            type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="snappy block of a WriteRequest"
+        )
         content = {"application/x-protobuf": OpenAPIMediaType(schema=block)}
         self.request_body = RequestBody(content=content, required=True)
 
