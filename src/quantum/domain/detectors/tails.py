@@ -30,7 +30,7 @@ TAIL_SHARE: Final = 0.02
 """Share of the readings that the exponential tail stands for."""
 MEMORY_ROWS: Final = 8000.0
 """Weights are halved when they reach this, so the memory is 4,000 to 8,000 rows: four weeks of five-minute rows."""
-PRIOR_ROWS: Final = 20.0
+PRIOR_ROWS: Final = 8.0
 """Weight of the exponential distribution that a fresh tail starts from."""
 DEEPEST: Final = 12.0
 """Rarity is cut here, in decades."""
@@ -58,7 +58,7 @@ def start_tail(counts: NDArray[float32], scale: float) -> None:
 
 
 @compiled
-def rarity(counts: NDArray[float32], reading: float) -> float:
+def rarity(counts: NDArray[float32], reading: float, shape: float) -> float:
     """Return how rare a reading of at least this size is, in decades, 0 to `DEEPEST`."""
     if reading <= 0.0:
         return 0.0
@@ -74,16 +74,19 @@ def rarity(counts: NDArray[float32], reading: float) -> float:
         index -= 1
     edge = _edge_of(index + 1)
     if reading > edge:
-        return _tail_rarity(reading - edge, above, excess - above * edge, _edge_of(index + 1) - _edge_of(index), total)
+        return _tail_rarity(reading - edge, above, excess - above * edge, _edge_of(index + 1) - _edge_of(index), total, shape)
     return _rank_rarity(counts, reading, index, above, total)
 
 
 @compiled
-def _tail_rarity(beyond: float, above: float, excess: float, width: float, total: float) -> float:
+def _tail_rarity(beyond: float, above: float, excess: float, width: float, total: float, shape: float) -> float:
     # one pseudo-reading of the width of the last bin keeps a tail that nobody has entered yet from being a cliff
     mean = (excess + width) / (above + 1.0)
     share = (above + 1.0) / (total + 1.0)
-    return min(DEEPEST, -math.log10(min(1.0, share)) + beyond / mean * math.log10(math.e))
+    y = beyond / mean
+    if shape > 0.0:
+        y = math.log(1.0 + shape * y) / shape
+    return min(DEEPEST, -math.log10(min(1.0, share)) + y * math.log10(math.e))
 
 
 @compiled
@@ -98,12 +101,12 @@ def _rank_rarity(counts: NDArray[float32], reading: float, index: int, above: fl
 
 
 @compiled
-def learn_reading(counts: NDArray[float32], reading: float, weight: float) -> None:
+def learn_reading(counts: NDArray[float32], reading: float, weight: float, limit: float) -> None:
     """Count a reading; when the weights reach `MEMORY_ROWS`, all of them are halved."""
     counts[_bin_of(reading)] += weight
     total = 0.0
     for index in range(BINS):
         total += counts[index]
-    if total >= MEMORY_ROWS:
+    if total >= limit:
         for index in range(BINS):
             counts[index] *= 0.5
