@@ -120,8 +120,8 @@ def sync(uv: str, *, dev: bool) -> None:
 
 
 def build_dashboard(uv: str) -> None:
-    """Build the dashboard if its sources have changed since it was built."""
-    if dashboard.is_built(ROOT):
+    """Build the dashboard if its sources have changed since it was built, unless QUANTUM_SKIP_WEB=1 says not to."""
+    if os.environ.get("QUANTUM_SKIP_WEB") == "1" or dashboard.is_built(ROOT):
         return
     TOOLS.mkdir(exist_ok=True)
     home = TOOLS / "node"

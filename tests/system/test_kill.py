@@ -1,6 +1,6 @@
 """kill -9 at random moments under load: nothing acknowledged is lost, nothing doubled, no alert missed or told wrongly.
 
-`QUANTUM_TEST_KILLS` says how often (`make faults`: 50), `QUANTUM_TEST_SEED` which moments. What kill -9 cannot show is
+`TEST_KILLS` says how often (`make faults`: 50), `TEST_SEED` which moments. What kill -9 cannot show is
 the loss of power: the operating system still writes what the program had handed to it.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tests.parts.ledger import Books
 
-KILLS: Final = int(os.environ.get("QUANTUM_TEST_KILLS", "5"))
-SEED: Final = int(os.environ.get("QUANTUM_TEST_SEED", "1"))
+KILLS: Final = int(os.environ.get("TEST_KILLS", "5"))
+SEED: Final = int(os.environ.get("TEST_SEED", "1"))
 LONGEST_LIFE_S: Final = 3.0
 LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2
