@@ -376,15 +376,27 @@ def test_times_out_of_bounds_are_refused_and_the_neighbour_is_stored(
     assert (good(server, as_json), good(server, as_write)) == ([2.0], [2.0])
 
 
-def test_d1_d2_nan_is_refused_but_not_the_staleness_marker(server: Served) -> None:
-    name, at_ms = fresh(), now_ms()
+def nan_message(name: str, at_ms: int) -> bytes:
     stale = field(2, b"\x09" + (0x7FF0000000000002).to_bytes(8, "little") + tag(2, 0) + varint(at_ms))
     signalling = field(2, b"\x09" + (0x7FF0000000000001).to_bytes(8, "little") + tag(2, 0) + varint(at_ms + 1))
-    message = field(1, label("__name__", name) + stale + signalling + sample(at_ms + 2, math.nan))
+    return field(1, label("__name__", name) + stale + signalling + sample(at_ms + 2, math.nan))
+
+
+def test_d1_d2_nan_is_counted_as_refused_but_the_staleness_marker_is_stored(server: Served) -> None:
+    name, before = fresh(), server.ingest.refused["nan_value"]
+    with server.client() as client:
+        assert client.post(WRITE, content=snappy(nan_message(name, now_ms())), headers=WRITE_TYPE).status_code == 204
+    assert len(good(server, name)) == 1
+    assert server.ingest.refused["nan_value"] == before + 2
+
+
+def test_nan_is_told_beside_what_the_sender_has_to_know(server: Served) -> None:
+    name, at_ms = fresh(), now_ms()
+    message = nan_message(name, at_ms) + series({"__name__": name}, [(0, 1.0)])
     with server.client() as client:
         answer = client.post(WRITE, content=snappy(message), headers=WRITE_TYPE)
-        assert "1 stored, refused: 2 nan_value" in answer.json()["detail"]
-    assert len(good(server, name)) == 1
+        assert problem(answer) == (400, "samples_rejected")
+        assert "1 stored, refused: 2 nan_value, 1 too_old; for example: the time is" in answer.json()["detail"]
 
 
 def test_d18_another_value_is_refused_and_the_first_one_stays(server: Served) -> None:

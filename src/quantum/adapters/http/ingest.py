@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Incoming, Ingest, Limits, Receipt
 
 REMOTE_WRITE_1: Final = "prometheus.writerequest"
+NOT_TOLD: Final = "nan_value"
 INLINE_BYTES: Final = 1 << 20
 """Bodies up to this size are decoded on the event loop (about 2 ms); larger ones in a thread."""
 
@@ -146,10 +147,15 @@ def _require_remote_write(request: Request[Any, Any, Any]) -> None:
 
 
 def _explain(receipt: Receipt) -> None:
-    """Raise Rejected if samples were refused: a sender logs the sentence, and does not send the same again."""
-    if receipt.rejected:
+    """Raise Rejected if samples were refused: a sender logs the sentence, and does not send the same again.
+
+    NaN alone is no error of the sender: Prometheus writes it for every quantile without observations, and would count
+    the whole request as failed. It is not stored, and counted with the other refusals.
+    """
+    told = {reason: count for reason, count in receipt.rejected.items() if reason != NOT_TOLD}
+    if told:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(receipt.rejected.items()))
-        example = receipt.examples[0]
-        where = f" ({example.labels})" if example.labels else ""
-        sentence = f"{receipt.accepted} stored, refused: {counts}; for example: {example.message}{where}"
+        shown = [one for one in receipt.examples if one.reason in told][:1]
+        words = "".join(f"; for example: {one.message} ({one.labels or 'labels that cannot be'})" for one in shown)
+        sentence = f"{receipt.accepted} stored, refused: {counts}{words}"
         raise Rejected("samples_rejected", sentence)
