@@ -71,7 +71,7 @@ def pack_samples(batch: SampleBatch) -> tuple[bytes, list[Block]]:
     by_slot = np.argsort(batch.slots, kind="stable")
     sorted_rows = batch.take(by_slot)
     slots, starts = np.unique(sorted_rows.slots, return_index=True)
-    ends = np.append(starts[1:], len(batch))
+    ends = np.append(starts[1:], len(batch))[: len(starts)]
     groups: dict[bytes, list[int]] = {}
     for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         groups.setdefault(sorted_rows.at_ms[start:end].tobytes(), []).append(index)

@@ -174,6 +174,8 @@ class Ingest:
         slot = self._slots.get(labels)
         if slot is not None:
             return slot
+        if not labels.name:
+            raise Rejected("metric_name", f"{labels} has no metric name (label __name__)")
         if labels not in unknown and len(self._slots) + len(unknown) >= self.limits.max_series:
             raise Rejected("series_limit", f"series limit {self.limits.max_series} reached; {labels} is new")
         unknown.setdefault(labels, []).append(index)

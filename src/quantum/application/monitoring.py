@@ -72,6 +72,7 @@ class Tick:
     samples_per_s: float
     lag_ms: int
     firing: int
+    open_incidents: int
     anomalies: tuple[Anomaly, ...]
 
 
@@ -306,8 +307,12 @@ class Monitor:
 
     def tick(self) -> Tick:
         """Return the counters of now, and the anomalies that changed since the last call."""
-        pipeline, now_ms = self.pipeline, self._clock.now_ms()
         anomalies, self._told_anomalies = tuple(self._told_anomalies.values()), {}
+        return self.tick_now(anomalies)
+
+    def tick_now(self, anomalies: tuple[Anomaly, ...] = ()) -> Tick:
+        """Return the counters of now."""
+        pipeline, now_ms = self.pipeline, self._clock.now_ms()
         return Tick(
             at_ms=now_ms,
             series=len(pipeline.labels),
@@ -317,6 +322,7 @@ class Monitor:
             samples_per_s=self._rate(now_ms),
             lag_ms=max(0, now_ms - pipeline.at_ms - HEARTBEAT_MS) if pipeline.at_ms else 0,
             firing=pipeline.firing,
+            open_incidents=pipeline.open_incidents,
             anomalies=anomalies,
         )
 

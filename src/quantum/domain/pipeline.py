@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
-from quantum.domain.alerts import AlertState, Effects, NotificationIntent
+from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
@@ -384,6 +384,11 @@ class Pipeline:
         """How many alerts fire now."""
         timers = (timer for watch in self._watches.values() for timer in watch.timers.values())
         return sum(timer.alert.state is AlertState.FIRING for timer in timers)
+
+    @property
+    def open_incidents(self) -> int:
+        """How many incidents are not resolved."""
+        return sum(one.state is not IncidentState.RESOLVED for one in self._incidents.incidents)
 
 
 def _rows(scores: Scores, rows: NDArray[np.bool_]) -> Scores:

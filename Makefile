@@ -1,0 +1,45 @@
+# One word for each thing that is done here; `make` alone lists them.
+# The work is in tools/ and in the program itself, so that nothing has to be learnt twice.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run frontend check test faults bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+run: ## install what is missing, then watch this machine: ARGS="--port 9000" goes to `quantum run`
+	@$(PYTHON) -m tools.prepare
+	@exec $(BIN)/quantum run $(ARGS)
+
+frontend: ## build the dashboard, if its sources have changed
+	@$(PYTHON) -m tools.prepare --dashboard
+
+check: ## style, types and architecture, in under a minute
+	@$(PYTHON) -m tools.prepare --dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/test_documents.py
+
+test: ## every test, with real parts; a part that is missing is installed or is a failure. ARGS="-k name" goes to pytest
+	@$(PYTHON) -m tools.prepare --dev
+	$(BIN)/pytest src/quantum tests --cov=quantum.domain --cov=quantum.application --cov-branch \
+		--cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
+
+faults: ## kill -9 the running program at 50 random moments and count what was lost
+	@$(PYTHON) -m tools.prepare --dev
+	QUANTUM_TEST_KILLS=50 $(BIN)/pytest -s tests/system/test_kill.py $(ARGS)
+
+bench: ## the project's own benchmarks, as JSON
+	@$(PYTHON) -m tools.prepare
+	@$(BIN)/quantum bench ingest --json
+	@$(BIN)/quantum bench detect --json
+
+clean: ## remove everything that was built or installed here; data in quantum-data/ stays
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf src/quantum/static frontend/node_modules frontend/.angular

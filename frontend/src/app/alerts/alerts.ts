@@ -1,0 +1,72 @@
+import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal } from '@angular/core';
+import { Router, RouterLink } from '@angular/router';
+import { Api, sentence } from '../api/api';
+import { Live } from '../api/live';
+import { AlertItem, AlertState } from '../api/messages';
+import { Badge } from '../parts/badge';
+import { Clock } from '../parts/clock';
+import { duration, labelLine } from '../parts/format';
+
+const FILTERS: Record<string, AlertState[]> = { all: [], firing: ['firing'], pending: ['pending'], resolved: ['resolved'] };
+
+@Component({
+  selector: 'q-alerts',
+  imports: [RouterLink, Badge],
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  template: `<div class="page">
+    <div class="head"><h1>Alerts</h1>
+      <div class="segmented" role="group" aria-label="Which alerts">
+        @for (name of names; track name) { <button type="button" [attr.aria-pressed]="name === which()" (click)="choose(name)">{{ name }}</button> }
+      </div></div>
+    @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
+    <section class="card" aria-label="Alerts"><ul class="rows">
+      @for (one of items() ?? []; track one.id) {
+        <li><a class="row" [routerLink]="['/alerts', one.id]">
+          <span class="grow"><b class="clip">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="clip muted small">{{ one.reason }}</span></span>
+          <span class="muted small">{{ duration(clock.nowMs() - one.pending_at_ms) }} ago</span><q-badge [kind]="one.severity" /><q-badge [kind]="one.state" />
+        </a></li>
+      } @empty { <li class="empty">{{ items() ? 'No alert here. That is good news.' : 'Reading…' }}</li> }
+    </ul></section>
+    @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older alerts</button></div> }
+  </div>`,
+})
+export class Alerts {
+  readonly state = input<string>();
+  protected readonly names = Object.keys(FILTERS);
+  protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'all'));
+  protected readonly items = signal<AlertItem[] | null>(null);
+  protected readonly cursor = signal<string | null>(null);
+  protected readonly error = signal('');
+  protected readonly clock = inject(Clock);
+  protected readonly duration = duration;
+  protected readonly labelLine = labelLine;
+  private readonly api = inject(Api);
+  private readonly router = inject(Router);
+
+  constructor() {
+    effect(() => void this.load(this.which()));
+    const stop = inject(Live).watch<AlertItem>('alerts', () => void this.load(this.which()), () => void this.load(this.which()));
+    inject(DestroyRef).onDestroy(stop);
+  }
+
+  protected choose(state: string): void {
+    void this.router.navigate([], { queryParams: { state: state === 'all' ? null : state } });
+  }
+
+  protected async more(): Promise<void> {
+    const page = await this.api.alerts(FILTERS[this.which()], this.cursor());
+    this.items.update((items) => [...(items ?? []), ...page.items]);
+    this.cursor.set(page.next_cursor);
+  }
+
+  private async load(which: string): Promise<void> {
+    try {
+      const page = await this.api.alerts(FILTERS[which]);
+      this.items.set(page.items);
+      this.cursor.set(page.next_cursor);
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http';
+import { Injectable, inject } from '@angular/core';
+import { firstValueFrom } from 'rxjs';
+import {
+  AlertDetail, AlertPage, AlertState, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, Window,
+} from './messages';
+
+type Query = Record<string, string | number | boolean | readonly string[]>;
+
+/** The HTTP API, one function per use. Failures are rejected promises; `sentence` turns them into words. */
+@Injectable({ providedIn: 'root' })
+export class Api {
+  private readonly http = inject(HttpClient);
+
+  session = () => this.get<Session>('session');
+  overview = () => this.get<OverviewMessage>('overview');
+  findSeries = (q: string, limit = 100, cursor?: string | null) => {
+    const selector = q.includes('{') || q.includes('=');
+    return this.get<SeriesPage>('series', { ...(selector ? { 'match[]': q } : { q }), limit, ...(cursor ? { cursor } : {}) });
+  };
+  series = (fingerprint: string) => this.get<SeriesItem>(`series/${fingerprint}`);
+  window = (fingerprint: string, start_ms: number, end_ms: number, points: number) =>
+    this.get<Window>(`series/${fingerprint}/window`, { start_ms: Math.max(0, Math.floor(start_ms)), end_ms: Math.ceil(end_ms), points });
+  alerts = (state: AlertState[], cursor?: string | null) =>
+    this.get<AlertPage>('alerts', { state, limit: 50, ...(cursor ? { cursor } : {}) });
+  alert = (id: string) => this.get<AlertDetail>(`alerts/${id}`);
+  incidents = (state: IncidentState[], cursor?: string | null) =>
+    this.get<IncidentPageMessage>('incidents', { state, limit: 50, ...(cursor ? { cursor } : {}) });
+  incident = (id: string) => this.get<IncidentDetail>(`incidents/${id}`);
+  acknowledge = (id: string) => this.post<IncidentItem>(`incidents/${id}/acknowledge`);
+  resolve = (id: string) => this.post<IncidentItem>(`incidents/${id}/resolve`);
+  judge = (id: string, verdict: Verdict) => this.post<IncidentItem>(`incidents/${id}/verdict`, { verdict });
+  note = (id: string, text: string) => this.post<IncidentItem>(`incidents/${id}/note`, { text });
+  policies = () => this.get<{ items: PolicyItem[] }>('policies');
+  createPolicy = (policy: PolicyRequest) => this.post<PolicyItem>('policies', policy);
+  editPolicy = (id: string, version: number, policy: PolicyRequest) =>
+    firstValueFrom(this.http.put<PolicyItem>(`/api/v1/policies/${id}`, policy, { headers: { 'If-Match': `"${version}"` } }));
+  deletePolicy = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/policies/${id}`));
+  preview = (policy: PolicyRequest, start_ms: number, end_ms: number) =>
+    this.post<ReplayReport>('policies/preview', { policy, start_ms, end_ms });
+  receivers = () => this.get<{ items: ReceiverItem[] }>('receivers');
+  createReceiver = (name: string, url: string, secret: string) =>
+    this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });
+  deleteReceiver = (name: string) => firstValueFrom(this.http.delete<void>(`/api/v1/receivers/${encodeURIComponent(name)}`));
+
+  private get<T>(path: string, query: Query = {}): Promise<T> {
+    return firstValueFrom(this.http.get<T>(`/api/v1/${path}`, { params: new HttpParams({ fromObject: query }) }));
+  }
+
+  private post<T>(path: string, body: unknown = null): Promise<T> {
+    return firstValueFrom(this.http.post<T>(`/api/v1/${path}`, body));
+  }
+}
+
+/** What went wrong, in one sentence for people. */
+export function sentence(error: unknown): string {
+  if (error instanceof HttpErrorResponse) {
+    if (error.status === 0) return 'Quantum cannot be reached. Is it still running?';
+    const problem = error.error as Problem | null;
+    return problem?.detail ?? `The server answered ${error.status}.`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}

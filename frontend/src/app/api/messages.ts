@@ -1,0 +1,77 @@
+/** Shapes of the HTTP API; they mirror src/quantum/adapters/http/messages.py. Times are Unix milliseconds. */
+export type Labels = Record<string, string>;
+export type Severity = 'info' | 'warning' | 'critical';
+export type AlertState = 'pending' | 'firing' | 'resolved' | 'withdrawn';
+export type IncidentState = 'open' | 'acknowledged' | 'resolved';
+export type Verdict = 'real' | 'expected' | 'false' | 'new_normal' | 'duplicate';
+export type SeriesStatus = 'learning' | 'ok' | 'late' | 'silent';
+
+export interface Band { expected: number | null; lower: number | null; upper: number | null }
+export interface SeriesItem extends Band {
+  fingerprint: string; name: string; labels: Labels; status: SeriesStatus; at_ms: number | null; value: number | null; score: number;
+}
+export interface SeriesPage { items: SeriesItem[]; total: number; next_cursor: string | null }
+export interface AnomalyItem extends Band {
+  id: string; fingerprint: string; name: string; labels: Labels; start_ms: number; end_ms: number | null; peak_at_ms: number;
+  score: number; rarity: string; value: number | null;
+}
+export interface Points {
+  at_ms: number[]; value: (number | null)[]; expected: (number | null)[]; lower: (number | null)[]; upper: (number | null)[];
+  score: (number | null)[];
+}
+export interface Window extends Points {
+  series: SeriesItem; start_ms: number; end_ms: number; resolution_ms: number; anomalies: AnomalyItem[];
+}
+export interface Contributor extends Band {
+  fingerprint: string; name: string; labels: Labels; at_ms: number; value: number | null; score: number; rarity: string;
+}
+export interface AlertItem {
+  id: string; policy_id: string; policy_name: string; policy_version: number; group: Labels; state: AlertState; severity: Severity;
+  summary: string; reason: string; pending_at_ms: number; firing_at_ms: number | null; resolved_at_ms: number | null;
+  changed_at_ms: number; incident_id: string | null; breaching: number; peak_score: number; contributors: Contributor[];
+}
+export interface AlertPage { items: AlertItem[]; next_cursor: string | null }
+export interface TransitionItem { seq: number; at_ms: number; before: AlertState | null; after: AlertState; reason: string }
+export interface DeliveryItem {
+  id: string; receiver: string; at_ms: number; alert_id: string; alert_state: AlertState; attempts: number;
+  outcome: 'open' | 'sent' | 'failed'; detail: string; due_at_ms: number | null;
+}
+export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[] }
+export interface NoteItem { at_ms: number; author: string; text: string }
+export interface IncidentItem {
+  id: string; title: string; state: IncidentState; severity: Severity; place: Labels; alert_ids: string[]; firing: number;
+  opened_at_ms: number; changed_at_ms: number; acknowledged_at_ms: number | null; acknowledged_by: string;
+  resolved_at_ms: number | null; resolved_by: string; verdict: Verdict | null; notes: NoteItem[];
+}
+export interface IncidentPageMessage { items: IncidentItem[]; next_cursor: string | null }
+export interface IncidentDetail { incident: IncidentItem; alerts: AlertItem[] }
+export interface Matcher { label: string; op: '=' | '!=' | '=~' | '!~'; value: string }
+export type Condition =
+  | { kind: 'threshold'; op: 'above' | 'below'; raise_at: number; clear_at?: number | null }
+  | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null }
+  | { kind: 'absence'; after_ms: number }
+  | { kind: 'rate_of_change'; op: 'above' | 'below'; window_ms: number; raise_at: number; clear_at?: number | null };
+export interface PolicyRequest {
+  name: string; matchers: Matcher[]; condition: Condition; by: string[]; for_ms: number; keep_firing_for_ms: number;
+  severity: Severity; summary: string; receivers: string[]; enabled: boolean;
+}
+export interface PolicyItem extends PolicyRequest { id: string; version: number }
+export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
+export interface ReplayReport {
+  start_ms: number; end_ms: number; samples: number; alerts: AlertItem[]; pages: unknown[]; alerts_live: number;
+  only_replayed: string[]; only_live: string[];
+}
+export interface OverviewMessage {
+  at_ms: number; started_at_ms: number; version: string; series: number; learning: number; silent: number; samples_total: number;
+  samples_per_s: number; lag_ms: number; firing_alerts: number; open_incidents: IncidentItem[]; anomalies: AnomalyItem[];
+}
+export interface OverviewTick {
+  at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
+  firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
+}
+export interface Session { subject: string; roles: string[]; banner: string }
+export interface Problem { detail: string; reason: string; request_id: string; status: number }
+export interface LiveEvent {
+  type: 'subscribed' | 'unsubscribed' | 'event' | 'gap' | 'error' | 'pong'; topic: string; seq: number; missed: number;
+  data: unknown; reason: string; message: string;
+}

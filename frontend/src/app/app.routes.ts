@@ -1,0 +1,13 @@
+import { Routes } from '@angular/router';
+
+export const routes: Routes = [
+  { path: '', pathMatch: 'full', title: 'Overview · Quantum', loadComponent: () => import('./overview/overview').then((m) => m.Overview) },
+  { path: 'explore', title: 'Explore · Quantum', loadComponent: () => import('./explore/explore').then((m) => m.Explore) },
+  { path: 'series/:fingerprint', title: 'Series · Quantum', loadComponent: () => import('./explore/series').then((m) => m.SeriesPage) },
+  { path: 'alerts', title: 'Alerts · Quantum', loadComponent: () => import('./alerts/alerts').then((m) => m.Alerts) },
+  { path: 'alerts/:id', title: 'Alert · Quantum', loadComponent: () => import('./alerts/alert').then((m) => m.AlertPage) },
+  { path: 'incidents', title: 'Incidents · Quantum', loadComponent: () => import('./incidents/incidents').then((m) => m.Incidents) },
+  { path: 'incidents/:id', title: 'Incident · Quantum', loadComponent: () => import('./incidents/incident').then((m) => m.IncidentPage) },
+  { path: 'policies', title: 'Policies · Quantum', loadComponent: () => import('./policies/policies').then((m) => m.Policies) },
+  { path: '**', title: 'Not found · Quantum', loadComponent: () => import('./shell/not-found').then((m) => m.NotFound) },
+];

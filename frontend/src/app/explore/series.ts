@@ -1,0 +1,101 @@
+import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal, untracked } from '@angular/core';
+import { Router, RouterLink } from '@angular/router';
+import { Api, sentence } from '../api/api';
+import { Live } from '../api/live';
+import { Points, Window } from '../api/messages';
+import { Badge } from '../parts/badge';
+import { Chart } from '../parts/chart';
+import { compact, duration, labelLine, moment } from '../parts/format';
+
+const RANGES: Record<string, number> = { '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
+const POINTS = 1500;
+const COLUMNS = ['at_ms', 'value', 'expected', 'lower', 'upper', 'score'] as const;
+const REREAD_MS = 60_000;
+
+/** One series: value, band, scores and anomalies over a stretch of time that the address holds, or live. */
+@Component({
+  selector: 'q-series',
+  imports: [RouterLink, Badge, Chart],
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  templateUrl: './series.html',
+})
+export class SeriesPage {
+  readonly fingerprint = input.required<string>();
+  readonly range = input<string>();
+  readonly from = input<string>();
+  readonly to = input<string>();
+  protected readonly ranges = Object.keys(RANGES);
+  protected readonly found = signal<Window | null>(null);
+  protected readonly error = signal('');
+  protected readonly asTable = signal(false);
+  protected readonly chosen = computed(() => this.range() ?? '15m');
+  protected readonly live = computed(() => !this.from());
+  protected readonly bounds = signal<[number, number]>([0, 1]);
+  protected readonly rows = computed(() => {
+    const found = this.found();
+    return found ? found.at_ms.map((at, i) => ({ at, value: found.value[i], lower: found.lower[i], upper: found.upper[i], score: found.score[i] })).filter((row) => row.value !== null).reverse().slice(0, 200) : [];
+  });
+  protected readonly newest = computed(() => this.rows()[0]);
+  protected readonly compact = compact;
+  protected readonly duration = duration;
+  protected readonly labelLine = labelLine;
+  protected readonly moment = moment;
+  private readonly api = inject(Api);
+  private readonly router = inject(Router);
+  private stop: () => void = () => undefined;
+
+  constructor() {
+    const live = inject(Live);
+    effect(() => {
+      const fingerprint = this.fingerprint();
+      this.chosen();
+      this.from();
+      this.to();
+      untracked(() => {
+        void this.load();
+        this.stop();
+        this.stop = this.live() ? live.watch<Points>(`series:${fingerprint}`, (points) => this.append(points), () => void this.load()) : () => undefined;
+      });
+    });
+    const timer = setInterval(() => this.live() && void this.load(), REREAD_MS);
+    inject(DestroyRef).onDestroy(() => {
+      clearInterval(timer);
+      this.stop();
+    });
+  }
+
+  protected choose(range: string): void {
+    void this.router.navigate([], { queryParams: { range } });
+  }
+
+  protected zoom([from, to]: [number, number]): void {
+    void this.router.navigate([], { queryParams: { from: Math.floor(from), to: Math.ceil(to) } });
+  }
+
+  private async load(): Promise<void> {
+    const from = Number(this.from() ?? 0);
+    const end = from ? Number(this.to() ?? Date.now()) : Date.now() + 1000;
+    const start = from || end - (RANGES[this.chosen()] ?? RANGES['15m']);
+    try {
+      this.found.set(await this.api.window(this.fingerprint(), start, end, POINTS));
+      this.bounds.set([start, end]);
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
+  }
+
+  private append(points: Points): void {
+    const found = this.found();
+    if (!found) return;
+    const last = found.at_ms.at(-1) ?? 0;
+    const fresh = points.at_ms.map((at, i) => i).filter((i) => points.at_ms[i] > last);
+    if (!fresh.length) return;
+    const end = Date.now();
+    const start = end - (RANGES[this.chosen()] ?? RANGES['15m']);
+    const first = found.at_ms.findIndex((at) => at >= start);
+    const grown = Object.fromEntries(COLUMNS.map((name) => [name, [...found[name].slice(Math.max(0, first)), ...fresh.map((i) => points[name][i])]]));
+    this.bounds.set([start, end]);
+    this.found.set({ ...found, ...grown } as Window);
+  }
+}

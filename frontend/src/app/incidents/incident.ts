@@ -1,0 +1,85 @@
+import { ChangeDetectionStrategy, Component, DestroyRef, effect, inject, input, signal } from '@angular/core';
+import { RouterLink } from '@angular/router';
+import { Api, sentence } from '../api/api';
+import { Live } from '../api/live';
+import { IncidentDetail, IncidentItem, Verdict } from '../api/messages';
+import { Badge } from '../parts/badge';
+import { labelLine, moment } from '../parts/format';
+
+@Component({
+  selector: 'q-incident',
+  imports: [RouterLink, Badge],
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  template: `<div class="page">
+    @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
+    @if (found(); as f) {
+      <div class="head"><div class="grow"><p class="small"><a routerLink="/incidents">Incidents</a></p><h1>{{ f.incident.title }}</h1>
+          <p class="muted">Opened {{ moment(f.incident.opened_at_ms) }}{{ f.incident.acknowledged_by ? ' · ' + f.incident.acknowledged_by + ' has it' : '' }}{{ f.incident.resolved_by ? ' · resolved by ' + f.incident.resolved_by : '' }}</p></div>
+        <div class="actions"><q-badge [kind]="f.incident.severity" /><q-badge [kind]="f.incident.state" /></div></div>
+      <div class="actions">
+        <button class="button primary" type="button" [disabled]="busy() || f.incident.state !== 'open'" (click)="act(api.acknowledge(id()))">Acknowledge</button>
+        <button class="button" type="button" [disabled]="busy() || f.incident.state === 'resolved'" (click)="act(api.resolve(id()))">Resolve</button>
+        <span class="muted small">What was it?</span>
+        <div class="segmented" role="group" aria-label="Verdict">
+          @for (one of verdicts; track one[0]) { <button type="button" [disabled]="busy()" [attr.aria-pressed]="f.incident.verdict === one[0]" (click)="act(api.judge(id(), one[0]))">{{ one[1] }}</button> }
+        </div>
+      </div>
+      <div class="two">
+        <section class="card" aria-labelledby="its-alerts"><header><h2 id="its-alerts">Alerts</h2><span class="muted small">{{ f.incident.firing }} firing</span></header>
+          <ul class="rows">@for (one of f.alerts; track one.id) {
+            <li><a class="row" [routerLink]="['/alerts', one.id]"><span class="grow"><b class="clip">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="muted small">{{ one.reason }}</span></span><q-badge [kind]="one.state" /></a></li>
+          }</ul></section>
+        <section class="card" aria-labelledby="notes"><header><h2 id="notes">Notes</h2></header>
+          <ul class="rows">@for (note of f.incident.notes; track $index) { <li class="row"><span class="grow"><span class="text">{{ note.text }}</span><br><span class="muted small">{{ note.author }}, {{ moment(note.at_ms) }}</span></span></li> }
+            @empty { <li class="empty">Nobody has written anything yet.</li> }</ul>
+          <form class="body note" (submit)="write($event, box)"><label class="field"><span>Write something down</span><textarea #box maxlength="10000" required></textarea></label>
+            <button class="button" type="submit" [disabled]="busy()">Add note</button></form></section>
+      </div>
+    } @else if (!error()) { <div class="skeleton"></div> }
+  </div>`,
+  styles: `.note { display: grid; gap: 10px; justify-items: start; border-top: 1px solid var(--line); } .note .field { width: 100%; } .text { white-space: pre-wrap; overflow-wrap: anywhere; }`,
+})
+export class IncidentPage {
+  readonly id = input.required<string>();
+  protected readonly api = inject(Api);
+  protected readonly found = signal<IncidentDetail | null>(null);
+  protected readonly error = signal('');
+  protected readonly busy = signal(false);
+  protected readonly verdicts: [Verdict, string][] = [['real', 'real'], ['expected', 'expected'], ['false', 'false alarm'], ['new_normal', 'new normal'], ['duplicate', 'duplicate']];
+  protected readonly labelLine = labelLine;
+  protected readonly moment = moment;
+
+  constructor() {
+    effect(() => void this.load(this.id()));
+    const stop = inject(Live).watch<IncidentItem>('incidents', (one) => one.id === this.id() && void this.load(one.id), () => void this.load(this.id()));
+    inject(DestroyRef).onDestroy(stop);
+  }
+
+  protected async act(answer: Promise<IncidentItem>): Promise<void> {
+    this.busy.set(true);
+    try {
+      const incident = await answer;
+      this.found.update((found) => found && { ...found, incident });
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    } finally {
+      this.busy.set(false);
+    }
+  }
+
+  protected async write(event: Event, box: HTMLTextAreaElement): Promise<void> {
+    event.preventDefault();
+    if (!box.value.trim()) return;
+    await this.act(this.api.note(this.id(), box.value));
+    if (!this.error()) box.value = '';
+  }
+
+  private async load(id: string): Promise<void> {
+    try {
+      this.found.set(await this.api.incident(id));
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal } from '@angular/core';
+import { Router, RouterLink } from '@angular/router';
+import { Api, sentence } from '../api/api';
+import { Live } from '../api/live';
+import { IncidentItem, IncidentState } from '../api/messages';
+import { Badge } from '../parts/badge';
+import { Clock } from '../parts/clock';
+import { duration } from '../parts/format';
+
+const FILTERS: Record<string, IncidentState[]> = { open: ['open', 'acknowledged'], resolved: ['resolved'], all: [] };
+
+@Component({
+  selector: 'q-incidents',
+  imports: [RouterLink, Badge],
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  template: `<div class="page">
+    <div class="head"><h1>Incidents</h1>
+      <div class="segmented" role="group" aria-label="Which incidents">
+        @for (name of names; track name) { <button type="button" [attr.aria-pressed]="name === which()" (click)="choose(name)">{{ name }}</button> }
+      </div></div>
+    @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
+    <section class="card" aria-label="Incidents"><ul class="rows">
+      @for (one of items() ?? []; track one.id) {
+        <li><a class="row" [routerLink]="['/incidents', one.id]"><span class="grow"><b class="clip">{{ one.title }}</b>
+          <span class="clip muted small">opened {{ duration(clock.nowMs() - one.opened_at_ms) }} ago · {{ one.alert_ids.length }} alerts, {{ one.firing }} firing{{ one.acknowledged_by ? ' · ' + one.acknowledged_by + ' has it' : '' }}{{ one.resolved_by ? ' · resolved by ' + one.resolved_by : '' }}</span></span>
+          @if (one.verdict) { <span class="chip">{{ one.verdict.replace('_', ' ') }}</span> }<q-badge [kind]="one.severity" /><q-badge [kind]="one.state" /></a></li>
+      } @empty { <li class="empty">{{ items() ? 'No incident here.' : 'Reading…' }}</li> }
+    </ul></section>
+    @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older incidents</button></div> }
+  </div>`,
+})
+export class Incidents {
+  readonly state = input<string>();
+  protected readonly names = Object.keys(FILTERS);
+  protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'open'));
+  protected readonly items = signal<IncidentItem[] | null>(null);
+  protected readonly cursor = signal<string | null>(null);
+  protected readonly error = signal('');
+  protected readonly clock = inject(Clock);
+  protected readonly duration = duration;
+  private readonly api = inject(Api);
+  private readonly router = inject(Router);
+
+  constructor() {
+    effect(() => void this.load(this.which()));
+    const stop = inject(Live).watch<IncidentItem>('incidents', () => void this.load(this.which()), () => void this.load(this.which()));
+    inject(DestroyRef).onDestroy(stop);
+  }
+
+  protected choose(state: string): void {
+    void this.router.navigate([], { queryParams: { state } });
+  }
+
+  protected async more(): Promise<void> {
+    const page = await this.api.incidents(FILTERS[this.which()], this.cursor());
+    this.items.update((items) => [...(items ?? []), ...page.items]);
+    this.cursor.set(page.next_cursor);
+  }
+
+  private async load(which: string): Promise<void> {
+    try {
+      const page = await this.api.incidents(FILTERS[which]);
+      this.items.set(page.items);
+      this.cursor.set(page.next_cursor);
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { ChangeDetectionStrategy, Component, ElementRef, OnDestroy, afterNextRender, effect, inject, input, output, viewChild } from '@angular/core';
+import uPlot from 'uplot';
+import { Points } from '../api/messages';
+import { compact } from './format';
+import { Theme } from './theme';
+
+const SCORE_SHOWN = 0.3;
+const HEIGHT = 320;
+const STRIP = 64;
+
+/**
+ * Values with their band of usual values, odd points marked by colour and shape, and a strip of scores below that shares
+ * the cursor. Dragging across selects a stretch of time.
+ */
+@Component({
+  selector: 'q-chart',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  template: `<div #value class="plot" role="img" [attr.aria-label]="label()"></div>
+    <div #strip class="plot" role="img" aria-label="Scores of the same time, from 0 to 1"></div>`,
+  styles: `.plot { width: 100%; overflow: hidden; }`,
+})
+export class Chart implements OnDestroy {
+  readonly points = input.required<Points>();
+  readonly fromMs = input.required<number>();
+  readonly toMs = input.required<number>();
+  readonly label = input('Values and their usual range over time; a table view is offered below');
+  readonly zoomed = output<[number, number]>();
+  private readonly valueBox = viewChild.required<ElementRef<HTMLDivElement>>('value');
+  private readonly stripBox = viewChild.required<ElementRef<HTMLDivElement>>('strip');
+  private readonly theme = inject(Theme);
+  private plots: uPlot[] = [];
+  private observer?: ResizeObserver;
+
+  constructor() {
+    afterNextRender(() => {
+      this.draw();
+      this.observer = new ResizeObserver(() => this.fit());
+      this.observer.observe(this.valueBox().nativeElement);
+    });
+    effect(() => {
+      this.theme.dark();
+      if (this.plots.length) this.draw();
+    });
+    effect(() => {
+      const points = this.points();
+      if (this.plots.length) this.fill(points);
+    });
+  }
+
+  ngOnDestroy(): void {
+    this.observer?.disconnect();
+    this.plots.forEach((plot) => plot.destroy());
+  }
+
+  private fit(): void {
+    const width = this.valueBox().nativeElement.clientWidth;
+    if (width > 0 && this.plots[0]?.width !== width) {
+      this.plots[0]?.setSize({ width, height: HEIGHT });
+      this.plots[1]?.setSize({ width, height: STRIP });
+    }
+  }
+
+  private fill(points: Points): void {
+    const seconds = points.at_ms.map((at) => at / 1000);
+    const odd = points.value.map((value, i) => ((points.score[i] ?? 0) >= SCORE_SHOWN ? value : null));
+    const [values, strip] = this.plots;
+    const x = { min: this.fromMs() / 1000, max: this.toMs() / 1000 };
+    for (const [plot, data] of [
+      [values, [seconds, points.upper, points.lower, points.expected, points.value, odd]],
+      [strip, [seconds, points.score.map((score) => score ?? 0)]],
+    ] as [uPlot, uPlot.AlignedData][]) {
+      plot.setData(data, false);
+      plot.setScale('x', x);
+    }
+  }
+
+  private draw(): void {
+    this.plots.forEach((plot) => plot.destroy());
+    const ink = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const width = Math.max(240, this.valueBox().nativeElement.clientWidth);
+    const axis = { stroke: ink('--muted'), grid: { stroke: ink('--line'), width: 1 }, ticks: { show: false }, font: '12px system-ui' };
+    const onSelect = (plot: uPlot) => {
+      const { left, width: selected } = plot.select;
+      if (selected > 8) this.zoomed.emit([plot.posToVal(left, 'x') * 1000, plot.posToVal(left + selected, 'x') * 1000]);
+      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    };
+    const cursor: uPlot.Cursor = { sync: { key: 'series' }, drag: { x: true, y: false, setScale: false } };
+    const number = (_: uPlot, value: number | null) => compact(value);
+    this.plots = [
+      new uPlot({
+        width, height: HEIGHT, cursor, hooks: { setSelect: [onSelect] },
+        scales: { x: { time: true }, y: { range: (_, min, max) => padded(min, max) } },
+        axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map(compact) }],
+        bands: [{ series: [1, 2], fill: ink('--band') }],
+        series: [
+          { label: 'Time' },
+          { label: 'Usual up to', stroke: 'transparent', points: { show: false }, value: number },
+          { label: 'Usual from', stroke: 'transparent', points: { show: false }, value: number },
+          { label: 'Expected', stroke: ink('--expected'), width: 1, dash: [4, 4], points: { show: false }, value: number },
+          { label: 'Value', stroke: ink('--value'), width: 1.6, points: { show: false }, value: number, spanGaps: false },
+          { label: 'Unusual', stroke: ink('--odd'), paths: () => null, points: { show: true, size: 9, width: 2, fill: ink('--surface') }, value: number },
+        ],
+      }, [[], [], [], [], [], []], this.valueBox().nativeElement),
+      new uPlot({
+        width, height: STRIP, cursor, hooks: { setSelect: [onSelect] }, legend: { show: false },
+        scales: { x: { time: true }, y: { range: [0, 1] } },
+        axes: [{ ...axis, show: false }, { ...axis, size: 62, splits: () => [0, 1], values: () => ['0', 'score 1'] }],
+        series: [{}, { label: 'Score', stroke: ink('--odd'), fill: ink('--critical-soft'), width: 1.4, points: { show: false } }],
+      }, [[], []], this.stripBox().nativeElement),
+    ];
+    this.fill(this.points());
+  }
+}
+
+/** A range that leaves some air; a constant series gets a range around it. */
+function padded(min: number | null, max: number | null): [number, number] {
+  if (min === null || max === null) return [0, 1];
+  const air = max > min ? (max - min) * 0.08 : Math.abs(max) * 0.1 || 1;
+  return [min >= 0 && min - air < 0 ? 0 : min - air, max + air];
+}

@@ -1,0 +1,258 @@
+"""Acting: policies, receivers, incidents, and the time machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from litestar import Request, Response, delete, get, post, put
+from litestar.params import Parameter
+
+from quantum.adapters.http import messages as m
+from quantum.adapters.http import views
+from quantum.adapters.http.bodies import require_type
+from quantum.application.control import policy_id
+from quantum.application.timemachine import Draft
+from quantum.domain.alerts import Verdict
+from quantum.domain.errors import Conflict, NotFound, Rejected
+from quantum.domain.facts import (
+    AcknowledgeIncident,
+    DeletePolicy,
+    DeleteReceiver,
+    JudgeIncident,
+    NoteIncident,
+    PutPolicy,
+    PutReceiver,
+    ResolveIncident,
+    WebhookReceiver,
+)
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from quantum.application.control import Control
+    from quantum.application.ports import AlertStore
+    from quantum.application.timemachine import History, TimeMachine
+    from quantum.domain.facts import Command
+    from quantum.domain.incidents import IncidentCommand
+    from quantum.domain.policies import AlertPolicy
+
+IfMatch = Annotated[str | None, Parameter(header="If-Match", max_length=40, description="ETag that was read")]
+ACTOR = "local-admin"
+
+
+def actor_of(request: Request[Any, Any, Any]) -> str:
+    """Return who is asking, for the record."""
+    return str(request.scope.get("state", {}).get("subject", ACTOR))
+
+
+def expected_version(if_match: str | None) -> int | None:
+    """Return the version an edit was made against; None for `*` or no header. Raises Rejected."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):  # noqa: PLR2004 - versions have few digits
+        raise Rejected("precondition_failed", "If-Match must be an ETag that was given out")
+    return int(text)
+
+
+def json_only(request: Request[Any, Any, Any]) -> None:
+    """Refuse bodies that are not declared as JSON, which also keeps other sites' forms out."""
+    if request.method in ("POST", "PUT") and request.headers.get("content-length", "0") != "0":
+        require_type(request, "application/json")
+
+
+def policy_routes(control: Control) -> list[HTTPRouteHandler]:
+    """Return the handlers of policies."""
+
+    def find(key: str) -> AlertPolicy:
+        for one in control.policies():
+            if one.id == key:
+                return one
+        raise NotFound(f"there is no policy {key}")
+
+    def answer(key: str, status: int) -> Response[m.PolicyItem]:
+        one = find(key)
+        headers = {"ETag": f'"{one.version}"'}
+        if status == 201:  # noqa: PLR2004 - created
+            headers["Location"] = f"/api/v1/policies/{key}"
+        return Response(views.policy(one), status_code=status, headers=headers)
+
+    @get("/api/v1/policies", operation_id="listPolicies", tags=["policies"], summary="All policies")
+    async def policies() -> m.PolicyList:
+        return m.PolicyList(items=[views.policy(one) for one in control.policies()])
+
+    @post("/api/v1/policies", operation_id="createPolicy", tags=["policies"], summary="Create a policy")
+    async def create(data: m.PolicyRequest, request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
+        key = policy_id(data.name)
+        await control.submit(PutPolicy(views.asked_policy(data, key), 0, actor_of(request)))
+        return answer(key, 201)
+
+    @get("/api/v1/policies/{key:str}", operation_id="getPolicy", tags=["policies"], summary="One policy")
+    async def one_policy(key: str) -> Response[m.PolicyItem]:
+        return answer(key, 200)
+
+    @put("/api/v1/policies/{key:str}", operation_id="editPolicy", tags=["policies"], summary="Edit a policy")
+    async def edit(
+        key: str, data: m.PolicyRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
+    ) -> Response[m.PolicyItem]:
+        version = expected_version(if_match) or find(key).version
+        await _conditional(control, PutPolicy(views.asked_policy(data, key), version, actor_of(request)), if_match)
+        return answer(key, 200)
+
+    @delete("/api/v1/policies/{key:str}", operation_id="deletePolicy", tags=["policies"], summary="Delete a policy")
+    async def remove(key: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+        await _conditional(control, DeletePolicy(key, expected_version(if_match), actor_of(request)), if_match)
+
+    return [policies, create, one_policy, edit, remove]
+
+
+async def _conditional(control: Control, command: Command, if_match: str | None) -> None:
+    """Submit an edit; a version that moved on is a failed precondition where one was stated."""
+    try:
+        await control.submit(command)
+    except Conflict as conflict:
+        if if_match is None:
+            raise
+        raise Rejected("precondition_failed", str(conflict)) from None
+
+
+def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
+    """Return the handlers of receivers."""
+
+    def find(name: str) -> WebhookReceiver:
+        for one in control.receivers():
+            if one.name == name:
+                return one
+        raise NotFound(f"there is no receiver named {name!r}")
+
+    @get("/api/v1/receivers", operation_id="listReceivers", tags=["receivers"], summary="All receivers")
+    async def receivers() -> m.ReceiverList:
+        return m.ReceiverList(items=[views.receiver(one) for one in control.receivers()])
+
+    @post("/api/v1/receivers", operation_id="createReceiver", tags=["receivers"], summary="Create a receiver")
+    async def create(data: m.ReceiverRequest, request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
+        wanted = WebhookReceiver(name=data.name, url=data.url, secret=data.secret or "")
+        await control.submit(PutReceiver(wanted, 0, actor_of(request)))
+        headers = {"Location": f"/api/v1/receivers/{data.name}", "ETag": '"1"'}
+        return Response(views.receiver(find(data.name)), status_code=201, headers=headers)
+
+    @put("/api/v1/receivers/{name:str}", operation_id="editReceiver", tags=["receivers"], summary="Edit a receiver")
+    async def edit(
+        name: str, data: m.ReceiverRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
+    ) -> m.ReceiverItem:
+        before = find(name)
+        if data.name != name:
+            raise Rejected("receiver_name", "a receiver keeps its name; make a new one instead")
+        secret = before.secret if data.secret is None else data.secret
+        version = expected_version(if_match) or before.version
+        wanted = WebhookReceiver(name=name, url=data.url, secret=secret)
+        await _conditional(control, PutReceiver(wanted, version, actor_of(request)), if_match)
+        return views.receiver(find(name))
+
+    @delete(
+        "/api/v1/receivers/{name:str}", operation_id="deleteReceiver", tags=["receivers"], summary="Delete a receiver"
+    )
+    async def remove(name: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+        await _conditional(control, DeleteReceiver(name, expected_version(if_match), actor_of(request)), if_match)
+
+    return [receivers, create, edit, remove]
+
+
+def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandler]:
+    """Return the handlers of people's acts on incidents."""
+
+    async def act(command: IncidentCommand) -> m.IncidentItem:
+        await control.submit(command)
+        return views.incident(await alerts.incident(command.incident_id))
+
+    @post(
+        "/api/v1/incidents/{incident_id:str}/acknowledge",
+        operation_id="acknowledgeIncident",
+        tags=["incidents"],
+        summary="I have it",
+        status_code=200,
+    )
+    async def acknowledge(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+        return await act(AcknowledgeIncident(incident_id, actor_of(request)))
+
+    @post(
+        "/api/v1/incidents/{incident_id:str}/resolve",
+        operation_id="resolveIncident",
+        tags=["incidents"],
+        summary="It is over",
+        status_code=200,
+    )
+    async def resolve(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+        return await act(ResolveIncident(incident_id, actor_of(request)))
+
+    @post(
+        "/api/v1/incidents/{incident_id:str}/verdict",
+        operation_id="judgeIncident",
+        tags=["incidents"],
+        summary="What it was",
+        status_code=200,
+    )
+    async def verdict(incident_id: str, data: m.VerdictRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+        return await act(JudgeIncident(incident_id, Verdict(data.verdict), actor_of(request)))
+
+    @post(
+        "/api/v1/incidents/{incident_id:str}/note",
+        operation_id="noteIncident",
+        tags=["incidents"],
+        summary="Write something down",
+        status_code=200,
+    )
+    async def note(incident_id: str, data: m.NoteRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+        return await act(NoteIncident(incident_id, data.text, actor_of(request)))
+
+    return [acknowledge, resolve, verdict, note]
+
+
+def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandler]:
+    """Return the handlers of the time machine."""
+
+    async def report(start_ms: int, end_ms: int, draft: Draft | None) -> m.ReplayReport:
+        history = await machine.replay(start_ms, end_ms, draft)
+        return await replay_report(machine, history)
+
+    @post(
+        "/api/v1/replay",
+        operation_id="replay",
+        tags=["time machine"],
+        summary="What would have happened",
+        status_code=200,
+    )
+    async def replay(data: m.ReplayRequest) -> m.ReplayReport:
+        draft = None
+        if data.policies is not None:
+            policies = tuple(views.asked_policy(each, policy_id(each.name)) for each in data.policies)
+            draft = Draft(policies, control.receivers())
+        return await report(data.start_ms, data.end_ms, draft)
+
+    @post(
+        "/api/v1/policies/preview",
+        operation_id="previewPolicy",
+        tags=["time machine"],
+        summary="What one draft policy would have done",
+        status_code=200,
+    )
+    async def preview(data: m.PreviewRequest) -> m.ReplayReport:
+        policy = views.asked_policy(data.policy, policy_id(data.policy.name))
+        return await report(data.start_ms, data.end_ms, Draft((policy,), control.receivers()))
+
+    return [replay, preview]
+
+
+async def replay_report(machine: TimeMachine, history: History) -> m.ReplayReport:
+    """Return a replayed history as a message."""
+    compared = await machine.compare(history)
+    return m.ReplayReport(
+        start_ms=history.start_ms,
+        end_ms=history.end_ms,
+        samples=history.samples,
+        alerts=[views.alert(one) for one in history.fired],
+        pages=[views.page(one) for one in history.intents],
+        alerts_live=compared.live,
+        only_replayed=list(compared.only_replayed),
+        only_live=list(compared.only_live),
+    )

@@ -1,0 +1,55 @@
+"""The dashboard's files and the API's documentation page, from our own files alone."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Response, get
+
+from quantum.domain.errors import NotFound
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+HASHED: Final = re.compile(r"-[A-Z0-9]{8}\.\w+$")
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+NOT_BUILT: Final = (
+    "<!doctype html><title>Quantum</title><h1>The dashboard is not built</h1>"
+    "<p>Quantum runs, but its dashboard files are missing. Build them with <code>make frontend</code>, then reload. "
+    'The API is documented at <a href="/openapi.json">/openapi.json</a>.</p>'
+)
+DOCS: Final = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Quantum API</title>'
+    '<link rel="stylesheet" href="/swagger/swagger-ui.css"><div id="swagger-ui"></div>'
+    '<script src="/swagger/swagger-ui-bundle.js"></script><script src="/swagger/start.js"></script></html>'
+)
+
+
+def page_routes() -> list[HTTPRouteHandler]:
+    """Return the handlers; any path that is no file and no API is a page of the dashboard."""
+    root = Path(str(files("quantum"))) / "static"
+
+    def send(path: Path) -> Response[Any]:
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        caching = FOR_EVER if HASHED.search(path.name) else "no-cache"
+        return Response(path.read_bytes(), media_type=media_type, headers={"Cache-Control": caching})
+
+    @get(["/", "/{path:path}"], include_in_schema=False)
+    async def page(path: str = "") -> Response[Any]:
+        wanted = (root / path.lstrip("/")).resolve()
+        if path and wanted.is_file() and wanted.is_relative_to(root.resolve()):
+            return send(wanted)
+        if path.startswith(("/api/", "/prometheus/", "/swagger/")) or "." in Path(path).name:
+            raise NotFound(f"there is nothing at {path[:200]}")
+        index = root / "index.html"
+        return send(index) if index.is_file() else Response(NOT_BUILT, media_type="text/html", status_code=503)
+
+    @get("/docs", include_in_schema=False)
+    async def docs() -> Response[Any]:
+        return Response(DOCS, media_type="text/html")
+
+    return [page, docs]

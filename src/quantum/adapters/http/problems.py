@@ -1,0 +1,107 @@
+"""Errors as RFC 9457 problem details: the one table from the domain's errors to HTTP status codes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from quantum.adapters.http.messages import Problem
+from quantum.domain.errors import Conflict, NotFound, Overloaded, QuantumError, Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:quantum:problem:"
+MAX_DETAIL: Final = 400
+
+STATUS_OF_REASON: Final = {
+    "body_too_large": 413,
+    "content_type": 415,
+    "content_encoding": 415,
+    "request_timeout": 408,
+    "precondition_required": 428,
+    "precondition_failed": 412,
+    "unauthenticated": 401,
+    "host": 400,
+}
+STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
+    (Overloaded, 429, "overloaded"),
+    (Unavailable, 503, "unavailable"),
+    (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
+    (QuantumError, 400, "rejected"),
+)
+
+log = structlog.get_logger("quantum.http")
+
+
+def problem(
+    status: int, reason: str, detail: str, request_id: str, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """Return a problem as a response."""
+    body = Problem(
+        type=TYPE_PREFIX + reason,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail="".join(char if char.isprintable() else "?" for char in detail)[:MAX_DETAIL],
+        reason=reason,
+        request_id=request_id,
+    )
+    return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def request_id_of(request: Request[Any, Any, Any]) -> str:
+    """Return the id under which the logs speak of a request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def on_domain_error(request: Request[Any, Any, Any], error: QuantumError) -> Response[Any]:
+    """Answer an error that the domain expects."""
+    status, reason = next((status, reason) for kind, status, reason in STATUS_OF_ERROR if isinstance(error, kind))
+    if isinstance(error, Rejected):
+        reason, status = error.reason, STATUS_OF_REASON.get(error.reason, status)
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
+    return problem(status, reason, str(error), request_id_of(request), headers)
+
+
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer what Litestar itself refuses: unknown routes, wrong methods, parameters that do not parse."""
+    detail = error.detail
+    if isinstance(error.extra, list) and error.extra:
+        detail = "; ".join(f"{item.get('key', 'body')}: {item.get('message', '')}" for item in error.extra)
+    status = error.status_code
+    reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    return problem(
+        status, reason, detail or HTTPStatus(status).phrase, request_id_of(request), dict(error.headers or {})
+    )
+
+
+def on_bad_text(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a body that is not UTF-8 or is nested beyond all sense."""
+    detail = "the body is nested too deeply" if isinstance(error, RecursionError) else "the body is not valid UTF-8"
+    return problem(400, "malformed_body", detail, request_id_of(request))
+
+
+def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a bug: log it whole, show none of it."""
+    log.error("unexpected error", exc_info=error, request_id=request_id_of(request), path=request.url.path)
+    return problem(
+        500, "internal", "something went wrong here; the log has it under the request id", request_id_of(request)
+    )
+
+
+HANDLERS: Final[dict[int | type[Exception], Callable[..., Response[Any]]]] = {
+    QuantumError: on_domain_error,
+    HTTPException: on_http_error,
+    UnicodeDecodeError: on_bad_text,
+    RecursionError: on_bad_text,
+    Exception: on_surprise,
+}

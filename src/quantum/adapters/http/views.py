@@ -1,0 +1,326 @@
+"""From domain values to the messages of the API, and back. Numbers that are not finite become null."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from quantum.adapters.http import messages as m
+from quantum.domain.labels import LabelSet, Matcher, MatchOp
+from quantum.domain.policies import (
+    Absence,
+    AlertPolicy,
+    AnomalyScore,
+    Comparison,
+    Condition,
+    RateOfChange,
+    Severity,
+    Threshold,
+)
+from quantum.domain.wording import rarity_words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from quantum.application.ingest import Receipt
+    from quantum.application.monitoring import Points, Tick
+    from quantum.application.ports import Delivery
+    from quantum.application.queries import SeriesNow, SeriesWindow
+    from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
+    from quantum.domain.facts import WebhookReceiver
+
+
+def number(value: float) -> float | None:
+    """Return a finite number, or None."""
+    return value if math.isfinite(value) else None
+
+
+def column(values: NDArray[np.float64]) -> list[float | None]:
+    """Return a column with None for what is not finite."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def fingerprint(labels: LabelSet) -> str:
+    """Return the id of a series in the API."""
+    return f"{labels.fingerprint:016x}"
+
+
+def receipt(found: Receipt) -> m.Receipt:
+    """Return the answer to an ingest request."""
+    return m.Receipt(
+        accepted=found.accepted,
+        duplicates=found.duplicates,
+        rejected=found.rejected,
+        examples=[
+            m.Example(
+                reason=one.reason,
+                message=one.message,
+                labels=dict(one.labels.pairs) if one.labels else None,
+                at_ms=one.at_ms,
+            )
+            for one in found.examples
+        ],
+    )
+
+
+def series(now: SeriesNow) -> m.SeriesItem:
+    """Return a series with its newest sample."""
+    return m.SeriesItem(
+        fingerprint=fingerprint(now.labels),
+        name=now.labels.name,
+        labels=dict(now.labels.pairs),
+        status=now.status,  # type: ignore[arg-type]
+        at_ms=now.at_ms,
+        value=number(now.value),
+        expected=number(now.expected),
+        lower=number(now.lower),
+        upper=number(now.upper),
+        score=now.score,
+    )
+
+
+def anomaly(one: Anomaly, interval_ms: float = math.nan) -> m.AnomalyItem:
+    """Return an anomaly."""
+    return m.AnomalyItem(
+        id=one.id,
+        fingerprint=fingerprint(one.series),
+        name=one.series.name,
+        labels=dict(one.series.pairs),
+        start_ms=one.start_ms,
+        end_ms=one.end_ms,
+        peak_at_ms=one.peak_at_ms,
+        score=one.score,
+        rarity=rarity_words(one.score, interval_ms),
+        value=number(one.value),
+        expected=number(one.expected),
+        lower=number(one.lower),
+        upper=number(one.upper),
+    )
+
+
+def window(found: SeriesWindow) -> m.Window:
+    """Return a stretch of a series."""
+    interval_ms = found.series.interval_ms
+    return m.Window(
+        series=series(found.series),
+        start_ms=found.start_ms,
+        end_ms=found.end_ms,
+        resolution_ms=found.resolution_ms,
+        at_ms=found.at_ms.tolist(),
+        value=column(found.value),
+        expected=column(found.expected),
+        lower=column(found.lower),
+        upper=column(found.upper),
+        score=column(found.score),
+        anomalies=[anomaly(one, interval_ms) for one in found.anomalies],
+    )
+
+
+def contributor(one: Contributor) -> m.ContributorItem:
+    """Return a series that breaks a policy."""
+    return m.ContributorItem(
+        fingerprint=fingerprint(one.series),
+        name=one.series.name,
+        labels=dict(one.series.pairs),
+        at_ms=one.at_ms,
+        value=number(one.value),
+        expected=number(one.expected),
+        lower=number(one.lower),
+        upper=number(one.upper),
+        score=one.score,
+        rarity=rarity_words(one.score),
+    )
+
+
+def alert(one: Alert) -> m.AlertItem:
+    """Return an alert."""
+    return m.AlertItem(
+        id=one.id,
+        policy_id=one.policy_id,
+        policy_name=one.policy_name,
+        policy_version=one.policy_version,
+        group=dict(one.group.pairs),
+        state=one.state.value,
+        severity=one.severity.value,
+        summary=one.summary,
+        reason=one.reason,
+        pending_at_ms=one.pending_at_ms,
+        firing_at_ms=one.firing_at_ms,
+        resolved_at_ms=one.resolved_at_ms,
+        changed_at_ms=one.changed_at_ms,
+        incident_id=one.incident_id,
+        breaching=one.breaching,
+        peak_score=one.peak_score,
+        contributors=[contributor(each) for each in one.contributors],
+    )
+
+
+def transition(one: Transition) -> m.TransitionItem:
+    """Return one step of an alert."""
+    return m.TransitionItem(
+        seq=one.seq,
+        at_ms=one.at_ms,
+        before=one.before.value if one.before else None,
+        after=one.after.value,
+        reason=one.reason,
+    )
+
+
+def delivery(one: Delivery) -> m.DeliveryItem:
+    """Return a notification and its progress."""
+    return m.DeliveryItem(
+        id=one.intent.id,
+        receiver=one.intent.receiver,
+        at_ms=one.intent.at_ms,
+        alert_id=one.intent.alert.id,
+        alert_state=one.intent.alert.state.value,
+        attempts=one.attempts,
+        outcome=one.outcome or "open",  # type: ignore[arg-type]
+        detail=one.detail,
+        due_at_ms=one.due_at_ms,
+    )
+
+
+def incident(one: Incident) -> m.IncidentItem:
+    """Return an incident."""
+    return m.IncidentItem(
+        id=one.id,
+        title=one.title,
+        state=one.state.value,
+        severity=one.severity.value,
+        place=dict(one.place.pairs),
+        alert_ids=list(one.alert_ids),
+        firing=one.firing,
+        opened_at_ms=one.opened_at_ms,
+        changed_at_ms=one.changed_at_ms,
+        acknowledged_at_ms=one.acknowledged_at_ms,
+        acknowledged_by=one.acknowledged_by,
+        resolved_at_ms=one.resolved_at_ms,
+        resolved_by=one.resolved_by,
+        verdict=one.verdict.value if one.verdict else None,
+        notes=[m.NoteItem(at_ms=note.at_ms, author=note.author, text=note.text) for note in one.notes],
+    )
+
+
+def page(one: NotificationIntent) -> m.PageItem:
+    """Return a notification that would have been sent."""
+    return m.PageItem(
+        at_ms=one.at_ms,
+        receiver=one.receiver,
+        alert_id=one.alert.id,
+        policy_name=one.alert.policy_name,
+        state=one.alert.state.value,
+        group=dict(one.alert.group.pairs),
+        reason=one.alert.reason,
+    )
+
+
+def points(one: Points) -> m.SeriesPoints:
+    """Return newly scored rows."""
+    return m.SeriesPoints(
+        at_ms=one.at_ms.tolist(),
+        value=column(one.value),
+        expected=column(one.expected),
+        lower=column(one.lower),
+        upper=column(one.upper),
+        score=one.score.tolist(),
+    )
+
+
+def tick(one: Tick) -> m.OverviewTick:
+    """Return the counters of a moment."""
+    return m.OverviewTick(
+        at_ms=one.at_ms,
+        series=one.series,
+        learning=one.learning,
+        silent=one.silent,
+        samples_total=one.samples,
+        samples_per_s=one.samples_per_s,
+        lag_ms=one.lag_ms,
+        firing_alerts=one.firing,
+        open_incidents=one.open_incidents,
+        anomalies=[anomaly(each) for each in one.anomalies],
+    )
+
+
+def receiver(one: WebhookReceiver) -> m.ReceiverItem:
+    """Return a receiver without its secret."""
+    return m.ReceiverItem(name=one.name, version=one.version, url=one.url, has_secret=bool(one.secret))
+
+
+def policy(one: AlertPolicy) -> m.PolicyItem:
+    """Return a policy."""
+    return m.PolicyItem(
+        id=one.id,
+        version=one.version,
+        name=one.name,
+        matchers=[m.MatcherItem(label=each.label, op=each.op.value, value=each.value) for each in one.matchers],
+        condition=_condition_item(one.condition),
+        by=list(one.by),
+        for_ms=one.for_ms,
+        keep_firing_for_ms=one.keep_firing_for_ms,
+        severity=one.severity.value,
+        summary=one.summary,
+        receivers=list(one.receivers),
+        enabled=one.enabled,
+    )
+
+
+def _condition_item(one: Condition) -> m.ConditionItem:
+    match one:
+        case Threshold():
+            return m.ThresholdCondition(op=one.op.value, raise_at=one.raise_at, clear_at=one.clear_at)
+        case AnomalyScore():
+            return m.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
+        case Absence():
+            return m.AbsenceCondition(after_ms=one.after_ms)
+        case RateOfChange():
+            return m.RateOfChangeCondition(
+                op=one.op.value, window_ms=one.window_ms, raise_at=one.raise_at, clear_at=one.clear_at
+            )
+
+
+def asked_policy(body: m.PolicyRequest, policy_id: str) -> AlertPolicy:
+    """Return the policy that a request describes; what it does not say has its default."""
+    return AlertPolicy(
+        id=policy_id,
+        name=body.name,
+        matchers=tuple(Matcher(each.label, MatchOp(each.op), each.value) for each in body.matchers),
+        condition=_asked_condition(body.condition),
+        by=tuple(body.by),
+        for_ms=body.for_ms,
+        keep_firing_for_ms=body.keep_firing_for_ms,
+        severity=Severity(body.severity),
+        summary=body.summary,
+        receivers=tuple(body.receivers),
+        enabled=body.enabled,
+    )
+
+
+def _asked_condition(body: m.ConditionItem) -> Condition:
+    match body:
+        case m.AbsenceCondition():
+            return Absence(after_ms=body.after_ms)
+        case m.AnomalyScoreCondition():
+            return AnomalyScore(raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at / 2))
+        case m.ThresholdCondition():
+            return Threshold(
+                op=Comparison(body.op), raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at)
+            )
+        case m.RateOfChangeCondition():
+            return RateOfChange(
+                op=Comparison(body.op),
+                window_ms=body.window_ms,
+                raise_at=body.raise_at,
+                clear_at=_given(body.clear_at, body.raise_at),
+            )
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def cursor(at_ms: int, key: str) -> str:
+    """Return the cursor of everything after an item of a list."""
+    return f"{at_ms}:{key}"

@@ -1,0 +1,168 @@
+"""The object graph: settings in, connected but unopened objects out. The only module that knows dependency-injector.
+
+Nothing here does I/O; `roles.py` opens what has to be opened, in order. Heavy libraries are imported inside the
+functions that need them.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import re2
+from dependency_injector import containers, providers
+
+from quantum.adapters import wire
+from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.bodies import Bounds
+from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
+from quantum.adapters.http.health import Vitals, health_routes
+from quantum.adapters.http.ingest import ingest_routes
+from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.query import query_routes
+from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.adapters.stub_auth import StubIdentity
+from quantum.adapters.webhook import Webhooks
+from quantum.application.control import Control
+from quantum.application.ingest import Ingest, Limits
+from quantum.application.monitoring import Monitor, StateCodec
+from quantum.application.notifying import Notifier
+from quantum.application.queries import Queries
+from quantum.application.timemachine import TimeMachine
+from quantum.domain.errors import Rejected
+from quantum.domain.labels import MatcherCompiler
+from quantum.domain.pipeline import Pipeline
+from quantum.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar import Litestar
+
+    from quantum.domain.detectors import Detector
+
+MAX_PATTERN = 1000
+
+
+def store_path(settings: Settings) -> str:
+    """Return where the embedded store keeps its file."""
+    return MEMORY if settings.store == "memory" else str(Path(settings.data_dir) / "quantum.db")
+
+
+def full_match(pattern: str) -> Callable[[str], bool]:
+    """Return a test that a whole text matches a pattern, in time linear in the text (RE2)."""
+    if len(pattern) > MAX_PATTERN:
+        raise Rejected("regex", f"a regular expression has at most {MAX_PATTERN} characters")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def build_detector() -> Detector:
+    """Return the detector that every series gets."""
+    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+
+    return RobustSeasonal()
+
+
+def build_limits(settings: Settings) -> Limits:
+    """Return what ingest accepts."""
+    asked = settings.limits
+    return Limits(max_series=asked.max_series, max_future_ms=asked.max_future_ms, max_age_ms=asked.max_age_ms)
+
+
+def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds) -> Vitals:
+    """Return what a process knows of its health."""
+    gauges: dict[str, Callable[[], float]] = {
+        "quantum_ingested_samples_total": lambda: float(ingest.accepted),
+        "quantum_refused_samples_total": lambda: float(sum(ingest.refused.values())),
+        "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
+        "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_learning": lambda: float(monitor.learning),
+        "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
+        "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
+        "quantum_recent_rows": lambda: float(monitor.recent.rows),
+        "quantum_alerts_firing": lambda: float(monitor.pipeline.firing),
+        "quantum_anomalies_ongoing": lambda: float(len(monitor.pipeline.ongoing_anomalies)),
+        "quantum_live_topics": lambda: float(len(feed.watched(""))),
+        "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
+    }
+    return Vitals({}, gauges, version("quantum"))
+
+
+def build_app(
+    settings: Settings,
+    store: SqliteStore,
+    ingest: Ingest,
+    queries: Queries,
+    control: Control,
+    machine: TimeMachine,
+    identity: StubIdentity,
+    sockets: LiveSockets,
+    vitals: Vitals,
+    bounds: Bounds,
+) -> Litestar:
+    """Return the HTTP application."""
+    release = version("quantum")
+    return create_app(
+        raw_routes=[*ingest_routes(ingest, bounds), *health_routes(vitals), live_route(sockets)],
+        json_routes=[
+            *query_routes(queries, store, store, release),
+            *policy_routes(control),
+            *receiver_routes(control),
+            *incident_routes(control, store),
+            *replay_routes(machine, control),
+            session_route(identity),
+        ],
+        allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
+        version=release,
+    )
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything of one process in the role `all`, on the embedded profile."""
+
+    settings = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    store = providers.Singleton(SqliteStore, providers.Callable(store_path, settings))
+    stream = providers.Singleton(MemoryStream)
+    feed = providers.Singleton(MemoryFeed)
+    identity = providers.Singleton(StubIdentity)
+    webhooks = providers.Singleton(Webhooks)
+    compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
+    codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
+
+    detector = providers.Factory(build_detector)
+    pipeline = providers.Factory(Pipeline, detector, compiler)
+
+    ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))
+    monitor = providers.Singleton(Monitor, store, store, store, store, stream, feed, clock, pipeline.provider, codec)
+    control = providers.Singleton(Control, store, stream, clock, monitor)
+    notifier = providers.Singleton(
+        Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
+    )
+    machine = providers.Singleton(TimeMachine, store, store, pipeline.provider)
+    queries = providers.Singleton(Queries, store, store, monitor, compiler)
+
+    bounds = providers.Singleton(
+        Bounds, settings.provided.limits.max_body_bytes, settings.provided.limits.max_decoded_bytes
+    )
+    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds)
+    sockets = providers.Singleton(LiveSockets, feed, queries, settings.provided.server.allowed_origins)
+    app = providers.Singleton(
+        build_app, settings, store, ingest, queries, control, machine, identity, sockets, vitals, bounds
+    )
+
+
+def build(settings: Settings) -> Any:
+    """Return the container of a process; its members are made when they are first asked for."""
+    return Container(settings=settings)

@@ -1,0 +1,187 @@
+"""Roles: what a process opens, in which order, which pumps it runs, and how it stops.
+
+Opening order: store, receivers, pipeline (which catches up with the log), pumps, server. Stopping is the reverse:
+readiness goes first, then sockets are told, requests finish, pumps stop, what is left is taken in and saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import uvicorn
+
+from quantum.adapters import remote_write
+from quantum.adapters.host_metrics import HostMetrics
+from quantum.adapters.http.tables import read_policies, read_receivers
+from quantum.application.ingest import incoming_readings
+from quantum.application.pump import Pump
+from quantum.composition import build
+from quantum.domain.default_policies import DEFAULT_POLICIES
+from quantum.domain.errors import Unavailable
+from quantum.domain.facts import PutPolicy, PutReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar import Litestar
+
+    from quantum.settings import Settings
+
+DRAIN_S: Final = 5
+WEBSOCKET_BYTES: Final = 1 << 20
+
+log = structlog.get_logger("quantum")
+
+
+async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run the role `all` until the process is told to stop.
+
+    Args:
+        settings: of the process.
+        announce: is called once with the address when the process is ready.
+
+    Raises:
+        Unavailable: something that is needed cannot be opened.
+    """
+    listening = _listen(settings)
+    container = build(settings)
+    app = container.app()
+    async with AsyncExitStack() as stack:
+        stack.callback(listening.close)
+        await stack.enter_async_context(container.store())
+        await stack.enter_async_context(container.webhooks())
+        await container.ingest().open(container.store())
+        await container.monitor().open()
+        stack.push_async_callback(container.monitor().close)
+        remote_write.warm_up()
+        pumps = _pumps(settings, container)
+        container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
+        async with _running(pumps):
+            await _configure(settings, container)
+            container.vitals().started = True
+            host, port = listening.getsockname()[:2]
+            announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await _serve(app, container, listening)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the address before anything else, so that a taken port is a sentence and not a half-open process."""
+    server = settings.server
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((server.host, server.port))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or error
+        raise Unavailable(
+            f"cannot listen on {server.host} port {server.port}: {reason}; choose another with --port"
+        ) from None
+    return listening
+
+
+def _pumps(settings: Settings, container: Any) -> list[Pump]:
+    monitor, notifier = container.monitor(), container.notifier()
+
+    def complain(name: str, error: Exception) -> None:
+        log.error("a pump failed and will try again", pump=name, exc_info=error)
+
+    pumps = [
+        Pump("pipeline", monitor.run_once, complain),
+        Pump("heartbeat", monitor.beat_once, complain),
+        Pump("notifier", notifier.run_once, complain),
+    ]
+    if settings.host_metrics.enabled:
+        pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))
+    return pumps
+
+
+def _health_of(pump: Pump) -> Callable[[], str]:
+    return lambda: "ok" if pump.healthy else f"failed {pump.failures} times in a row"
+
+
+class HostCollection:
+    """Collects this machine's metrics at whole intervals and hands them in like any other sender."""
+
+    def __init__(self, settings: Settings, container: Any) -> None:
+        self._interval_ms = settings.host_metrics.interval_ms
+        self._metrics = HostMetrics(settings.host_metrics.host)
+        self._ingest = container.ingest()
+        self._clock = container.clock()
+
+    async def run_once(self) -> None:
+        """Wait for the next whole interval, collect, store."""
+        now_ms = self._clock.now_ms()
+        at_ms = (now_ms // self._interval_ms + 1) * self._interval_ms
+        await self._clock.sleep(at_ms - now_ms)
+        readings = await asyncio.to_thread(self._metrics.collect, time.monotonic())
+        await self._ingest.accept(incoming_readings(readings, at_ms))
+
+
+async def _configure(settings: Settings, container: Any) -> None:
+    """Put the policies of a first start, and those of the settings, in force."""
+    control = container.control()
+    if container.monitor().recorded == 0:
+        for policy in DEFAULT_POLICIES:
+            await control.submit(PutPolicy(policy, None, "first start"))
+    for receiver in read_receivers(settings.receivers):
+        await control.submit(PutReceiver(receiver, None, "settings"))
+    for policy in read_policies(settings.policies):
+        await control.submit(PutPolicy(policy, None, "settings"))
+
+
+@contextlib.asynccontextmanager
+async def _running(pumps: list[Pump]) -> Any:
+    """Run pumps while the body runs."""
+    tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in pumps]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve(app: Litestar, container: Any, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then drain."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=30,
+        backlog=1024,
+    )
+    server = uvicorn.Server(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(_serve_quietly(server, listening))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    container.vitals().draining = True
+    await container.sockets().close_all()
+    server.should_exit = True
+    await serving
+    stopping.cancel()
+
+
+async def _serve_quietly(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve with our own signal handling: uvicorn's would raise the signal again after it has stopped."""
+    await server._serve([listening])  # noqa: SLF001 - `serve` wraps this with signal handlers

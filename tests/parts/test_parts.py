@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.parts import need
+from tests.parts.children import Child, free_port, start_child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_part_on_the_path_is_found_without_installing_anything() -> None:
+    assert need("sh").name == "sh"
+
+
+def test_the_environment_can_name_another_executable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTUM_TEST_PROMETHEUS", "/bin/sh")
+    assert str(need("prometheus")) == "/bin/sh"
+
+
+def test_a_wrong_name_in_the_environment_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTUM_TEST_PROMETHEUS", "/nowhere/prometheus")
+    with pytest.raises(pytest.fail.Exception, match="QUANTUM_TEST_PROMETHEUS names /nowhere/prometheus"):
+        need("prometheus")
+
+
+def test_a_part_that_nobody_knows_fails_and_does_not_skip() -> None:
+    with pytest.raises(pytest.fail.Exception, match="no Debian package is known"):
+        need("quantum-no-such-part")
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    assert 0 < free_port() < 65_536
+
+
+def test_a_child_that_dies_early_fails_with_its_log(tmp_path: Path) -> None:
+    with (
+        start_child(["sh", "-c", "echo out of luck; exit 3"], tmp_path / "log") as child,
+        pytest.raises(pytest.fail.Exception, match=r"(?s)exited with 3.*out of luck"),
+    ):
+        child.wait_for_line("never said", timeout_s=10)
+
+
+def test_a_line_of_the_log_is_waited_for(tmp_path: Path) -> None:
+    with start_child(["sh", "-c", "echo ready at 9; exec sleep 60"], tmp_path / "log") as child:
+        assert child.wait_for_line(r"ready at (\d+)", timeout_s=10).group(1) == "9"
+
+
+def test_a_child_and_its_own_children_are_gone_afterwards(tmp_path: Path) -> None:
+    with start_child(["sh", "-c", "sleep 60 & echo started; wait"], tmp_path / "log") as child:
+        child.wait_for_line("started", timeout_s=10)
+        assert child.members() >= 2
+    assert child.members() == 0
+
+
+def test_a_killed_child_is_reaped(tmp_path: Path) -> None:
+    with start_child(["sleep", "60"], tmp_path / "log") as child:
+        child.kill()
+        assert child.process.returncode == -9
+        assert isinstance(child, Child)

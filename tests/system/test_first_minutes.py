@@ -1,0 +1,66 @@
+"""The first minutes of a newcomer: a page at once, scores within a minute, and one alert when the processors burn."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.parts.children import start_child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.parts.program import Program
+
+USABLE_WITHIN_S: Final = 60
+SCORED_WITHIN_S: Final = 60
+BURN_MS: Final = 30_000
+LEARNT_WITHIN_S: Final = 240
+FIRED_WITHIN_S: Final = 60
+RESOLVED_WITHIN_S: Final = 180
+BURN: Final = "while True: pass"
+
+
+def test_a_fresh_installation_serves_its_dashboard(quantum: Program) -> None:
+    assert quantum.ready_after_s < USABLE_WITHIN_S
+    page = quantum.http.get("/")
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+    assert "<app-root" in page.text
+    assert quantum.get("/api/v1/session")["banner"] != ""
+
+
+def test_burning_a_core_raises_and_resolves_exactly_one_alert(quantum: Program, tmp_path: Path) -> None:
+    quantum.wait_until(lambda: first_score(quantum), "a first score", SCORED_WITHIN_S)
+    quantum.wait_until(lambda: cpu(quantum, "ok"), "an expectation of how busy the processors are", LEARNT_WITHIN_S)
+    assert fired(quantum) == []
+    with ExitStack() as burning:
+        begin_ms = cpu(quantum, "ok")["at_ms"]
+        burning.enter_context(start_child([sys.executable, "-c", BURN], tmp_path / "burn.log"))
+        quantum.wait_until(lambda: fired(quantum), "an alert", FIRED_WITHIN_S)
+        quantum.wait_until(lambda: cpu(quantum, "ok")["at_ms"] >= begin_ms + BURN_MS or None, "the end", FIRED_WITHIN_S)
+    quantum.wait_until(lambda: not_firing(quantum), "the end of the alert", RESOLVED_WITHIN_S)
+    (alert,) = fired(quantum)
+    assert alert["policy_id"] == "default-cpu"
+    assert alert["state"] == "resolved"
+    found = quantum.get("/api/v1/anomalies", fingerprint=cpu(quantum, "ok")["fingerprint"])["items"]
+    assert any(one["peak_at_ms"] >= begin_ms for one in found)
+
+
+def first_score(program: Program) -> dict[str, Any] | None:
+    items = program.get("/api/v1/series", limit=1000)["items"]
+    return next((item for item in items if item["expected"] is not None), None)
+
+
+def cpu(program: Program, status: str) -> Any:
+    found = program.series("host_cpu_busy_ratio")
+    return found if found and found["status"] == status else None
+
+
+def fired(program: Program) -> list[dict[str, Any]]:
+    return [one for one in program.get("/api/v1/alerts")["items"] if one["firing_at_ms"] is not None]
+
+
+def not_firing(program: Program) -> bool | None:
+    return all(one["state"] != "firing" for one in fired(program)) or None
