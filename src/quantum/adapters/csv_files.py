@@ -2,7 +2,8 @@
 
 Timestamps are ISO 8601 (space or T, offset or Z or neither, which means UTC) or Unix epoch seconds or milliseconds
 (numbers from 1e11 on are milliseconds). Other columns are carried along untouched. An empty or NaN value is a missing
-value, not an error.
+value, not an error. The order of the rows is kept; a row that is not later than one before it is late: the detector
+scores it 0 and does not learn it.
 """
 
 from __future__ import annotations
@@ -137,7 +138,14 @@ def _value(text: str) -> float:
 
 
 def write_scored(file: TextIO, series: SeriesFile, told: NDArray[np.float64], scores: Scores) -> None:
-    """Write the input's columns and `ADDED`; a cell without a meaning (no score, no band yet) is empty."""
+    """Write the input's columns and `ADDED`; a cell without a meaning (missing value, no band yet) is empty.
+
+    Args:
+        file: open for writing text.
+        series: what was read.
+        told: the column `anomaly_score`, shape (n,), NaN where there is none.
+        scores: where the band comes from.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*series.header, *ADDED])
     added = zip(*(_cells(column) for column in (told, scores.expected, scores.lower, scores.upper)), strict=True)

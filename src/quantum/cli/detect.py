@@ -1,4 +1,8 @@
-"""`quantum detect`: score CSV files with the detector of the live system, in one causal pass."""
+"""`quantum detect`: score CSV files with the detector of the live system, in one causal pass.
+
+`anomaly_score` is the onset score: the row where something new begins stands out, the rows of the same episode are
+damped (see `quantum.domain.detectors.onset`). The chart and the summary show the detector's score itself.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations at run time
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -24,6 +28,12 @@ if TYPE_CHECKING:
 
     from quantum.domain.scoring import Scores
 
+MARK_FROM: Final = 0.45
+"""Scores from here on are marked in the chart: the live system's anomaly threshold."""
+TOP: Final = 10
+"""How many anomalies the summary names."""
+DetectorName = Literal["robust-seasonal"]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -35,21 +45,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One scored file: what was read, the onset score of each row, and the detector's scores."""
+    """One scored file: what was read, the onset score of each row (NaN: no value), and the detector's scores."""
 
     series: SeriesFile
     told: NDArray[np.float64]
     scores: Scores
-
-
-def score_series(series: SeriesFile) -> Scored:
-    """Score one series from its first row to its last; rows without a value have no score (NaN)."""
-    detector, onsets = RobustSeasonal(), Onsets()
-    slots = np.zeros(len(series.values), np.int64)
-    scores, evidence = detector.score_with_evidence(slots, series.at_ms, series.values)
-    told = onsets.decide(slots, evidence)
-    told[~np.isfinite(series.values)] = np.nan
-    return Scored(series, told, scores)
 
 
 def detect(
@@ -57,60 +57,133 @@ def detect(
     /,
     *,
     output: Path | None = None,
+    plot: Path | None = None,
+    detector: DetectorName = "robust-seasonal",
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Score CSV files (columns timestamp,value) or folders of them.
+    """Score CSV files (columns timestamp,value) or folders of them: one causal pass, nothing from the future.
 
     Args:
         inputs: CSV files or folders; a folder gives the same tree under --output.
-        output: the scored file, or the folder for several; without it a single file is written to standard output.
-        as_json: print a summary as JSON.
+        output: the scored file, or the folder for several; without it a single file goes to standard output.
+        plot: draw a chart of a single file here, as PNG.
+        detector: which detector scores.
+        as_json: print a summary as JSON (a single file then needs --output to be written).
     """
-    jobs = plan(inputs, output)
-    begun, rows, failed = time.perf_counter(), 0, 0
+    jobs = plan_jobs(inputs, output)
+    if plot is not None and len(jobs) > 1:
+        raise CommandFailed("--plot draws one series: give a single file")
+    begun, done, failed = time.perf_counter(), list[tuple[Job, Scored]](), 0
     console = Console(stderr=True)
-    for job in track(jobs, "scoring", console=console, disable=not console.is_terminal or len(jobs) < 2):
+    for job in track(jobs, "scoring", console=console, disable=not console.is_terminal or len(jobs) == 1):
         try:
-            rows += _run(job)
-        except BadFile as error:
+            scored = score_series(read_series(job.source))
+            _write(job, scored, is_quiet=as_json)
+        except (BadFile, OSError) as error:
             failed += 1
             print(f"quantum: {error}", file=sys.stderr)
+        else:
+            done.append((job, scored))
+    if plot is not None and done:
+        _draw(plot, *done[0])
     if as_json:
-        seconds = time.perf_counter() - begun
-        print(json.dumps({"files": len(jobs) - failed, "failed": failed, "rows": rows, "seconds": round(seconds, 3)}))
+        print(json.dumps(_summary(done, failed, time.perf_counter() - begun, detector), indent=1))
     return 1 if failed else 0
 
 
-def plan(inputs: list[Path], output: Path | None) -> list[Job]:
+def score_series(series: SeriesFile) -> Scored:
+    """Score one series from its first row to its last; rows without a value have no score (NaN)."""
+    bank, onsets = RobustSeasonal(), Onsets()
+    slots = np.zeros(len(series.values), np.int64)
+    scores, evidence = bank.score_with_evidence(slots, series.at_ms, series.values)
+    told = onsets.decide(slots, evidence)
+    told[~np.isfinite(series.values)] = np.nan
+    return Scored(series, told, scores)
+
+
+def plan_jobs(inputs: list[Path], output: Path | None) -> list[Job]:
     """Return what to read and where to write it.
 
     Raises:
-        CommandFailed: an input does not exist, a folder holds no CSV file, or several files need an --output folder.
+        CommandFailed: an input does not exist, a folder holds no CSV file, several files need an --output folder, or
+            two of them would be written to the same place or over an input.
     """
-    if len(inputs) == 1 and inputs[0].is_file():
-        return [Job(inputs[0], output / inputs[0].name if output and output.is_dir() else output)]
+    for path in inputs:
+        if not path.exists():
+            raise CommandFailed(f"{path} does not exist")
+    if len(inputs) == 1 and not inputs[0].is_dir():
+        target = output / inputs[0].name if output is not None and output.is_dir() else output
+        return _without_clashes([Job(inputs[0], target)])
     if output is None:
         raise CommandFailed("several files need a folder to go to: add --output FOLDER")
-    return [job for path in inputs for job in _jobs_of(path, output)]
+    if output.exists() and not output.is_dir():
+        raise CommandFailed(f"--output {output} is a file; several files need a folder")
+    return _without_clashes([job for path in inputs for job in _jobs_of(path, output)])
 
 
 def _jobs_of(path: Path, output: Path) -> list[Job]:
-    if path.is_file():
-        return [Job(path, output / path.name)]
     if not path.is_dir():
-        raise CommandFailed(f"{path} does not exist")
-    found = sorted(file for file in path.rglob("*.csv") if file.is_file())
+        return [Job(path, output / path.name)]
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".csv" and file.is_file())
     if not found:
         raise CommandFailed(f"{path} holds no .csv file")
     return [Job(file, output / file.relative_to(path)) for file in found]
 
 
-def _run(job: Job) -> int:
-    scored = score_series(read_series(job.source))
-    if job.target is None:
-        write_scored(sys.stdout, scored.series, scored.told, scored.scores)
-    else:
+def _without_clashes(jobs: list[Job]) -> list[Job]:
+    taken = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        if job.target is not None:
+            place = job.target.resolve()
+            if place in taken:
+                raise CommandFailed(f"{job.source} would be written to {job.target}, which is an input or taken")
+            taken.add(place)
+    return jobs
+
+
+def _write(job: Job, scored: Scored, *, is_quiet: bool) -> None:
+    if job.target is not None:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         with job.target.open("w", newline="", encoding="utf-8") as file:
             write_scored(file, scored.series, scored.told, scored.scores)
-    return len(scored.told)
+    elif not is_quiet:
+        write_scored(sys.stdout, scored.series, scored.told, scored.scores)
+
+
+def _draw(path: Path, job: Job, scored: Scored) -> None:
+    from quantum.adapters.plots import draw_scored  # noqa: PLC0415 - matplotlib takes a second to import
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_scored(path, job.source.stem, scored.series.at_ms, scored.series.values, scored.scores, MARK_FROM)
+
+
+def _summary(done: list[tuple[Job, Scored]], failed: int, seconds: float, detector: str) -> dict[str, object]:
+    rows = sum(len(scored.told) for _, scored in done)
+    top = [_named(job, scored, row) for job, scored in done for row in _peaks(scored.told)]
+    return {
+        "detector": detector,
+        "files": len(done),
+        "failed": failed,
+        "rows": rows,
+        "seconds": round(seconds, 3),
+        "rows_per_s": round(rows / seconds),
+        "top_anomalies": sorted(top, key=lambda one: -float(str(one["anomaly_score"])))[:TOP],
+    }
+
+
+def _peaks(told: NDArray[np.float64]) -> list[int]:
+    known = np.nan_to_num(told)
+    best: list[int] = np.argsort(-known, kind="stable")[:TOP].tolist()
+    return [row for row in best if known[row] > 0.0]
+
+
+def _named(job: Job, scored: Scored, row: int) -> dict[str, object]:
+    return {
+        "file": str(job.source),
+        "row": row + 1,
+        "at_ms": int(scored.series.at_ms[row]),
+        "value": float(scored.series.values[row]),
+        "expected": float(scored.scores.expected[row]),
+        "anomaly_score": round(float(scored.told[row]), 6),
+        "score": round(float(scored.scores.score[row]), 6),
+    }

@@ -28,6 +28,9 @@ START_MS: Final = 1_767_571_200_000
 """Monday, 5 January 2026, 00:00 UTC."""
 DAY: Final = 288
 """Five-minute rows of a day."""
+SATURDAY: Final = 5
+CRON_MINUTES: Final = 2
+"""How long the hourly job of a scenario runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def _drop_to_zero(rng: Generator) -> tuple[Values, Events]:
 
 def _quiet_weekends(rng: Generator) -> tuple[Values, Events]:
     values = _daily(rng, 35, 40.0, 3.0)
-    weekend = (np.arange(len(values)) // DAY) % 7 >= 5
+    weekend = (np.arange(len(values)) // DAY) % 7 >= SATURDAY
     values[weekend] = 22.0 + (values[weekend] - 60.0) * 0.05 + rng.normal(0.0, 2.0, int(weekend.sum()))
     at = 30 * DAY + 140
     values[at : at + 20] += 45.0
@@ -183,7 +186,7 @@ def _hourly_traffic(rng: Generator) -> tuple[Values, Events]:
 
 def _cron_minutes(rng: Generator) -> tuple[Values, Events]:
     values = rng.normal(15.0, 1.0, 8 * 1440)
-    values[np.arange(len(values)) % 60 < 2] += 50.0
+    values[np.arange(len(values)) % 60 < CRON_MINUTES] += 50.0
     values[9000:9010] += 50.0
     return values, ((9000, 9010),)
 

@@ -24,6 +24,7 @@ NOT_BUILT: Final = (
 )
 DOCS: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Quantum API</title>'
+    '<link rel="icon" type="image/svg+xml" href="/favicon.svg">'
     '<link rel="stylesheet" href="/swagger/swagger-ui.css"><div id="swagger-ui"></div>'
     '<script src="/swagger/swagger-ui-bundle.js"></script><script src="/swagger/start.js"></script></html>'
 )

@@ -113,6 +113,11 @@ ADOPT_ROWS: Final = 120
 BAND: Final = 5.0
 """Half width of the band in scales: four standard deviations, one row in 16,000 of normal noise outside."""
 
+ENVELOPE_DAYS: Final = 3
+"""Earlier days with values at this time of day that narrow the band."""
+ENVELOPE_MARGIN: Final = 0.25
+"""How far the band goes beyond what these days had, as a share of it."""
+
 EDGES: Final = np.concatenate([[0.0], 2.0 ** (LOWEST_OCTAVE + np.arange(1, BINS + 1) / PER_OCTAVE)])
 """Edges of the bins, shape (BINS + 1,)."""
 EDGES.setflags(write=False)
@@ -240,6 +245,21 @@ def _distance_to_season(s: Any, now: int, offset: float) -> float:
 
 
 @compiled
+def _envelope(s: Any, now: int) -> tuple[float, float, int]:
+    low, high, days = np.inf, -np.inf, 0
+    for day in range(1, DAYS + 1):
+        centre = now - day * BINS_A_DAY
+        if centre - 1 < s["first_bin"]:
+            break
+        if s["bin_low"][centre % RING] <= s["bin_high"][centre % RING]:
+            days += 1
+        for index in range(centre - 1, centre + 2):
+            low = min(low, np.float64(s["bin_low"][index % RING]))
+            high = max(high, np.float64(s["bin_high"][index % RING]))
+    return low + s["origin"], high + s["origin"], days
+
+
+@compiled
 def _note_in_bin(s: Any, now: int, offset: float) -> None:
     k = now % RING
     single = min(max(offset, -LARGEST_SINGLE), LARGEST_SINGLE)
@@ -324,7 +344,7 @@ def _learn_mean(s: Any, value: float, scale: float) -> float:
     s["mean"] += off * MEAN_RATE
     s["variance"] += (off * off - s["variance"]) * SPREAD_RATE
     floor = 1e-9 * (1.0 + abs(value))
-    return 0.5 * math.log(s["variance"] + floor * floor)
+    return float(0.5 * math.log(s["variance"] + floor * floor))
 
 
 @compiled
@@ -395,12 +415,19 @@ def _judge(s: Any, signs: NDArray[float64], rarities: NDArray[float64], out: NDA
 
 
 @compiled
-def _draw_band(s: Any, scale: float, out: NDArray[float64]) -> None:
+def _draw_band(s: Any, now: int, scale: float, out: NDArray[float64]) -> None:
+    expected, lower, upper = s["level"], s["level"] - BAND * scale, s["level"] + BAND * scale
+    low, high, days = _envelope(s, now)
+    margin = scale + ENVELOPE_MARGIN * (high - low)
+    # a level far from the same time of the last days is a new one: then they say nothing about what comes
+    if days >= ENVELOPE_DAYS and lower < high + margin and upper > low - margin:
+        lower, upper = max(lower, low - margin), min(upper, high + margin)
+        expected = min(max(expected, low, lower), max(low, high), upper)
     # a series that was never negative is not expected to be, nor is its band drawn there
     bottom = 0.0 if s["least"] >= 0.0 else -np.inf
-    out[1] = max(bottom, s["level"])
-    out[2] = max(bottom, s["level"] - BAND * scale)
-    out[3] = max(out[1], s["level"] + BAND * scale)
+    out[1] = max(bottom, expected)
+    out[2] = max(bottom, lower)
+    out[3] = max(out[1], upper)
 
 
 @compiled
@@ -417,7 +444,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
     s["repeated"] = s["repeated"] + 1 if value == s["last"] else 0
     s["last"] = value
     if s["rows"] > WARM_UP_ROWS:
-        _draw_band(s, scale, out)
+        _draw_band(s, now, scale, out)
         _measure(s, now, value, log_spread, work[0])
         _judge(s, work[0], work[1], out)
         _learn_level(s, value - s["level"], scale)
