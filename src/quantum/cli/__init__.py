@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
     "detect": "quantum.cli.detect:detect",
+    "bench": "quantum.cli.bench:bench",
 }
 """Name of each command and the function behind it, `module:function`."""
 
