@@ -13,7 +13,7 @@ help: ## list these targets
 
 run: ## install what is missing, then watch this machine: ARGS="--port 9000" goes to `quantum run`
 	@$(PYTHON) -m tools.prepare
-	@exec $(BIN)/quantum run $(ARGS)
+	@exec env -u QUANTUM_SKIP_WEB $(BIN)/quantum run $(ARGS)
 
 frontend: ## build the dashboard, if its sources have changed
 	@$(PYTHON) -m tools.prepare --dashboard
@@ -33,7 +33,7 @@ test: ## every test, with real parts; a part that is missing is installed or is 
 
 faults: ## kill -9 the running program at 50 random moments and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
-	QUANTUM_TEST_KILLS=50 $(BIN)/pytest -s tests/system/test_kill.py $(ARGS)
+	TEST_KILLS=50 $(BIN)/pytest -s tests/system/test_kill.py $(ARGS)
 
 bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare

@@ -92,11 +92,12 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     wheel = TOOLS / PIP_WHEEL
     if not wheel.exists():
-        wheel.write_bytes(_download_pip())
+        wheel.write_bytes(download_pip())
     return [sys.executable, str(wheel / "pip")]
 
 
-def _download_pip() -> bytes:
+def download_pip() -> bytes:
+    """Return the wheel of pip, which runs as it is; raises StepFailedError if it cannot be had or is another one."""
     advice = "this Python has no pip; install it (Debian: sudo apt-get install python3-pip) and run this again"
     try:
         with urllib.request.urlopen(PIP_URL, timeout=60) as answer:
@@ -119,8 +120,8 @@ def sync(uv: str, *, dev: bool) -> None:
 
 
 def build_dashboard(uv: str) -> None:
-    """Build the dashboard if its sources have changed since it was built."""
-    if dashboard.is_built(ROOT):
+    """Build the dashboard if its sources have changed since it was built, unless QUANTUM_SKIP_WEB=1 says not to."""
+    if os.environ.get("QUANTUM_SKIP_WEB") == "1" or dashboard.is_built(ROOT):
         return
     TOOLS.mkdir(exist_ok=True)
     home = TOOLS / "node"
@@ -133,14 +134,14 @@ def build_dashboard(uv: str) -> None:
     npm = str(home / "bin/npm")
     if not _npm_is_current(frontend):
         run_step(
-            "installing the dashboard's packages (about 300 MB on disk)", [npm, "ci"], "npm", environment, frontend
+            "installing the dashboard's packages (about 300 MB on disk)", [npm, *dashboard.INSTALL], "npm", environment, frontend
         )
     run_step("building the dashboard", [npm, "run", "build"], "dashboard", environment, frontend)
     dashboard.mark_built(ROOT)
 
 
 def _npm_is_current(frontend: Path) -> bool:
-    """Return whether `npm ci` was done for this lock file; npm notes what it installed in a hidden lock file."""
+    """Return whether packages were installed for this lock file; npm notes what it installed in a hidden lock file."""
     done, wanted = frontend / "node_modules/.package-lock.json", frontend / "package-lock.json"
     return done.exists() and done.stat().st_mtime >= wanted.stat().st_mtime
 

@@ -34,12 +34,12 @@ INSTALL_TIMEOUT_S: Final = 900
 def need(name: str) -> Path:
     """Return the path of an executable; install its Debian package first if it is missing and we are root.
 
-    The environment can name another one: `QUANTUM_TEST_NODE_EXPORTER=/opt/node_exporter` for `node-exporter`.
+    The environment can name another one: `TEST_NODE_EXPORTER=/opt/node_exporter` for `node-exporter`.
 
     Fails the test:
         it is not there and cannot be installed.
     """
-    variable = f"QUANTUM_TEST_{name.upper().replace('-', '_')}"
+    variable = f"TEST_{name.upper().replace('-', '_')}"
     if named := os.environ.get(variable):
         return _executable(named) or _give_up(f"{variable} names {named}, which is not an executable file")
     return _executable(name) or _install(name)

@@ -15,13 +15,13 @@ def test_a_part_on_the_path_is_found_without_installing_anything() -> None:
 
 
 def test_the_environment_can_name_another_executable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUANTUM_TEST_PROMETHEUS", "/bin/sh")
+    monkeypatch.setenv("TEST_PROMETHEUS", "/bin/sh")
     assert str(need("prometheus")) == "/bin/sh"
 
 
 def test_a_wrong_name_in_the_environment_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUANTUM_TEST_PROMETHEUS", "/nowhere/prometheus")
-    with pytest.raises(pytest.fail.Exception, match="QUANTUM_TEST_PROMETHEUS names /nowhere/prometheus"):
+    monkeypatch.setenv("TEST_PROMETHEUS", "/nowhere/prometheus")
+    with pytest.raises(pytest.fail.Exception, match="TEST_PROMETHEUS names /nowhere/prometheus"):
         need("prometheus")
 
 

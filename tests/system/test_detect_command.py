@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from quantum.cli import run_command
-from quantum.cli.bench import measure_scenarios
+from quantum.cli.bench_detect import measure_scenarios
 from quantum.cli.nab import score_corpus
 
 if TYPE_CHECKING:
@@ -155,9 +155,11 @@ def test_labels_that_do_not_fit_are_refused(
     assert sentence in capsys.readouterr().err
 
 
-def test_the_corpus_bench_needs_a_corpus(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["bench", "nab"]) == 1
-    assert "--corpus DIR" in capsys.readouterr().err
+def test_the_corpus_bench_needs_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "nab"]) == 2
+    assert "--corpus" in capsys.readouterr().err
+    assert run_command(["bench", "nab", "--corpus", str(tmp_path)]) == 1
+    assert "is no folder with .csv files" in capsys.readouterr().err
 
 
 def test_a_detector_that_finds_nothing_scores_zero_and_one_that_is_early_a_hundred() -> None:

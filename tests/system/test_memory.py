@@ -5,6 +5,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.parts.program import Program
 
 SERIES: Final = 10_000
@@ -25,7 +27,9 @@ def labels_of(number: int) -> dict[str, str]:
     return {"__name__": "requests_per_s", "service": f"service-{number // 100}", "instance": f"i{number}"}
 
 
-def test_a_million_samples_of_ten_thousand_series_fit_in_memory_and_can_be_read(quiet_quantum: Program) -> None:
+def test_a_million_samples_of_ten_thousand_series_fit_in_memory_and_can_be_read(
+    quiet_quantum: Program, tell: Callable[[str], None]
+) -> None:
     quantum = quiet_quantum
     last_ms = time.time_ns() // 1_000_000 // STEP_MS * STEP_MS
     times = [last_ms - (SAMPLES_EACH - 1 - step) * STEP_MS for step in range(SAMPLES_EACH)]
@@ -60,5 +64,5 @@ def test_a_million_samples_of_ten_thousand_series_fit_in_memory_and_can_be_read(
         assert window["value"] == [value_of(number, step) for step in range(SAMPLES_EACH)]
         peak_mb = max(peak_mb, quantum.rss_mb())
     assert quantum.get("/api/v1/series", limit=1)["total"] == SERIES
-    print(f"\n{SERIES * SAMPLES_EACH:,} samples stored in {stored_s:.1f} s, peak of resident memory {peak_mb:.0f} MB")
+    tell(f"memory: {SERIES * SAMPLES_EACH:,} samples stored in {stored_s:.1f} s, at most {peak_mb:.0f} MB resident")
     assert peak_mb < LIMIT_MB

@@ -1,81 +1,165 @@
-"""Columnar JSON: `{"series": [{"labels": {...}, "timestamps_ms": [...], "values": [...]}]}`, decoded to columns.
+"""Columnar JSON, the body of `POST /api/v1/samples`, decoded into columns.
 
-What is wrong with the JSON itself refuses the whole body and says where; what is wrong with one series refuses that
-series alone.
+`{"series": [{"labels": {"__name__": "cpu"}, "timestamps_ms": [1], "values": [0.5]}]}`. What is wrong with the JSON, or
+with its types, refuses the body and names the place as a JSON pointer (RFC 6901); what is wrong with a label set or
+with a sample refuses just that. The bytes of the `labels` object are the key of its series.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import json
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import numpy as np
 
-from quantum.adapters.remote_write import Malformed
-from quantum.application.ingest import Incoming, Refusal, Refusals
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
 from quantum.domain.errors import Rejected
-from quantum.domain.labels import LabelSet
+from quantum.domain.labels import MAX_LABELS, LabelSet
 
-MAX_SERIES: Final = 500_000
-INT64: Final = 2**63
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INT64: Final = range(-(2**63), 2**63)
+_COMMAS_PER_SERIES: Final = MAX_LABELS + 4
 
 
-class SeriesBody(msgspec.Struct, forbid_unknown_fields=True):
-    """One series of a request; the two columns are equally long."""
+class Series(msgspec.Struct, forbid_unknown_fields=True):
+    """The samples of one label set: two lists of equal length."""
 
-    labels: dict[str, str]
+    labels: msgspec.Raw
     timestamps_ms: list[int]
     values: list[float]
 
 
-class SamplesBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A request."""
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole body."""
 
-    series: list[SeriesBody]
-
-
-DECODER: Final = msgspec.json.Decoder(SamplesBody)
+    series: list[Series]
 
 
-def decode(body: bytes) -> Incoming:
-    """Return a request as columns.
+_DECODER: Final = msgspec.json.Decoder(Body)
+_LABELS: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def decode_columnar_json(body: bytes, limits: Limits) -> Incoming:
+    """Return the samples of a body.
+
+    Series whose lists differ in length are refused as `column_length`, counted as the longer of the two.
 
     Raises:
-        Malformed: the body is not such JSON; the message says where.
-        Rejected: `series_per_request`.
+        Rejected: `malformed_body`, `request_series_limit` or `request_sample_limit`.
     """
-    try:
-        series = DECODER.decode(body).series
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Malformed(f"the body is not what it should be: {error}") from None
-    except RecursionError:
-        raise Malformed("the body is nested too deeply") from None
-    if len(series) > MAX_SERIES:
-        raise Rejected("series_per_request", f"{len(series)} series in one request, the limit is {MAX_SERIES}")
+    _check_commas(body, limits)
+    found = _parse(body)
+    _check_keys(body, len(found))
     refusals = Refusals()
-    good = [one for one in series if _fits(one, refusals)]
+    places = [index for index, series in enumerate(found) if _is_even(series, index, refusals)]
+    even = found if len(places) == len(found) else [found[index] for index in places]
+    sizes = [len(series.values) for series in even]
+    check_request_size(limits, len(found), sum(sizes))
     return Incoming(
-        keys=[_key(one.labels) for one in good],
-        labels_of=lambda index: LabelSet.of(good[index].labels),
-        row_series=np.repeat(np.arange(len(good)), [len(one.values) for one in good]),
-        at_ms=np.array([at_ms for one in good for at_ms in one.timestamps_ms], np.int64),
-        values=np.array([value for one in good for value in one.values], np.float64),
+        keys=[bytes(series.labels) for series in even],
+        labels_of=lambda index: _labels(bytes(even[index].labels), places[index]),
+        row_series=np.repeat(np.arange(len(even), dtype=np.int64), sizes),
+        at_ms=_times(even, places, sum(sizes)),
+        values=np.fromiter(chain.from_iterable(series.values for series in even), np.float64, sum(sizes)),
         refusals=refusals,
     )
 
 
-def _fits(series: SeriesBody, refusals: Refusals) -> bool:
-    """Return whether a series can become columns; note why not."""
-    count = max(1, len(series.values), len(series.timestamps_ms))
-    if len(series.values) != len(series.timestamps_ms):
-        text = f"{len(series.timestamps_ms)} timestamps_ms and {len(series.values)} values: they must be equally many"
-        refusals.add(Refusal("column_length", text), count)
-        return False
-    if any(not -INT64 <= at_ms < INT64 for at_ms in series.timestamps_ms):
-        refusals.add(Refusal("timestamp_range", "a timestamp does not fit 64 bits: Unix milliseconds are meant"), count)
-        return False
-    return True
+def _parse(body: bytes) -> list[Series]:
+    try:
+        body.decode()
+        return _DECODER.decode(body).series
+    except UnicodeDecodeError as error:
+        raise Rejected("malformed_body", f"the body is not valid UTF-8 at byte {error.start}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Rejected("malformed_body", _with_pointer(str(error))) from error
+    except RecursionError as error:
+        raise Rejected("malformed_body", "the body is nested too deeply") from error
 
 
-def _key(labels: dict[str, str]) -> bytes:
-    return b"j" + "\xff".join(part for pair in sorted(labels.items()) for part in pair).encode("utf-8", "surrogatepass")
+def _with_pointer(message: str) -> str:
+    """Return msgspec's message with its path (`$.series[0].values[1]`) as a JSON pointer in front."""
+    text, _, path = message.rpartition(" - at `$")
+    if not text:
+        return message[:200]
+    return f"{re.sub(r'[.[]', '/', path).replace(']', '').rstrip('`')}: {text[:200]}"
+
+
+def _is_even(series: Series, index: int, refusals: Refusals) -> bool:
+    times, values = len(series.timestamps_ms), len(series.values)
+    if times != values:
+        text = f"/series/{index}: {times} timestamps_ms for {values} values"
+        refusals.add(Refusal("column_length", text), max(times, values))
+    return times == values
+
+
+def _times(found: Sequence[Series], places: Sequence[int], size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    try:
+        return np.fromiter(chain.from_iterable(series.timestamps_ms for series in found), np.int64, size)
+    except OverflowError:
+        place, row = next(
+            (place, row)
+            for series, place in zip(found, places, strict=True)
+            for row, at_ms in enumerate(series.timestamps_ms)
+            if at_ms not in INT64
+        )
+        text = f"/series/{place}/timestamps_ms/{row}: the number does not fit into 64 bits; times are Unix milliseconds"
+        raise Rejected("malformed_body", text) from None
+
+
+def _labels(raw: bytes, place: int) -> LabelSet:
+    """Return the label set of a `labels` object, or raise Rejected naming the place."""
+    try:
+        return LabelSet.of(_pairs(raw))
+    except Rejected as error:
+        raise Rejected(error.reason, f"/series/{place}/labels: {error}") from error
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    """Return the pairs of an object of strings as they come; msgspec checks the types, json keeps what is twice."""
+    try:
+        _LABELS.decode(raw)
+    except msgspec.ValidationError as error:
+        raise Rejected("label_type", _with_pointer(str(error))) from error
+    return cast("list[tuple[str, str]]", json.loads(raw, object_pairs_hook=list))
+
+
+def _check_commas(body: bytes, limits: Limits) -> None:
+    """Refuse, before anything is allocated for them, more elements than any body within the limits has."""
+    if body.count(b",") > 2 * limits.max_samples_per_request + _COMMAS_PER_SERIES * limits.max_series_per_request:
+        limit = limits.max_samples_per_request
+        raise Rejected("request_sample_limit", f"the body has too many elements; a request has at most {limit} samples")
+
+
+def _check_keys(body: bytes, series: int) -> None:
+    """Refuse keys that are given twice, of which the decoder would silently drop the first.
+
+    Counting the keys' bytes proves that there are none, unless keys are spelt with escapes or occur as text; only then
+    is the body read a second time, pair by pair.
+    """
+    once = body.count(b'"series"') == 1
+    if once and b"\\u" not in body and all(body.count(b'"%b"' % key) == series for key in _KEYS):
+        return
+    try:
+        json.loads(body, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise Rejected("malformed_body", f"the body cannot be read: {str(error)[:200]}") from error
+
+
+_KEYS: Final = (b"labels", b"timestamps_ms", b"values")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with a key given twice, except one of strings: that is a label set, judged on its own."""
+    if all(isinstance(value, str) for _, value in pairs):
+        return
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise Rejected("malformed_body", f"the key {key[:40]!r} is given twice in one object")
+        seen.add(key)

@@ -1,25 +1,28 @@
-"""Ingest: the way in for samples of every protocol, and for this machine's own.
+"""Ingest: from what a decoder understood to facts that are durable, with an account of every sample.
 
-A decoder turns a request into `Incoming`: distinct series as opaque keys, and columns of rows that point into them.
-Ingest refuses what breaks a limit row by row, never the neighbours; looks label sets up by key, so a known series
-costs one dictionary look-up per request; and answers only after the store has committed.
+A decoder hands over columns and the raw identity of each series; labels are only decoded for a series that is new to
+this process. Rows are screened in whole columns, the rest is proposed to the log in one piece, and the receipt says
+what became of each row: `accepted + duplicates + sum(rejected.values())` is always what was sent. One bad sample
+never takes its neighbours along.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from quantum.application.directory import DEFAULT_MAX_KEYS, Directory
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.domain.errors import Rejected
 from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,30 +30,38 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
 
 MAX_EXAMPLES: Final = 5
-REFUSED: Final = np.iinfo(np.int64).min
-"""Stands for the slot of a series that was refused."""
+_REFUSED_KEY: Final = np.iinfo(np.int64).min
+NAMES_PER_TURN: Final = 500
+"""How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
+
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is accepted; the name of each is the reason of its refusals.
+    """What one installation accepts. Each limit's id is the reason of its refusals.
 
     Attributes:
-        max_series: `series_limit`: series ever stored.
         max_future_ms: `too_far_in_future`: how far ahead of the clock a sample may be.
-        max_age_ms: `too_old`: how old a sample may be; imports are exempt.
-        max_known_keys: how many received identities are remembered; more only cost time.
+        max_age_ms: `too_old`: how old a sample may be; backfill is exempt.
+        max_series: `series_limit`: distinct series ever stored; samples of known series go on being stored.
+        max_series_per_request: `request_series_limit`: refuses the whole request.
+        max_samples_per_request: `request_sample_limit`: refuses the whole request.
+        max_known_keys: of raw keys held in memory; beyond it the least recently used are forgotten.
     """
 
+    max_future_ms: int = 10 * _MINUTE_MS
+    max_age_ms: int = 30 * _DAY_MS
     max_series: int = 1_000_000
-    max_future_ms: int = 600_000
-    max_age_ms: int = 30 * 86_400_000
-    max_known_keys: int = 2_000_000
+    max_series_per_request: int = 100_000
+    max_samples_per_request: int = 1_000_000
+    max_known_keys: int = DEFAULT_MAX_KEYS
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One refused sample or series, for the answer."""
+    """One refused sample (or series, if `at_ms` is None), for people."""
 
     reason: str
     message: str
@@ -60,27 +71,40 @@ class Refusal:
 
 @dataclass(slots=True)
 class Refusals:
-    """Counts by reason and a few examples."""
+    """Refused samples counted by reason, with the first few as examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[Refusal] = field(default_factory=list)
 
-    def add(self, refusal: Refusal, count: int = 1) -> None:
-        """Note that samples were refused."""
-        self.counts[refusal.reason] += count
-        if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(refusal)
+    def add(self, example: Refusal, samples: int = 1) -> None:
+        """Count `samples` refusals; keep the example while there are fewer than `MAX_EXAMPLES`."""
+        self.counts[example.reason] += samples
+        self.illustrate(example)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another example would be kept."""
+        return len(self.examples) < MAX_EXAMPLES
+
+    def illustrate(self, example: Refusal) -> None:
+        """Keep an example of something that is counted elsewhere."""
+        if self.has_room:
+            self.examples.append(example)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Incoming:
-    """A decoded request.
+    """What a decoder understood of one request; the row columns have shape (n,).
 
     Attributes:
-        keys: identity of each distinct series as received, prefixed by its protocol; equal bytes, equal labels.
-        labels_of: decodes the label set of one of them; raises Rejected. Only called on first sight.
-        row_series: int64 (n,), index into keys; at_ms int64 (n,); values float64 (n,).
+        keys: raw identity of each distinct series as received. Equal bytes mean equal label sets; the first byte tells
+            protocols apart (`{` JSON, 0x0a protobuf, `l` labels).
+        labels_of: decodes the labels of `keys[i]`; raises Rejected. Only called for series seen for the first time.
+        row_series: int64, index into `keys`.
+        at_ms: int64, Unix milliseconds.
+        values: float64, every bit as received.
         refusals: what the decoder refused already.
+        ignored: by kind, what the protocol carries besides samples and was left out by design.
     """
 
     keys: Sequence[bytes]
@@ -89,11 +113,12 @@ class Incoming:
     at_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     refusals: Refusals = field(default_factory=Refusals)
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request: `accepted + duplicates + sum(rejected.values())` is what was sent."""
+    """What became of a request's samples: `accepted + duplicates + sum(rejected.values())` is what was sent."""
 
     accepted: int
     duplicates: int
@@ -102,130 +127,239 @@ class Receipt:
 
 
 class Ingest:
-    """Accepts samples into one tenant's log."""
+    """Takes samples in. Calls may run concurrently; `open` comes first.
 
-    def __init__(self, log: FactLog, stream: EventStream, clock: Clock, limits: Limits) -> None:
-        self.limits = limits
+    Attributes:
+        limits: in force.
+        accepted: samples stored since the start; `duplicates` were there already, `refused` are counted by reason.
+        ignored: by kind, what came besides samples and was left out by design.
+    """
+
+    def __init__(self, log: FactLog, stream: EventStream, clock: Clock, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
         self.accepted = 0
+        self.duplicates = 0
         self.refused: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
         self._log = log
         self._stream = stream
         self._clock = clock
-        self._slots: dict[LabelSet, int] = {}
-        self._slot_of_key: dict[bytes, int] = {}
+        self._directory = Directory(self.limits.max_known_keys)
 
     async def open(self, store: SampleStore) -> None:
-        """Learn the series that are registered already."""
-        self._slots = {labels: slot for slot, labels in await store.series()}
+        """Load the directory of registered series; until then known series would count as new."""
+        for slot, labels in await store.series():
+            self._directory.register(labels, slot)
 
     @property
     def series(self) -> int:
         """How many series are registered."""
-        return len(self._slots)
+        return len(self._directory)
 
     async def accept(self, incoming: Incoming, *, backfill: bool = False) -> Receipt:
-        """Store what can be stored and say what became of every sample.
+        """Store every sample that is fit to be stored, durably, and account for all.
+
+        NaN is refused as `nan_value` except the staleness marker; infinities are stored. Negative times are refused as
+        `negative_time`. A sample whose series has one at that time already is a duplicate if the values are equal bit
+        by bit, otherwise it is refused as `duplicate_value`: the first write wins.
 
         Raises:
-            Unavailable: nothing is known of the outcome; sending the same again is safe.
+            Rejected: `request_series_limit` or `request_sample_limit`: nothing was stored.
+            Overloaded: nothing was stored; try again later.
+            Unavailable: unknown what was stored; sending the same again is safe.
         """
+        check_request_size(self.limits, len(incoming.keys), len(incoming.at_ms))
         now_ms = self._clock.now_ms()
-        refusals = incoming.refusals
-        slots, unknown = self._look_up(incoming, refusals)
-        good = self._check_rows(incoming, slots, now_ms, refusals, backfill=backfill)
-        batch = SampleBatch(slots[incoming.row_series], incoming.at_ms, incoming.values).take(good)
-        if not len(batch):
-            return self._receipt(0, 0, refusals)
-        proposal = SampleProposal(batch, tuple(labels for labels, _ in unknown), backfill)
-        appended = await self._log.append_samples(proposal, now_ms)
-        self._learn(incoming, unknown, appended.slots)
+        refusals = Refusals(incoming.refusals.counts.copy(), list(incoming.refusals.examples))
+        fit = _Screen(self.limits, now_ms, backfill=backfill).fit_rows(incoming, refusals)
+        naming = _Naming(incoming, self._directory, self.limits.max_series, refusals)
+        try:
+            slots = await naming.slots_of(fit)
+            accepted, duplicates = await self._append(incoming, slots, naming, now_ms, backfill=backfill)
+        finally:
+            naming.close()
+        self.accepted += accepted
+        self.duplicates += duplicates
+        self.refused.update(refusals.counts)
+        self.ignored.update(incoming.ignored)
+        return Receipt(accepted, duplicates, dict(refusals.counts), tuple(refusals.examples))
+
+    async def _append(
+        self, incoming: Incoming, slots: NDArray[np.int64], naming: _Naming, now_ms: int, *, backfill: bool
+    ) -> tuple[int, int]:
+        """Append the rows that have a slot; return how many were accepted and how many were duplicates."""
+        rows = np.flatnonzero(slots != _REFUSED_KEY)
+        if not len(rows):
+            return 0, 0
+        batch = SampleBatch(slots, incoming.at_ms, incoming.values)
+        if len(rows) < len(slots):
+            batch = batch.take(rows)
+        appended = await self._log.append_samples(SampleProposal(batch, tuple(naming.unknown), backfill), now_ms)
+        naming.learn(appended.slots)
         if appended.fact is not None:
             await self._stream.publish([appended.fact])
-        conflicts = np.flatnonzero(appended.outcome == CONFLICT)
-        if len(conflicts):
-            at_ms = int(batch.at_ms[conflicts[0]])
-            text = f"another value is stored at {at_ms}; the first write wins"
-            refusals.add(Refusal("duplicate_value", text, at_ms=at_ms), len(conflicts))
-        stored = int((appended.outcome == STORED).sum())
-        return self._receipt(stored, int((appended.outcome == DUPLICATE).sum()), refusals)
+        sentence = "another value is stored for this series and time; the first one counts"
+        _refuse(incoming, rows[appended.outcome == CONFLICT], "duplicate_value", sentence, naming.refusals)
+        return int((appended.outcome == STORED).sum()), int((appended.outcome == DUPLICATE).sum())
 
-    def _look_up(
-        self, incoming: Incoming, refusals: Refusals
-    ) -> tuple[NDArray[np.int64], list[tuple[LabelSet, list[int]]]]:
-        """Return the slot of each key (-1 - k for the k-th unknown label set), and the unknown label sets with keys."""
-        known = self._slot_of_key
-        slots = np.array([known.get(key, REFUSED) for key in incoming.keys], np.int64)
-        unknown: dict[LabelSet, list[int]] = {}
-        ranks: dict[LabelSet, int] = {}
-        for index in np.flatnonzero(slots == REFUSED).tolist():
+
+def check_request_size(limits: Limits, series: int, samples: int) -> None:
+    """Refuse a request that is too large as a whole.
+
+    Raises:
+        Rejected: `request_series_limit` or `request_sample_limit`.
+    """
+    if series > limits.max_series_per_request:
+        limit = limits.max_series_per_request
+        raise Rejected("request_series_limit", f"{series} series in one request, the limit is {limit}: send fewer")
+    if samples > limits.max_samples_per_request:
+        limit = limits.max_samples_per_request
+        raise Rejected("request_sample_limit", f"{samples} samples in one request, the limit is {limit}: send fewer")
+
+
+class _Screen:
+    """Refuses rows whose time or value can never be stored."""
+
+    def __init__(self, limits: Limits, now_ms: int, *, backfill: bool) -> None:
+        self._now_ms = now_ms
+        self._oldest_ms = 0 if backfill else max(0, now_ms - limits.max_age_ms)
+        self._newest_ms = now_ms + limits.max_future_ms
+        self._limits = limits
+
+    def fit_rows(self, incoming: Incoming, refusals: Refusals) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the rows to go on with; the others are counted in `refusals`."""
+        at_ms, values = incoming.at_ms, incoming.values
+        nan = np.isnan(values)
+        nan &= values.view(np.uint64) != STALENESS_MARKER
+        unfit = nan | (at_ms < self._oldest_ms) | (at_ms > self._newest_ms)
+        if unfit.any():
+            self._explain(incoming, np.flatnonzero(unfit), nan, refusals)
+        return ~unfit
+
+    def _explain(self, incoming: Incoming, rows: NDArray[np.intp], nan: NDArray[np.bool_], refusals: Refusals) -> None:
+        at_ms, is_nan = incoming.at_ms[rows], nan[rows]
+        kinds = {
+            "nan_value": is_nan,
+            "negative_time": ~is_nan & (at_ms < 0),
+            "too_old": ~is_nan & (at_ms >= 0) & (at_ms < self._oldest_ms),
+            "too_far_in_future": ~is_nan & (at_ms > self._newest_ms),
+        }
+        for reason, chosen in kinds.items():
+            refused = rows[chosen]
+            _refuse(incoming, refused, reason, self._sentence(reason), refusals)
+
+    def _sentence(self, reason: str) -> str:
+        return {
+            "nan_value": "the value is NaN, which only the staleness marker may be",
+            "negative_time": "the time is before 1970",
+            "too_old": f"the time is more than {_duration(self._limits.max_age_ms)} ago",
+            "too_far_in_future": f"the time is more than {_duration(self._limits.max_future_ms)} ahead of "
+            f"{self._now_ms}; times are Unix milliseconds",
+        }[reason]
+
+
+class _Naming:
+    """Finds the slots of a request's series; of those nobody knows yet it makes a list, and promises them room.
+
+    Attributes:
+        unknown: distinct label sets without a slot; a row of `unknown[k]` has the slot `-1 - k`.
+        refusals: gets the samples of series that are refused.
+    """
+
+    def __init__(self, incoming: Incoming, directory: Directory, max_series: int, refusals: Refusals) -> None:
+        self.unknown: dict[LabelSet, int] = {}
+        self.refusals = refusals
+        self._incoming = incoming
+        self._directory = directory
+        self._max_series = max_series
+        self._unknown_keys: list[tuple[bytes, int]] = []
+
+    async def slots_of(self, fit: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return int64 (n,): each row's slot; `_REFUSED_KEY` where the row or its series is refused."""
+        found = self._directory.find(self._incoming.keys)
+        if None in found:
+            await self._resolve(found, fit)
+        slots = np.array([_REFUSED_KEY if slot is None else slot for slot in found], np.int64)
+        rows = slots[self._incoming.row_series] if found else np.empty(0, np.int64)
+        rows[~fit] = _REFUSED_KEY
+        return rows
+
+    def learn(self, slots: NDArray[np.int64]) -> None:
+        """Note the slots that the store gave to `unknown`."""
+        given = slots.tolist()
+        for labels, index in self.unknown.items():
+            self._directory.register(labels, given[index])
+        for key, index in self._unknown_keys:
+            self._directory.remember(key, given[index])
+
+    def close(self) -> None:
+        """Give back the promised room: the series are registered by now, or they failed."""
+        self._directory.promised -= len(self.unknown)
+
+    async def _resolve(self, found: list[int | None], fit: NDArray[np.bool_]) -> None:
+        """Decode the labels of series that are not cached and have a row to store; others wait their turn meanwhile."""
+        sizes = np.bincount(self._incoming.row_series[fit], minlength=len(found)).tolist()
+        missing = [index for index, slot in enumerate(found) if slot is None and sizes[index]]
+        for count, index in enumerate(missing, 1):
             try:
-                labels = incoming.labels_of(index)
-                slots[index] = self._slot_for(labels, unknown, ranks, index)
-                if slots[index] >= 0:
-                    known[incoming.keys[index]] = int(slots[index])
+                found[index] = self._name(index)
             except Rejected as error:
-                count = int((incoming.row_series == index).sum())
-                refusals.add(Refusal(error.reason, str(error)), count)
-        return slots, list(unknown.items())
+                labels = _labels_or_none(self._incoming, index) if self.refusals.has_room else None
+                self.refusals.add(Refusal(error.reason, str(error), labels), sizes[index])
+            if count % NAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
 
-    def _slot_for(
-        self, labels: LabelSet, unknown: dict[LabelSet, list[int]], ranks: dict[LabelSet, int], index: int
-    ) -> int:
-        slot = self._slots.get(labels)
-        if slot is not None:
-            return slot
+    def _name(self, index: int) -> int:
+        """Return the slot of a series that is not cached, `-1 - k` if it goes on the list of unknown ones."""
+        labels, key = self._incoming.labels_of(index), self._incoming.keys[index]
         if not labels.name:
-            raise Rejected("metric_name", f"{labels} has no metric name (label __name__)")
-        if labels not in unknown and len(self._slots) + len(unknown) >= self.limits.max_series:
-            raise Rejected("series_limit", f"series limit {self.limits.max_series} reached; {labels} is new")
-        unknown.setdefault(labels, []).append(index)
-        return -1 - ranks.setdefault(labels, len(ranks))
+            raise Rejected("metric_name", "a series needs a metric name: the label __name__ is missing or empty")
+        slot = self._directory.slot_of(labels)
+        if slot is not None:
+            self._directory.remember(key, slot)
+            return slot
+        if labels not in self.unknown:
+            self._promise_room(labels)
+        k = self.unknown.setdefault(labels, len(self.unknown))
+        self._unknown_keys.append((key, k))
+        return -1 - k
 
-    def _check_rows(
-        self, incoming: Incoming, slots: NDArray[np.int64], now_ms: int, refusals: Refusals, *, backfill: bool
-    ) -> NDArray[np.bool_]:
-        """Return which rows may be stored; note the others."""
-        limits, at_ms, values = self.limits, incoming.at_ms, incoming.values
-        good = np.asarray(slots[incoming.row_series] != REFUSED)
-        oldest_ms = 0 if backfill else max(0, now_ms - limits.max_age_ms)
-        checks = (
-            ("nan_value", "the value is not a number", np.isnan(values) & (values.view(np.uint64) != STALENESS_MARKER)),
-            ("too_old", f"the time lies before {oldest_ms}, the oldest that is accepted", at_ms < oldest_ms),
-            (
-                "too_far_in_future",
-                f"the time lies more than {limits.max_future_ms} ms ahead of this machine's clock",
-                at_ms > now_ms + limits.max_future_ms,
-            ),
-        )
-        for reason, message, bad in checks:
-            rows = np.flatnonzero(bad & good)
-            if len(rows):
-                refusals.add(Refusal(reason, message, at_ms=int(at_ms[rows[0]])), len(rows))
-                good &= ~bad
-        return good
+    def _promise_room(self, labels: LabelSet) -> None:
+        if len(self._directory) + self._directory.promised >= self._max_series:
+            raise Rejected("series_limit", f"series limit {self._max_series} reached: {labels} would be a new series")
+        self._directory.promised += 1
 
-    def _learn(self, incoming: Incoming, unknown: list[tuple[LabelSet, list[int]]], slots: NDArray[np.int64]) -> None:
-        """Remember the keys of series that are registered now."""
-        if len(self._slot_of_key) + len(incoming.keys) > self.limits.max_known_keys:
-            self._slot_of_key.clear()
-        for (labels, indices), slot in zip(unknown, slots.tolist(), strict=True):
-            if slot >= 0:
-                self._slots[labels] = slot
-                self._slot_of_key.update((incoming.keys[index], slot) for index in indices)
 
-    def _receipt(self, accepted: int, duplicates: int, refusals: Refusals) -> Receipt:
-        self.accepted += accepted
-        self.refused.update(refusals.counts)
-        return Receipt(accepted, duplicates, dict(refusals.counts), tuple(refusals.examples))
+def _refuse(incoming: Incoming, rows: NDArray[np.intp], reason: str, sentence: str, refusals: Refusals) -> None:
+    """Count the rows as refused and show the first ones while there is room."""
+    if not len(rows):
+        return
+    refusals.counts[reason] += len(rows)
+    for row in rows[: MAX_EXAMPLES - len(refusals.examples)].tolist():
+        labels = _labels_or_none(incoming, int(incoming.row_series[row]))
+        refusals.illustrate(Refusal(reason, sentence, labels, int(incoming.at_ms[row])))
+
+
+def _labels_or_none(incoming: Incoming, index: int) -> LabelSet | None:
+    try:
+        return incoming.labels_of(index)
+    except Rejected:
+        return None
+
+
+def _duration(duration_ms: int) -> str:
+    if duration_ms % _DAY_MS == 0:
+        return f"{duration_ms // _DAY_MS} days"
+    return f"{duration_ms / _MINUTE_MS:g} minutes"
 
 
 def incoming_readings(readings: Sequence[tuple[LabelSet, float]], at_ms: int) -> Incoming:
-    """Return readings of one moment as a decoded request."""
+    """Return readings of one moment, taken by this process itself, as a decoded request."""
     series = [labels for labels, _ in readings]
     return Incoming(
         keys=[b"l" + labels.canonical() for labels in series],
         labels_of=series.__getitem__,
-        row_series=np.arange(len(readings)),
+        row_series=np.arange(len(readings), dtype=np.int64),
         at_ms=np.full(len(readings), at_ms, np.int64),
         values=np.array([value for _, value in readings], np.float64),
     )

@@ -12,6 +12,7 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ COMMANDS: Final = {
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
     "detect": "quantum.cli.detect:detect",
-    "bench": "quantum.cli.bench:bench",
 }
 """Name of each command and the function behind it, `module:function`."""
 
@@ -48,6 +48,7 @@ def build_app() -> cyclopts.App:
     )
     for name, target in COMMANDS.items():
         app.command(target, name=name)
+    app.command(build_bench())
     return app
 
 

@@ -26,3 +26,9 @@ def compiled(function: F) -> F:
     """Compile a function of arrays and numbers; `function.py_func` is the plain one where it was compiled."""
     compiler: Any = njit
     return function if compiler is None else cast("F", compiler(cache=True, nogil=True)(function))
+
+
+def inlined(function: F) -> F:
+    """Compile a function so that compiled callers contain it: for helpers that do less than a call costs."""
+    compiler: Any = njit
+    return function if compiler is None else cast("F", compiler(inline="always", cache=True)(function))

@@ -7,6 +7,7 @@ import { Theme } from './theme';
 const SCORE_SHOWN = 0.3;
 const HEIGHT = 320;
 const STRIP = 64;
+const PADDING: uPlot.Padding = [10, 20, 0, 0];
 
 /**
  * Values with their band of usual values, odd points marked by colour and shape, and a strip of scores below that shares
@@ -34,7 +35,8 @@ export class Chart implements OnDestroy {
   constructor() {
     afterNextRender(() => {
       this.draw();
-      this.observer = new ResizeObserver(() => this.fit());
+      // not within the observer's own turn: resizing there would be reported as a loop
+      this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.fit()));
       this.observer.observe(this.valueBox().nativeElement);
     });
     effect(() => {
@@ -88,7 +90,7 @@ export class Chart implements OnDestroy {
     const number = (_: uPlot, value: number | null) => compact(value);
     this.plots = [
       new uPlot({
-        width, height: HEIGHT, cursor, hooks: { setSelect: [onSelect] },
+        width, height: HEIGHT, padding: PADDING, cursor, hooks: { setSelect: [onSelect] },
         scales: { x: { time: true }, y: { range: (_, min, max) => padded(min, max) } },
         axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map(compact) }],
         bands: [{ series: [1, 2], fill: ink('--band') }],
@@ -102,7 +104,7 @@ export class Chart implements OnDestroy {
         ],
       }, [[], [], [], [], [], []], this.valueBox().nativeElement),
       new uPlot({
-        width, height: STRIP, cursor, hooks: { setSelect: [onSelect] }, legend: { show: false },
+        width, height: STRIP, padding: PADDING, cursor, hooks: { setSelect: [onSelect] }, legend: { show: false },
         scales: { x: { time: true }, y: { range: [0, 1] } },
         axes: [{ ...axis, show: false }, { ...axis, size: 62, splits: () => [0, 1], values: () => ['0', 'score 1'] }],
         series: [{}, { label: 'Score', stroke: ink('--odd'), fill: ink('--critical-soft'), width: 1.4, points: { show: false } }],

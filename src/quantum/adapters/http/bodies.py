@@ -1,95 +1,213 @@
-"""Request bodies within bounds: size as sent, time to arrive, encoding, size as decoded. Checked before they cost."""
+"""Request bodies within bounds: size as sent, time to arrive, encoding, size as decoded. Checked before they cost.
+
+All requests together hold at most `Bounds.max_in_flight_bytes`, counted as the bytes come and grow, so neither many
+slow senders nor a few that compress zeros can fill the memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import cramjam
+
+from quantum.adapters import remote_write
 from quantum.domain.errors import Overloaded, Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from litestar import Request
 
-TIMEOUT_S: Final = 10.0
 GZIP: Final = 31
 """Window bits that make zlib read the gzip format."""
-MAX_IN_FLIGHT: Final = 256 << 20
+STEP_BYTES: Final = 1 << 20
+"""How much is decompressed at a time."""
+INLINE_BYTES: Final = 1 << 17
+"""Compressed bodies up to this size are decompressed on the event loop; larger ones in a thread."""
+ZSTD_FULL: Final = "failed to write whole buffer"
 
 
 @dataclass(slots=True)
 class Bounds:
-    """Limits of bodies and the decoded bytes that are being worked on now."""
+    """Limits of bodies, and the bytes that are being worked on now."""
 
     max_body_bytes: int
     max_decoded_bytes: int
+    max_in_flight_bytes: int = 256 << 20
+    timeout_s: float = 10.0
     in_flight: int = 0
 
-    def enter(self, size: int) -> None:
-        """Take bytes into account; raises Overloaded."""
-        if self.in_flight + size > MAX_IN_FLIGHT:
-            raise Overloaded(f"{self.in_flight} bytes of requests are being worked on, the limit is {MAX_IN_FLIGHT}")
-        self.in_flight += size
-
-    def leave(self, size: int) -> None:
-        """They are done with."""
-        self.in_flight -= size
+    def hold(self) -> Hold:
+        """Return a context in which a request takes bytes into account."""
+        return Hold(self)
 
 
-def require_type(request: Request[Any, Any, Any], wanted: str) -> None:
-    """Refuse a body of any other media type; a missing one too, since browsers send those across sites."""
+class Hold:
+    """The bytes that one request holds; leaving the context gives them back."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Take bytes into account.
+
+        Raises:
+            Overloaded: all requests together would hold too many.
+        """
+        bounds = self._bounds
+        if bounds.in_flight + size > bounds.max_in_flight_bytes:
+            limit = bounds.max_in_flight_bytes
+            raise Overloaded(f"{bounds.in_flight} bytes of requests are being worked on, the limit is {limit}")
+        bounds.in_flight += size
+        self._size += size
+
+    def __enter__(self) -> Self:
+        """Begin with nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give everything back."""
+        self._bounds.in_flight -= self._size
+
+
+def require_type(request: Request[Any, Any, Any], wanted: str, **parameters: str) -> None:
+    """Refuse a body of any other media type; a missing one too, since browsers send those across sites.
+
+    Args:
+        request: being answered.
+        wanted: for example `application/json`.
+        parameters: values that a parameter may have; the others must be absent.
+
+    Raises:
+        Rejected: `content_type`.
+    """
     given = request.headers.getall("content-type", [])
-    media, _, parameters = (given[0] if len(given) == 1 else "").partition(";")
-    charset = parameters.strip().lower().replace(" ", "").replace('"', "")
-    if media.strip().lower() != wanted or charset not in ("", "charset=utf-8"):
-        raise Rejected("content_type", f"the Content-Type must be {wanted}, it is {', '.join(given) or 'missing'}")
+    media, *rest = (given[0] if len(given) == 1 else "").split(";")
+    pairs = [part.strip().partition("=") for part in rest]
+    allowed = all(parameters.get(name.lower()) == value.strip('"').lower() for name, _, value in pairs)
+    if media.strip().lower() != wanted or not allowed:
+        shown = ", ".join(given)[:100] or "missing"
+        raise Rejected("content_type", f"the Content-Type must be {wanted}, it is {shown}")
 
 
-async def read_body(request: Request[Any, Any, Any], bounds: Bounds) -> bytes:
+def encoding_of(request: Request[Any, Any, Any]) -> str:
+    """Return the Content-Encoding, `identity` if there is none; several come back joined and are nobody's."""
+    return ",".join(request.headers.getall("content-encoding", [])).strip().lower() or "identity"
+
+
+async def read_body(request: Request[Any, Any, Any], bounds: Bounds, hold: Hold) -> bytes:
     """Return the body as sent.
 
     Raises:
-        Rejected: `body_too_large` or `request_timeout`.
+        Rejected: `body_too_large` (before anything is read, if the Content-Length says so), `request_timeout` or
+            `body_incomplete`.
+        Overloaded: too many bytes are in flight.
     """
     declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > bounds.max_body_bytes:
-        raise Rejected("body_too_large", f"a body has at most {bounds.max_body_bytes} bytes")
-    pieces: list[bytes] = []
-    size = 0
+    if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bounds.max_body_bytes:
+        raise too_large(bounds.max_body_bytes)
     try:
-        async with asyncio.timeout(TIMEOUT_S):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > bounds.max_body_bytes:
-                    raise Rejected("body_too_large", f"a body has at most {bounds.max_body_bytes} bytes")
-                pieces.append(piece)
+        async with asyncio.timeout(bounds.timeout_s):
+            return await _receive(request, bounds, hold)
     except TimeoutError:
-        raise Rejected("request_timeout", f"the body did not arrive within {TIMEOUT_S:.0f} s") from None
-    return b"".join(pieces)
+        raise Rejected("request_timeout", f"the body did not arrive within {bounds.timeout_s:g} s") from None
 
 
-def decoded(request: Request[Any, Any, Any], body: bytes, bounds: Bounds) -> bytes:
-    """Return a body without its Content-Encoding (gzip or identity); never holds more than the limit.
+async def _receive(request: Request[Any, Any, Any], bounds: Bounds, hold: Hold) -> bytes:
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise Rejected("body_incomplete", "the connection was closed in the middle of the body")
+        piece, more = message["body"], message["more_body"]
+        size += len(piece)
+        if size > bounds.max_body_bytes:
+            raise too_large(bounds.max_body_bytes)
+        hold.take(len(piece))
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def decode_body(encoding: str, body: bytes, bounds: Bounds, hold: Hold) -> bytes:
+    """Return a body without its Content-Encoding: identity, gzip, zstd, or snappy (a block, as remote-write has it).
 
     Raises:
         Rejected: `content_encoding`, `malformed_body` or `body_too_large`.
+        Overloaded: too many bytes are in flight.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("identity", ""):
+    if encoding == "identity":
         return body
-    if encoding != "gzip":
-        raise Rejected("content_encoding", f"the Content-Encoding {encoding[:40]!r} is neither gzip nor identity")
+    decoder = DECODERS.get(encoding)
+    if decoder is None:
+        known = ", ".join(DECODERS)
+        raise Rejected("content_encoding", f"the Content-Encoding {encoding[:40]!r} is none of identity, {known}")
+    if len(body) <= INLINE_BYTES:
+        return decoder(body, bounds, hold)
+    return await asyncio.to_thread(decoder, body, bounds, hold)
+
+
+def too_large(limit: int, words: str = "") -> Rejected:
+    """Return the refusal of a body over a limit of bytes."""
+    return Rejected("body_too_large", f"a body has at most {limit} bytes{words}")
+
+
+def gunzip(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
+    """Return the content of all members of a gzip file."""
     plain = bytearray()
     while body:
         member = zlib.decompressobj(GZIP)
-        try:
-            plain += member.decompress(body, bounds.max_decoded_bytes + 1 - len(plain))
-        except zlib.error as error:
-            raise Rejected("malformed_body", f"the body is not gzip: {error}") from None
-        if len(plain) > bounds.max_decoded_bytes:
-            raise Rejected("body_too_large", f"a body has at most {bounds.max_decoded_bytes} bytes decoded")
-        if not member.eof:
-            raise Rejected("malformed_body", "the gzip body is cut short")
+        while not member.eof:
+            piece = _inflate(member, body)
+            if not piece and not member.eof:
+                raise Rejected("malformed_body", "the gzip body is cut short")
+            if len(plain) + len(piece) > bounds.max_decoded_bytes:
+                raise too_large(bounds.max_decoded_bytes, " decoded")
+            hold.take(len(piece))
+            plain += piece
+            body = member.unconsumed_tail
         body = member.unused_data
     return bytes(plain)
+
+
+def _inflate(member: Any, body: bytes) -> bytes:
+    try:
+        return bytes(member.decompress(body, STEP_BYTES))
+    except zlib.error as error:
+        raise Rejected("malformed_body", f"the body is not gzip: {error}") from None
+
+
+def unzstd(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
+    """Return the content of all frames of a zstd file; the room for it grows as needed, up to the limit."""
+    room = min(max(STEP_BYTES, 8 * len(body)), bounds.max_decoded_bytes)
+    while True:
+        hold.take(room)
+        plain = bytearray(room)
+        try:
+            return bytes(plain[: cramjam.zstd.decompress_into(body, plain)])
+        except cramjam.DecompressionError as error:
+            if ZSTD_FULL not in str(error):
+                raise Rejected("malformed_body", f"the body is not zstd: {str(error)[:100]}") from None
+        if room == bounds.max_decoded_bytes:
+            raise too_large(bounds.max_decoded_bytes, " decoded")
+        room = min(4 * room, bounds.max_decoded_bytes)
+
+
+def unsnappy(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
+    """Return the content of a snappy block; its declared length is checked before anything is allocated."""
+    size = remote_write.decompressed_size(body)
+    if size > bounds.max_decoded_bytes:
+        raise too_large(bounds.max_decoded_bytes, f" decoded, this one claims {size}")
+    hold.take(size)
+    return remote_write.decompress(body)
+
+
+DECODERS: Final[dict[str, Callable[[bytes, Bounds, Hold], bytes]]] = {
+    "gzip": gunzip,
+    "zstd": unzstd,
+    "snappy": unsnappy,
+}

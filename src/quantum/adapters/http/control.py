@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Request, Response, delete, get, post, put
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from quantum.domain.incidents import IncidentCommand
     from quantum.domain.policies import AlertPolicy
 
-IfMatch = Annotated[str | None, Parameter(header="If-Match", max_length=40, description="ETag that was read")]
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
 ACTOR = "local-admin"
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
-from quantum.adapters import columnar_json, remote_write
+from quantum.adapters.columnar_json import decode_columnar_json
 from quantum.adapters.http import messages, views
-from quantum.adapters.http.bodies import Bounds, decoded, read_body, require_type
+from quantum.adapters.http.bodies import Bounds, Hold, decode_body, encoding_of, read_body, require_type
+from quantum.adapters.remote_write import decode_remote_write
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -18,24 +23,62 @@ if TYPE_CHECKING:
 
     from litestar.handlers import HTTPRouteHandler
 
-    from quantum.application.ingest import Incoming, Ingest
+    from quantum.application.ingest import Incoming, Ingest, Limits, Receipt
 
-RW_1 = "application/x-protobuf"
+REMOTE_WRITE_1: Final = "prometheus.writerequest"
+NOT_TOLD: Final = "nan_value"
+INLINE_BYTES: Final = 1 << 20
+"""Bodies up to this size are decoded on the event loop (about 2 ms); larger ones in a thread."""
+
+_LIST: Final = OpenAPIType.ARRAY
+_SERIES: Final = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["labels", "timestamps_ms", "values"],
+    properties={
+        "labels": Schema(type=OpenAPIType.OBJECT, additional_properties=Schema(type=OpenAPIType.STRING)),
+        "timestamps_ms": Schema(type=_LIST, items=Schema(type=OpenAPIType.INTEGER)),
+        "values": Schema(type=_LIST, items=Schema(type=OpenAPIType.NUMBER)),
+    },
+    additional_properties=False,
+)
+_SAMPLES: Final = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["series"],
+    properties={"series": Schema(type=_LIST, items=_SERIES)},
+    additional_properties=False,
+    examples=[{"series": [{"labels": {"__name__": "cpu", "host": "a"}, "timestamps_ms": [], "values": []}]}],
+)
+
+
+@dataclass
+class SamplesOperation(Operation):
+    """Documents the body of columnar JSON, which the handler reads by itself."""
+
+    def __post_init__(self) -> None:
+        """Add the body."""
+        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=_SAMPLES)}, required=True)
+
+
+@dataclass
+class RemoteWriteOperation(Operation):
+    """Documents the body of remote-write, which the handler reads by itself."""
+
+    def __post_init__(self) -> None:
+        """Add the body."""
+        block = Schema(
+            type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="snappy block of a WriteRequest"
+        )
+        content = {"application/x-protobuf": OpenAPIMediaType(schema=block)}
+        self.request_body = RequestBody(content=content, required=True)
 
 
 def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
-    async def accept(body: bytes, decode: Callable[[bytes], Incoming]) -> messages.Receipt:
-        bounds.enter(len(body))
-        try:
-            return views.receipt(await ingest.accept(decode(body)))
-        finally:
-            bounds.leave(len(body))
-
     @post(
         "/api/v1/samples",
         operation_id="pushSamples",
+        operation_class=SamplesOperation,
         tags=["ingest"],
         summary="Store samples (columnar JSON)",
         status_code=200,
@@ -46,35 +89,73 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     )
     async def push_samples(request: Request[Any, Any, Any]) -> Response[Any]:
         """Store columns of samples; good ones are stored even where others are refused."""
-        require_type(request, "application/json")
-        receipt = await accept(decoded(request, await read_body(request, bounds), bounds), columnar_json.decode)
-        body = msgspec.json.encode(receipt)
+        require_type(request, "application/json", charset="utf-8")
+        receipt = await _take_in(request, ingest, bounds, encoding_of(request), decode_columnar_json)
+        body = msgspec.json.encode(views.receipt(receipt))
         return Response(body, status_code=400 if receipt.rejected else 200, media_type="application/json")
 
     @post(
         "/prometheus/api/v1/write",
         operation_id="remoteWrite",
+        operation_class=RemoteWriteOperation,
         tags=["ingest"],
         summary="Prometheus remote-write 1.0",
         status_code=204,
     )
     async def write(request: Request[Any, Any, Any]) -> Response[None]:
         """Store a snappy-compressed protobuf WriteRequest."""
-        require_type(request, RW_1) if "proto=" not in request.headers.get("content-type", "") else _require_v1(request)
-        if request.headers.get("content-encoding", "snappy").lower() != "snappy":
-            raise Rejected("content_encoding", "remote-write bodies are snappy blocks: Content-Encoding must be snappy")
-        body = await read_body(request, bounds)
-        receipt = await accept(remote_write.decompress(body, bounds.max_decoded_bytes), remote_write.decode)
-        if receipt.rejected:
-            counts = ", ".join(f"{count} {reason}" for reason, count in sorted(receipt.rejected.items()))
-            example = receipt.examples[0].message if receipt.examples else ""
-            raise Rejected("samples_rejected", f"{receipt.accepted} stored, refused: {counts}; for example: {example}")
+        _require_remote_write(request)
+        _explain(await _take_in(request, ingest, bounds, "snappy", decode_remote_write))
         return Response(None, status_code=204)
 
     return [push_samples, write]
 
 
-def _require_v1(request: Request[Any, Any, Any]) -> None:
-    given = request.headers.get("content-type", "")
-    if given.replace(" ", "") != f"{RW_1};proto=prometheus.WriteRequest":
-        raise Rejected("content_type", f"remote-write 1.0 is spoken here ({RW_1}), not {given[:80]}")
+async def _take_in(
+    request: Request[Any, Any, Any],
+    ingest: Ingest,
+    bounds: Bounds,
+    encoding: str,
+    decode: Callable[[bytes, Limits], Incoming],
+) -> Receipt:
+    """Read, decode and store a body; what it costs in memory is accounted for until it is stored."""
+    with bounds.hold() as hold:
+        content = await _content(request, bounds, hold, encoding)
+        if len(content) <= INLINE_BYTES:
+            incoming = decode(content, ingest.limits)
+        else:
+            incoming = await asyncio.to_thread(decode, content, ingest.limits)
+        return await ingest.accept(incoming)
+
+
+async def _content(request: Request[Any, Any, Any], bounds: Bounds, hold: Hold, encoding: str) -> bytes:
+    body = await read_body(request, bounds, hold)
+    if not body:
+        raise Rejected("malformed_body", "the body is empty")
+    return await decode_body(encoding, body, bounds, hold)
+
+
+def _require_remote_write(request: Request[Any, Any, Any]) -> None:
+    try:
+        require_type(request, "application/x-protobuf", proto=REMOTE_WRITE_1)
+    except Rejected as error:
+        sentence = f"{error}; remote-write 1.0 (proto=prometheus.WriteRequest) is spoken here"
+        raise Rejected(error.reason, sentence) from None
+    encoding = encoding_of(request)
+    if encoding != "snappy" and "content-encoding" in request.headers:
+        raise Rejected("content_encoding", f"remote-write bodies are snappy blocks, not {encoding[:40]!r}")
+
+
+def _explain(receipt: Receipt) -> None:
+    """Raise Rejected if samples were refused: a sender logs the sentence, and does not send the same again.
+
+    NaN alone is no error of the sender: Prometheus writes it for every quantile without observations, and would count
+    the whole request as failed. It is not stored, and counted with the other refusals.
+    """
+    told = {reason: count for reason, count in receipt.rejected.items() if reason != NOT_TOLD}
+    if told:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(receipt.rejected.items()))
+        shown = [one for one in receipt.examples if one.reason in told][:1]
+        words = "".join(f"; for example: {one.message} ({one.labels or 'labels that cannot be'})" for one in shown)
+        sentence = f"{receipt.accepted} stored, refused: {counts}{words}"
+        raise Rejected("samples_rejected", sentence)

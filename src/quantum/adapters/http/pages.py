@@ -15,7 +15,7 @@ from quantum.domain.errors import NotFound
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-HASHED: Final = re.compile(r"-[A-Z0-9]{8}\.\w+$")
+HASHED: Final = re.compile(r"-[A-Za-z0-9_]{8}\.(?:js|css)$")
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 NOT_BUILT: Final = (
     "<!doctype html><title>Quantum</title><h1>The dashboard is not built</h1>"
@@ -24,6 +24,7 @@ NOT_BUILT: Final = (
 )
 DOCS: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Quantum API</title>'
+    '<link rel="icon" type="image/svg+xml" href="/favicon.svg">'
     '<link rel="stylesheet" href="/swagger/swagger-ui.css"><div id="swagger-ui"></div>'
     '<script src="/swagger/swagger-ui-bundle.js"></script><script src="/swagger/start.js"></script></html>'
 )

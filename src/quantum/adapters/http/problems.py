@@ -30,8 +30,10 @@ STATUS_OF_REASON: Final = {
     "unauthenticated": 401,
     "host": 400,
 }
+UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
+"""Reasons for which the rest of a body was not read: the connection is of no more use."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
-    (Overloaded, 429, "overloaded"),
+    (Overloaded, 503, "overloaded"),
     (Unavailable, 503, "unavailable"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
@@ -69,6 +71,8 @@ def on_domain_error(request: Request[Any, Any, Any], error: QuantumError) -> Res
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
+    if reason in UNREAD:
+        headers["Connection"] = "close"
     return problem(status, reason, str(error), request_id_of(request), headers)
 
 

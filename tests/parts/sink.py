@@ -1,0 +1,63 @@
+"""A webhook receiver that remembers what it was told, in order, and now and then says that it is busy."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(slots=True)
+class Sink:
+    """What has arrived: (idempotency key, notification), in order of arrival."""
+
+    url: str = ""
+    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def keys(self) -> list[str]:
+        """Return the idempotency keys in order of arrival, repeated ones included."""
+        return [key for key, _ in self.received]
+
+    def states(self, alert_id: str) -> list[str]:
+        """Return the states of an alert in the order in which they were first told."""
+        told = [body["alert"]["state"] for _, body in self.received if body["alert"]["id"] == alert_id]
+        return list(dict.fromkeys(told))
+
+
+@contextmanager
+def run_sink(busy: Callable[[], bool] = lambda: False) -> Iterator[Sink]:
+    """Listen on a free port for the length of a `with` block.
+
+    Args:
+        busy: asked once per request; true refuses it with 503, unread.
+    """
+    sink, lock = Sink(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                refused = busy()
+                if not refused:
+                    sink.received.append((self.headers["Idempotency-Key"], body))
+            self.send_response(503 if refused else 204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        sink.url = f"http://127.0.0.1:{server.server_address[1]}/"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield sink
+        finally:
+            server.shutdown()
+            thread.join()
