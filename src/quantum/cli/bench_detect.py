@@ -14,7 +14,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path  # noqa: TC003 - the command line reads the annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np

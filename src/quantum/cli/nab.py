@@ -97,7 +97,7 @@ def _value_rows(
         window[inside] = number
         for row in range(right + 1, until):
             distance = (row - right) / max(width - 1.0, 1.0)
-            worth[row] = -1.0 if distance > 3.0 else _sigmoid(distance)  # noqa: PLR2004 - NAB's rule
+            worth[row] = -1.0 if distance > 3.0 else _sigmoid(distance)
     return worth, window
 
 
