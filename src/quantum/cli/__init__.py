@@ -25,8 +25,14 @@ COMMANDS: Final = {
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
     "detect": "quantum.cli.detect:detect",
+    "import": "quantum.cli.transfer:import_files",
+    "export": "quantum.cli.transfer:export_samples",
+    "bench ingest": "quantum.cli.bench_ingest:bench_ingest",
 }
-"""Name of each command and the function behind it, `module:function`."""
+"""Name of each command, after that of its group if it has one, and the function behind it, `module:function`."""
+
+
+GROUPS: Final = {"bench": "Measure this installation; --json gives the machine, versions and figures."}
 
 
 class CommandFailed(QuantumError):
@@ -45,8 +51,13 @@ def build_app() -> cyclopts.App:
         exit_on_error=False,
         print_error=False,
     )
-    for name, target in COMMANDS.items():
-        app.command(target, name=name)
+    groups = {"": app}
+    for path, target in COMMANDS.items():
+        group, _, name = path.rpartition(" ")
+        if group not in groups:
+            groups[group] = cyclopts.App(name=group, help=GROUPS[group])
+            app.command(groups[group])
+        groups[group].command(target, name=name)
     return app
 
 
