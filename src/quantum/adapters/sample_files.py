@@ -35,6 +35,7 @@ TIMESTAMP, VALUE = "timestamp", "value"
 _STALE_VALUE: Final = float(STALENESS_MARKER.view(np.float64))
 
 _PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_PLAIN_LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 Identity = tuple[tuple[str, str], ...]
 
@@ -183,6 +184,11 @@ class _Lines:
 def read_text(path: str, file: TextIO, now_ms: int) -> Iterator[Incoming]:
     """Yield the samples of a file in the Prometheus text format; those without a time have `now_ms`.
 
+    Args:
+        path: for messages.
+        file: its lines end with a line feed only: a carriage return is a character like any other.
+        now_ms: Unix milliseconds.
+
     Raises:
         BadFile: the message has the line.
     """
@@ -203,14 +209,14 @@ def read_text(path: str, file: TextIO, now_ms: int) -> Iterator[Incoming]:
 
 
 class CsvWriter:
-    """Writes long CSV: `timestamp,value` and a column for each label that any of the series has.
+    """Writes long CSV (RFC 4180): `timestamp,value` and a column for each label that any of the series has.
 
     Raises:
         BadFile: a label cannot be a column.
     """
 
     def __init__(self, file: TextIO, series: Sequence[LabelSet]) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer = csv.writer(file, lineterminator="\r\n")
         self._labels = sorted({label for one in series for label, _ in one.pairs})
         for label in self._labels:
             if label.strip() in {"", TIMESTAMP, VALUE} or label != label.strip():
@@ -234,8 +240,8 @@ class TextWriter:
 
     def __init__(self, file: TextIO, series: Sequence[LabelSet]) -> None:
         for labels in series:
-            names = (labels.name, *(name for name, _ in labels.pairs))
-            if not all(_PLAIN_NAME.fullmatch(name) for name in names):
+            plain = all(_PLAIN_LABEL.fullmatch(name) for name, _ in labels.pairs if name != NAME)
+            if not (plain and _PLAIN_NAME.fullmatch(labels.name)):
                 raise BadFile(f"the text format has no place for the name of {labels}; export CSV")
         self._file = file
 

@@ -135,11 +135,10 @@ async def _import(settings: Settings, files: list[Path], kind: Format, name: str
 
 def _batches(files: list[Path], kind: Format, name: str | None, progress: Progress, now_ms: int) -> Iterator[Incoming]:
     for path in files:
-        with progress.open(path, "r", encoding="utf-8-sig", newline="", description=path.name) as file:
-            if kind == "csv" or (kind == "auto" and path.suffix.lower() == CSV_SUFFIX):
-                yield from read_csv(str(path), file, name or path.stem)
-            else:
-                yield from read_text(str(path), file, now_ms)
+        as_csv = kind == "csv" or (kind == "auto" and path.suffix.lower() == CSV_SUFFIX)
+        newline = "" if as_csv else "\n"
+        with progress.open(path, "r", encoding="utf-8-sig", newline=newline, description=path.name) as file:
+            yield from read_csv(str(path), file, name or path.stem) if as_csv else read_text(str(path), file, now_ms)
 
 
 async def _export(
