@@ -30,7 +30,7 @@ class DashboardHook(BuildHookInterface):
         if version == "editable" or not self._is_due():
             return
         environment, frontend = dashboard.environment(Path(sys.executable).parent), Path(self.root) / "frontend"
-        for command in (["npm", "ci"], ["npm", "run", "build"]):
+        for command in (["npm", *dashboard.INSTALL], ["npm", "run", "build"]):
             subprocess.run(command, cwd=frontend, env=environment, stdin=subprocess.DEVNULL, check=True)
         dashboard.mark_built(Path(self.root))
 

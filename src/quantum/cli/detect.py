@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - the command line reads the annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np

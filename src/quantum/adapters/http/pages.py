@@ -15,7 +15,7 @@ from quantum.domain.errors import NotFound
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-HASHED: Final = re.compile(r"-[A-Z0-9]{8}\.\w+$")
+HASHED: Final = re.compile(r"-[A-Za-z0-9_]{8}\.(?:js|css)$")
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 NOT_BUILT: Final = (
     "<!doctype html><title>Quantum</title><h1>The dashboard is not built</h1>"

@@ -117,6 +117,8 @@ ENVELOPE_DAYS: Final = 3
 """Earlier days with values at this time of day that narrow the band."""
 ENVELOPE_MARGIN: Final = 0.25
 """How far the band goes beyond what these days had, as a share of it."""
+FIT_RATE: Final = 0.02
+"""When most of the last 35 rows left that band, the days before say nothing about today: the level draws it."""
 
 EDGES: Final = np.concatenate([[0.0], 2.0 ** (LOWEST_OCTAVE + np.arange(1, BINS + 1) / PER_OCTAVE)])
 """Edges of the bins, shape (BINS + 1,)."""
@@ -133,6 +135,7 @@ STATE: Final = np.dtype(
         ("mean", np.float64),
         ("variance", np.float64),
         ("last", np.float64),
+        ("fit", np.float64),
         ("repeated", np.int64),
         ("outside", np.int64),
         ("loud", np.int64),
@@ -246,17 +249,21 @@ def _distance_to_season(s: Any, now: int, offset: float) -> float:
 
 @compiled
 def _envelope(s: Any, now: int) -> tuple[float, float, int]:
-    low, high, days = np.inf, -np.inf, 0
+    # the second lowest and highest day: one odd day does not widen two weeks of bands
+    lowest, low, highest, high, days = np.inf, np.inf, -np.inf, -np.inf, 0
     for day in range(1, DAYS + 1):
         centre = now - day * BINS_A_DAY
         if centre - 1 < s["first_bin"]:
             break
-        if s["bin_low"][centre % RING] <= s["bin_high"][centre % RING]:
-            days += 1
+        day_low, day_high = np.inf, -np.inf
         for index in range(centre - 1, centre + 2):
-            low = min(low, np.float64(s["bin_low"][index % RING]))
-            high = max(high, np.float64(s["bin_high"][index % RING]))
-    return low + s["origin"], high + s["origin"], days
+            day_low = min(day_low, np.float64(s["bin_low"][index % RING]))
+            day_high = max(day_high, np.float64(s["bin_high"][index % RING]))
+        if day_low <= day_high:
+            days += 1
+            low, lowest = min(low, max(lowest, day_low)), min(lowest, day_low)
+            high, highest = max(high, min(highest, day_high)), max(highest, day_high)
+    return min(low, high) + s["origin"], max(low, high) + s["origin"], days
 
 
 @compiled
@@ -316,6 +323,7 @@ def _learn_records(s: Any, value: float, log_spread: float) -> None:
 def _start(s: Any, now: int, value: float) -> None:
     s["origin"] = s["level"] = s["mean"] = s["least"] = value
     s["last"] = np.inf
+    s["fit"] = 1.0
     s["first_bin"] = now
     s["bin"] = now - 1
     for record in range(RECORDS):
@@ -329,7 +337,7 @@ def _start(s: Any, now: int, value: float) -> None:
 
 @compiled
 def _usual_scale(s: Any) -> float:
-    scale = s["scale"]
+    scale: float = s["scale"]
     if s["rows"] > WARM_UP_ROWS:
         scale = max(scale, SCALE_FLOOR * (s["high"][0, 0] - s["low"][0, 0]))
     return scale
@@ -344,7 +352,8 @@ def _learn_mean(s: Any, value: float, scale: float) -> float:
     s["mean"] += off * MEAN_RATE
     s["variance"] += (off * off - s["variance"]) * SPREAD_RATE
     floor = 1e-9 * (1.0 + abs(value))
-    return float(0.5 * math.log(s["variance"] + floor * floor))
+    variance: float = s["variance"]
+    return 0.5 * math.log(variance + floor * floor)
 
 
 @compiled
@@ -415,14 +424,16 @@ def _judge(s: Any, signs: NDArray[float64], rarities: NDArray[float64], out: NDA
 
 
 @compiled
-def _draw_band(s: Any, now: int, scale: float, out: NDArray[float64]) -> None:
+def _draw_band(s: Any, now: int, value: float, scale: float, out: NDArray[float64]) -> None:
+    fit = s["fit"]
     expected, lower, upper = s["level"], s["level"] - BAND * scale, s["level"] + BAND * scale
     low, high, days = _envelope(s, now)
-    margin = scale + ENVELOPE_MARGIN * (high - low)
-    # a level far from the same time of the last days is a new one: then they say nothing about what comes
-    if days >= ENVELOPE_DAYS and lower < high + margin and upper > low - margin:
-        lower, upper = max(lower, low - margin), min(upper, high + margin)
-        expected = min(max(expected, low, lower), max(low, high), upper)
+    if days >= ENVELOPE_DAYS:
+        margin = ENVELOPE_MARGIN * (high - low) + SCALE_FLOOR * (s["high"][0, 0] - s["low"][0, 0])
+        s["fit"] += ((1.0 if low - margin <= value <= high + margin else 0.0) - s["fit"]) * FIT_RATE
+        if fit > 0.5:
+            lower, upper = low - margin, high + margin
+            expected = min(max(expected, low), high)
     # a series that was never negative is not expected to be, nor is its band drawn there
     bottom = 0.0 if s["least"] >= 0.0 else -np.inf
     out[1] = max(bottom, expected)
@@ -444,7 +455,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
     s["repeated"] = s["repeated"] + 1 if value == s["last"] else 0
     s["last"] = value
     if s["rows"] > WARM_UP_ROWS:
-        _draw_band(s, now, scale, out)
+        _draw_band(s, now, value, scale, out)
         _measure(s, now, value, log_spread, work[0])
         _judge(s, work[0], work[1], out)
         _learn_level(s, value - s["level"], scale)
