@@ -79,15 +79,11 @@ def expected(message: bytes) -> list[tuple[list[tuple[bytes, bytes]], list[tuple
     ]
 
 
-def outcome(walk: ModuleType, message: bytes) -> object:
-    """What a walk makes of a message: its counts and columns, or the error."""
-    data, counts = walk.message_bytes(message), np.zeros(walk.COUNTS, np.int64)
-    error = walk.count_request(data, counts)
-    if error < 0:
-        return error
-    labels = np.empty((counts[walk.SERIES], 3), np.int64)
-    columns = [np.empty(counts[walk.SAMPLES], np.int64) for _ in range(3)]
-    error = walk.fill_columns(data, labels, *columns)
+def outcome(walk: ModuleType, message: bytes, room: int) -> object:
+    """What a walk makes of a message, given some room: its counts and columns, or the error."""
+    counts = np.zeros(walk.COUNTS, np.int64)
+    labels, columns = np.zeros((room, 3), np.int64), [np.zeros(room, np.int64) for _ in range(3)]
+    error = walk.fill_columns(walk.message_bytes(message), labels, *columns, counts)
     return error or (counts.tolist(), labels.tolist(), [column.tolist() for column in columns])
 
 
@@ -233,7 +229,13 @@ def test_d30_labels_are_kept_byte_by_byte(decode: Any) -> None:
     assert [incoming.labels_of(index).get("t") for index in range(5)] == texts
 
 
-def test_r26_too_many_series_or_samples_are_refused_before_the_columns_are_made(decode: Any) -> None:
+@pytest.mark.parametrize("count", [1, 100, 5000])
+def test_requests_of_the_smallest_series_and_samples_are_decoded(decode: Any, count: int) -> None:
+    assert len(decode(field(1, b"") * count, LIMITS).keys) == count
+    assert decode(field(1, field(2, b"") * count), LIMITS).at_ms.tolist() == [0] * count
+
+
+def test_r26_too_many_series_or_samples_are_refused(decode: Any) -> None:
     with pytest.raises(Rejected, match="3 series in one request, the limit is 2"):
         decode(GOLDEN * 3, Limits(max_series_per_request=2))
     with pytest.raises(Rejected, match="3 samples in one request, the limit is 2"):
@@ -315,9 +317,9 @@ def test_no_bytes_are_understood_otherwise_than_by_the_protobuf_library(message:
 
 
 @settings(max_examples=400)
-@given(mutated() | messages | st.binary(max_size=60))
-def test_compiled_and_interpreted_walks_agree_on_any_bytes(interpreted: ModuleType, message: bytes) -> None:
-    assert outcome(remote_write_walk, message) == outcome(interpreted, message)
+@given(mutated() | messages | st.binary(max_size=60), st.sampled_from([0, 1, 2, 50]))
+def test_compiled_and_interpreted_walks_agree_on_any_bytes(interpreted: ModuleType, message: bytes, room: int) -> None:
+    assert outcome(remote_write_walk, message, room) == outcome(interpreted, message, room)
 
 
 @settings(max_examples=200)

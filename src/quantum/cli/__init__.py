@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage. Errors are one sentence on stderr,
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,6 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -26,8 +26,18 @@ COMMANDS: Final = {
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
     "detect": "quantum.cli.detect:detect",
+    "import": "quantum.cli.transfer:import_files",
+    "export": "quantum.cli.transfer:export_samples",
+    "replay": "quantum.cli.replay:replay",
+    "bench ingest": "quantum.cli.bench_ingest:bench_ingest",
+    "bench detect": "quantum.cli.bench_detect:bench_detect",
+    "bench nab": "quantum.cli.bench_detect:bench_nab",
+    "bench scenarios": "quantum.cli.bench_detect:bench_scenarios",
 }
-"""Name of each command and the function behind it, `module:function`."""
+"""Name of each command, after that of its group if it has one, and the function behind it, `module:function`."""
+
+
+GROUPS: Final = {"bench": "Measure this installation; --json gives the machine, versions and figures."}
 
 
 class CommandFailed(QuantumError):
@@ -46,9 +56,13 @@ def build_app() -> cyclopts.App:
         exit_on_error=False,
         print_error=False,
     )
-    for name, target in COMMANDS.items():
-        app.command(target, name=name)
-    app.command(build_bench())
+    groups = {"": app}
+    for path, target in COMMANDS.items():
+        group, _, name = path.rpartition(" ")
+        if group not in groups:
+            groups[group] = cyclopts.App(name=group, help=GROUPS[group])
+            app.command(groups[group])
+        groups[group].command(target, name=name)
     return app
 
 
@@ -62,6 +76,10 @@ def run_command(arguments: Sequence[str]) -> int:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("QUANTUM_TRACEBACK"):
+            raise
+        return _complain(f"unexpected {type(error).__name__}: {error} (QUANTUM_TRACEBACK=1 shows where)", 1)
     return result if isinstance(result, int) else 0
 
 
