@@ -140,6 +140,24 @@ async def test_a_state_that_cannot_be_used_costs_time_and_nothing_else(store: Sq
         assert system.monitor.pipeline.newest.value(0) == 1.0
 
 
+async def test_facts_that_are_sealed_but_came_after_the_state_are_not_held_twice(store: SqliteStore) -> None:
+    clock = ManualClock(START_MS)
+    async with running(store, clock) as system:
+        for value in (1.0, 2.0, 3.0):
+            await system.send({CPU: value})
+        await system.monitor._seal()
+    async with running(store, clock) as system:
+        assert system.monitor.pipeline.samples == 3
+        assert system.monitor.recent.rows == 0
+
+
+async def test_a_wait_that_finds_nothing_new_changes_nothing(store: SqliteStore) -> None:
+    async with running(store) as system:
+        before = system.monitor.pipeline.position
+        await system.monitor._take([])
+        assert system.monitor.pipeline.position == before
+
+
 async def test_scores_are_sealed_after_a_while_and_the_tail_is_forgotten(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -27,12 +28,8 @@ COMMANDS: Final = {
     "detect": "quantum.cli.detect:detect",
     "import": "quantum.cli.transfer:import_files",
     "export": "quantum.cli.transfer:export_samples",
-    "bench ingest": "quantum.cli.bench_ingest:bench_ingest",
 }
-"""Name of each command, after that of its group if it has one, and the function behind it, `module:function`."""
-
-
-GROUPS: Final = {"bench": "Measure this installation; --json gives the machine, versions and figures."}
+"""Name of each command and the function behind it, `module:function`."""
 
 
 class CommandFailed(QuantumError):
@@ -51,13 +48,9 @@ def build_app() -> cyclopts.App:
         exit_on_error=False,
         print_error=False,
     )
-    groups = {"": app}
-    for path, target in COMMANDS.items():
-        group, _, name = path.rpartition(" ")
-        if group not in groups:
-            groups[group] = cyclopts.App(name=group, help=GROUPS[group])
-            app.command(groups[group])
-        groups[group].command(target, name=name)
+    for name, target in COMMANDS.items():
+        app.command(target, name=name)
+    app.command(build_bench())
     return app
 
 
