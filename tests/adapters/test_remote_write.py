@@ -112,7 +112,8 @@ def test_labels_samples_and_order_are_kept(decode: Any) -> None:
 
 def test_fields_may_come_in_any_order_and_unknown_ones_are_skipped(decode: Any) -> None:
     unknown = tag(99, 0) + varint(7) + tag(98, 1) + bytes(8) + tag(97, 5) + bytes(4) + field(96, b"x")
-    tangled = sample(1, 2.0) + label("job", "node") + unknown + sample(3, 4.0) + label("__name__", "up")
+    odd_sample = field(2, unknown + tag(2, 0) + varint(1) + b"\x09" + struct.pack("<d", 2.0))
+    tangled = odd_sample + label("job", "node") + unknown + sample(3, 4.0) + label("__name__", "up")
     incoming = decode(unknown + field(1, tangled), LIMITS)
     assert incoming.labels_of(0) == LabelSet.of(UP)
     assert incoming.at_ms.tolist() == [1, 3]
@@ -314,6 +315,20 @@ def test_no_bytes_are_understood_otherwise_than_by_the_protobuf_library(message:
     except Rejected:
         return
     assert decoded(incoming) == expected(message)
+
+
+@settings(max_examples=600)
+@given(st.lists(labels, max_size=4).map(b"".join) | mutated())
+@example(label("a", "b" * 130) + label("c", "d"))
+@example(label("a", "b")[:-1])
+def test_labels_are_those_that_the_protobuf_library_finds(key: bytes) -> None:
+    try:
+        pairs = remote_write.label_pairs(key)
+    except Rejected:
+        return
+    only_labels = all(number == 1 for number, *_ in remote_write._fields(key))
+    found = reference().FromString(field(1, key)).timeseries[0].labels
+    assert not only_labels or pairs == [(one.name.decode(), one.value.decode()) for one in found]
 
 
 @settings(max_examples=400)

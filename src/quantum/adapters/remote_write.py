@@ -28,6 +28,11 @@ SMALLEST_FIELD_BYTES: Final = 2
 """An empty series or sample: a tag and the length 0."""
 _SERIES_LABEL = 1
 _NAME, _VALUE = 1, 2
+_VALUE_TAG: Final = 0x12
+_LABEL_FRAME: Final = 6
+"""Bytes of a label besides its texts: three tags and three lengths."""
+_SHORT: Final = 127
+"""The longest length that takes one byte."""
 
 
 def decompressed_size(body: bytes) -> int:
@@ -130,7 +135,7 @@ def label_pairs(key: bytes) -> list[tuple[str, str]]:
         Rejected: `malformed_body` or `label_utf8`.
     """
     try:
-        return [_pair(key[start:end]) for _, _, start, end in _fields(key)]
+        return _plain_pairs(key) or [_pair(key[start:end]) for _, _, start, end in _fields(key)]
     except UnicodeDecodeError as error:
         raise Rejected("label_utf8", f"a label is not valid UTF-8: {error.object[:40]!r}") from error
 
@@ -153,6 +158,26 @@ def _keys(message: bytes, labels: NDArray[np.int64]) -> list[bytes]:
 def _gathered(series: bytes) -> bytes:
     """Return the label fields of a series that has other fields in between, side by side."""
     return b"".join(series[at:end] for number, at, _, end in _fields(series) if number == _SERIES_LABEL)
+
+
+def _plain_pairs(key: bytes) -> list[tuple[str, str]]:
+    """Return the pairs if every label is as senders write it, a short name, then a short value; otherwise nothing."""
+    pairs, at = [], 0
+    while at + _LABEL_FRAME <= len(key):
+        size, name_size = key[at + 1], key[at + 3]
+        value_at = at + 4 + name_size
+        end = at + 2 + size
+        if max(size, name_size) > _SHORT or value_at + 2 > end or end > len(key):
+            return []
+        if (
+            key[at : at + 3 : 2] != b"\x0a\x0a"
+            or key[value_at] != _VALUE_TAG
+            or value_at + 2 + key[value_at + 1] != end
+        ):
+            return []
+        pairs.append((key[at + 4 : value_at].decode(), key[value_at + 2 : end].decode()))
+        at = end
+    return pairs if at == len(key) else []
 
 
 def _pair(label: bytes) -> tuple[str, str]:

@@ -29,15 +29,8 @@ COMMANDS: Final = {
     "import": "quantum.cli.transfer:import_files",
     "export": "quantum.cli.transfer:export_samples",
     "replay": "quantum.cli.replay:replay",
-    "bench ingest": "quantum.cli.bench_ingest:bench_ingest",
-    "bench detect": "quantum.cli.bench_detect:bench_detect",
-    "bench nab": "quantum.cli.bench_detect:bench_nab",
-    "bench scenarios": "quantum.cli.bench_detect:bench_scenarios",
 }
-"""Name of each command, after that of its group if it has one, and the function behind it, `module:function`."""
-
-
-GROUPS: Final = {"bench": "Measure this installation; --json gives the machine, versions and figures."}
+"""Name of each command and the function behind it, `module:function`."""
 
 
 class CommandFailed(QuantumError):
@@ -56,13 +49,9 @@ def build_app() -> cyclopts.App:
         exit_on_error=False,
         print_error=False,
     )
-    groups = {"": app}
-    for path, target in COMMANDS.items():
-        group, _, name = path.rpartition(" ")
-        if group not in groups:
-            groups[group] = cyclopts.App(name=group, help=GROUPS[group])
-            app.command(groups[group])
-        groups[group].command(target, name=name)
+    for name, target in COMMANDS.items():
+        app.command(target, name=name)
+    app.command(build_bench())
     return app
 
 

@@ -1,0 +1,23 @@
+"""`quantum bench`: the project's own measurements, one module each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cyclopts
+
+BENCHES: Final = {
+    "ingest": "quantum.cli.bench_ingest:bench_ingest",
+    "detect": "quantum.cli.bench_detect:bench_detect",
+    "nab": "quantum.cli.bench_detect:bench_nab",
+    "scenarios": "quantum.cli.bench_detect:bench_scenarios",
+}
+"""Name of each measurement and the function behind it, `module:function`."""
+
+
+def build_bench() -> cyclopts.App:
+    """Return the sub-command; its measurements are lazily imported."""
+    app = cyclopts.App(name="bench", help="Measure this installation; --json gives the machine, versions and figures.")
+    for name, target in BENCHES.items():
+        app.command(target, name=name)
+    return app
