@@ -12,6 +12,7 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def build_app() -> cyclopts.App:
     )
     for name, target in COMMANDS.items():
         app.command(target, name=name)
+    app.command(build_bench())
     return app
 
 

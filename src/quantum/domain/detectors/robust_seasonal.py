@@ -461,6 +461,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
         _learn_level(s, value - s["level"], scale)
     else:
         _learn_level_at_first(s, value - s["level"])
+        _count(s["signs"][REPEAT], 0.25 * s["repeated"], 0.0, 1.0, LEAST_MEMORY)
     s["least"] = min(s["least"], value)
     _learn_records(s, value, log_spread)
     _note_in_bin(s, now, value - s["origin"])
