@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 USABLE_WITHIN_S: Final = 60
 SCORED_WITHIN_S: Final = 60
 BURN_MS: Final = 30_000
+LOOKED_MS: Final = 45_000
+"""How long a newcomer looks around before trying the processors."""
 LEARNT_WITHIN_S: Final = 240
 FIRED_WITHIN_S: Final = 60
 RESOLVED_WITHIN_S: Final = 180
@@ -34,6 +36,8 @@ def test_a_fresh_installation_serves_its_dashboard(quantum: Program) -> None:
 def test_burning_a_core_raises_and_resolves_exactly_one_alert(quantum: Program, tmp_path: Path) -> None:
     quantum.wait_until(lambda: first_score(quantum), "a first score", SCORED_WITHIN_S)
     quantum.wait_until(lambda: cpu(quantum, "ok"), "an expectation of how busy the processors are", LEARNT_WITHIN_S)
+    looked_ms = cpu(quantum, "ok")["at_ms"] + LOOKED_MS
+    quantum.wait_until(lambda: quantum.series("host_cpu_busy_ratio")["at_ms"] >= looked_ms or None, "a look around", 90)
     assert fired(quantum) == []
     with ExitStack() as burning:
         begin_ms = cpu(quantum, "ok")["at_ms"]
