@@ -27,7 +27,7 @@ def test_a_fresh_installation_serves_its_dashboard(quantum: Program) -> None:
     page = quantum.http.get("/")
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
-    assert "<app-root" in page.text
+    assert "<q-shell>" in page.text
     assert quantum.get("/api/v1/session")["banner"] != ""
 
 

@@ -13,6 +13,7 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
