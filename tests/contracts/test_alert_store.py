@@ -1,4 +1,4 @@
-"""AlertStore, PolicyStore and NotificationQueue over conclusions of a real pipeline."""
+"""AlertStore over conclusions of a real pipeline."""
 
 from __future__ import annotations
 
@@ -6,37 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.facts import START_MS, Log, labels, new_pipeline, policy
+from tests.facts import START_MS
 
-from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
+from quantum.application.ports import AlertFilter, AnomalyFilter, Page
 from quantum.domain.alerts import AlertState, Effects, IncidentState
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import DeletePolicy, DeleteReceiver, Heartbeat, PutPolicy, PutReceiver, WebhookReceiver
 from quantum.domain.policies import Severity
 
 if TYPE_CHECKING:
     from quantum.adapters.sqlite import SqliteStore
-
-
-def story() -> list[Effects]:
-    """Three hosts burn one after the other; one recovers; one only flickers."""
-    log = Log()
-    log.add(PutReceiver(WebhookReceiver(name="ops", url="http://x/"), 0, "me"))
-    log.add(PutPolicy(policy(receivers=("ops",), for_ms=1000, severity=Severity.CRITICAL), 0, "me"))
-    log.add(PutPolicy(policy("other", "disk"), 0, "me"))
-    a, b, c = (labels("cpu", host=host) for host in "abc")
-    for values in ((95.0, 1.0, 1.0), (95.0, 95.0, 1.0), (95.0, 95.0, 95.0), (1.0, 95.0, 1.0), (1.0, 95.0, 1.0)):
-        log.send(dict(zip((a, b, c), values, strict=True)))
-    log.add(Heartbeat(), 1000)
-    pipeline = new_pipeline()
-    return [pipeline.step(fact).effects for fact in log.facts]
-
-
-@pytest.fixture
-async def told(store: SqliteStore) -> SqliteStore:
-    for position, effects in enumerate(story(), 1):
-        await store.record(effects, position)
-    return store
 
 
 def hosts(found: list[object]) -> list[str]:
@@ -94,7 +72,9 @@ async def test_anomalies_are_found_by_overlap_series_score_and_whether_they_last
     assert await told.anomalies(AnomalyFilter(start_ms=START_MS + 10**9), Page()) == []
 
 
-async def test_recording_again_changes_nothing_and_sends_nothing_twice(told: SqliteStore) -> None:
+async def test_recording_again_changes_nothing_and_sends_nothing_twice(
+    told: SqliteStore, told_effects: list[Effects]
+) -> None:
     (first,) = await told.due(START_MS + 10**6, 1)
     await told.settle(replace(first, due_at_ms=None, outcome="sent", attempts=1))
     before = repr(
@@ -104,7 +84,7 @@ async def test_recording_again_changes_nothing_and_sends_nothing_twice(told: Sql
             await told.deliveries(None, Page()),
         ]
     )
-    for position, effects in enumerate(story(), 1):
+    for position, effects in enumerate(told_effects, 1):
         await told.record(effects, position)
     after = repr(
         [
@@ -121,48 +101,3 @@ async def test_the_recorded_position_only_grows(store: SqliteStore) -> None:
     await store.record(Effects(), 7)
     await store.record(Effects(), 5)
     assert await store.recorded_upto() == 7
-
-
-async def test_policies_and_receivers_are_listed_by_name_until_deleted(told: SqliteStore) -> None:
-    assert [one.name for one in await told.policies()] == ["hot", "other"]
-    assert [one.name for one in await told.receivers()] == ["ops"]
-    pipeline = new_pipeline()
-    log = Log()
-    log.add(PutReceiver(WebhookReceiver(name="ops", url="http://x/"), 0, "me"))
-    log.add(PutPolicy(policy(), 0, "me"))
-    log.add(DeletePolicy("hot", None, "me"))
-    log.add(DeleteReceiver("ops", None, "me"))
-    for fact in log.facts:
-        await told.record(pipeline.step(fact).effects, 100 + fact.position)
-    assert [one.name for one in await told.policies()] == ["other"]
-    assert await told.receivers() == []
-
-
-async def test_deliveries_are_due_in_order_and_the_next_waits_for_the_one_before(told: SqliteStore) -> None:
-    late = START_MS + 10**6
-    assert await told.due(START_MS, 10) == []
-    assert await told.next_due_ms() is not None
-    due = await told.due(late, 10)
-    assert [(one.intent.alert.group.get("host"), one.intent.alert.seq) for one in due] == [("a", 2), ("b", 2)]
-    assert len(await told.due(late, 1)) == 1
-    first = due[0]
-    await told.settle(replace(first, attempts=1, due_at_ms=late + 1, detail="no"))
-    assert [one.intent.alert.group.get("host") for one in await told.due(late, 10)] == ["b"]
-    await told.settle(replace(first, attempts=2, due_at_ms=None, outcome="sent", detail="ok"))
-    assert [(one.intent.alert.group.get("host"), one.intent.alert.seq) for one in await told.due(late, 10)] == [
-        ("b", 2),
-        ("a", 3),
-    ]
-    for one in await told.deliveries(None, Page()):
-        await told.settle(replace(one, due_at_ms=None))
-    assert await told.next_due_ms() is None
-
-
-async def test_deliveries_are_listed_newest_first_for_all_or_one_alert(told: SqliteStore) -> None:
-    found: list[Delivery] = await told.deliveries(None, Page())
-    assert [one.intent.at_ms for one in found] == sorted((one.intent.at_ms for one in found), reverse=True)
-    alert_id = found[0].intent.alert.id
-    assert {one.intent.alert.id for one in await told.deliveries(alert_id, Page())} == {alert_id}
-    first = found[0]
-    rest = await told.deliveries(None, Page(before=(first.intent.at_ms, first.intent.id)))
-    assert len(rest) == len(found) - 1
