@@ -20,6 +20,7 @@ import uvicorn
 
 from quantum.adapters import remote_write
 from quantum.adapters.host_metrics import HostMetrics
+from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
@@ -162,7 +163,7 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="websockets-sansio",
         ws_max_size=WEBSOCKET_BYTES,
         ws_per_message_deflate=False,
