@@ -152,6 +152,7 @@ class Monitor:
         self._told_anomalies: dict[str, Anomaly] = {}
         self._counted: list[tuple[int, int]] = []
         self._known_position = 0
+        self._answered = 0
 
     # ---- start ------------------------------------------------------------------------------------------------
 
@@ -223,6 +224,7 @@ class Monitor:
         for fact, step in zip(facts, steps, strict=True):
             self._hold(fact, step)
             self._answer(fact.position, step.refusal)
+        self._answered = facts[-1].position
         self._tell(effects)
 
     def _hold(self, fact: Fact, step: Step) -> None:
@@ -253,7 +255,7 @@ class Monitor:
     def expect(self, position: int) -> asyncio.Future[None]:
         """Return a future that is done once the fact at a position was taken in; it fails if that was refused."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if position > self.pipeline.position or position in self._waiting:
+        if position > self._answered:
             self._waiting[position] = future
         elif refusal := self._refusals.get(position):
             future.set_exception(refusal)

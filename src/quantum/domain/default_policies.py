@@ -1,7 +1,7 @@
 """The policies that a new installation starts with: few, and quiet on a healthy machine.
 
 >>> sorted(policy.name for policy in DEFAULT_POLICIES)[0]
-'CPU busy far beyond usual'
+'A source fell silent'
 """
 
 from __future__ import annotations
