@@ -178,3 +178,15 @@ def test_most_events_of_the_scenarios_are_heard_with_few_false_alarms() -> None:
     heard, false_alarms = int(told.partition("/")[0]), float(told.partition(", ")[2].partition(" ")[0])
     assert heard >= 58
     assert false_alarms <= 2.5
+
+
+def test_the_cost_of_the_detector_is_told_with_the_machine_and_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "detect", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows_per_s_one_series"] > told["peer_same_code_not_compiled_rows_per_s"] > 0
+    assert {"machine", "python", "numpy", "numba", "quantum", "date"} <= set(told)
+
+
+def test_the_scenarios_are_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "scenarios"]) == 0
+    assert "level shift" in capsys.readouterr().out

@@ -46,7 +46,7 @@ SCORE_WEIGHTS: Final = (1.0, 1.0, 0.6, 0.6, 1.0, 1.0)
 """Weights of the signs in the score; mean and spread linger after an event, so they count less."""
 OTHERS: Final = 0.4
 """Share of the signs beside the strongest in the score's total; with 1 one loud sign drowns in the noise of five."""
-EVIDENCE_WEIGHTS: Final = (1.0, 1.5, 1.0, 1.0, 0.3, 0.0)
+EVIDENCE_WEIGHTS: Final = (1.0, 1.5, 1.0, 1.0, 0.3, 0.3)
 """Weights of the signs in the evidence for an onset (docs/detection.md says what each brought)."""
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
