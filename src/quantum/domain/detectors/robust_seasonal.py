@@ -42,8 +42,8 @@ WARM_UP_ROWS: Final = 40
 
 SIGNS: Final = 6
 RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT = range(SIGNS)
-SCORE_WEIGHTS: Final = (1.0, 1.0, 0.6, 0.6, 1.0, 1.0)
-"""Weights of the signs in the score; mean and spread linger after an event, so they count less."""
+SCORE_WEIGHTS: Final = (1.0, 1.0, 1.0, 0.6, 1.0, 1.0)
+"""Weights of the signs in the score; the spread lingers after an event, so it counts less."""
 OTHERS: Final = 0.4
 """Share of the signs beside the strongest in the score's total; with 1 one loud sign drowns in the noise of five."""
 EVIDENCE_WEIGHTS: Final = (1.0, 1.5, 1.0, 1.0, 0.3, 0.3)
@@ -92,7 +92,7 @@ TAIL_SHARE: Final = 0.02
 """Share of the readings that the tail stands for: the classical compromise of peaks over threshold."""
 TAIL_SHAPE: Final = 0.1
 """Shape of the generalised Pareto tail of the total: slightly heavy, so that a score of 0.3 is one row in a thousand
-on normal, exponential, Student and autoregressive noise (within a factor of 1.5; a shape of 0 gives twice as many)."""
+on normal, exponential, Student and averaged noise (within a factor of two; docs/detection.md has the figures)."""
 PRIOR_ROWS: Final = 8.0
 PRIOR_SCALE: Final = 0.1
 PRIOR_RESIDUAL: Final = 1.0
