@@ -36,7 +36,7 @@ DEFAULT_POLICIES: Final = (
         "default-cpu",
         "CPU busy far beyond usual",
         "host_cpu_busy_ratio",
-        AnomalyScore(raise_at=0.35, clear_at=0.2),
+        AnomalyScore(raise_at=0.2, clear_at=0.1),
         for_ms=8_000,
         keep_firing_for_ms=20_000,
         severity=Severity.WARNING,
