@@ -109,7 +109,7 @@ def _labels(index: int) -> list[tuple[bytes, bytes]]:
 
 def _field(number: int, payload: bytes) -> bytes:
     size, length = bytearray(), len(payload)
-    while length > 127:  # noqa: PLR2004 - seven bits a byte
+    while length > 127:
         size.append(length & 127 | 128)
         length >>= 7
     return bytes([number << 3 | 2, *size, length]) + payload

@@ -10,6 +10,7 @@ from litestar.params import Parameter
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
+from quantum.application.windows import MAX_POINTS, MIN_POINTS
 from quantum.domain.alerts import AlertState, IncidentState
 from quantum.domain.errors import Rejected
 from quantum.domain.policies import Severity
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from quantum.application.ports import AlertStore, NotificationQueue
     from quantum.application.queries import Queries
 
+HEX = "^[0-9a-f]{16}$"
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many items at most")]
 Cursor = Annotated[str | None, Parameter(max_length=600, description="next_cursor of the page before")]
 TimeMs = Annotated[int | None, Parameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
 Time = Annotated[int, Parameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
-FingerprintPath = Annotated[str, Parameter(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
+FingerprintPath = Annotated[str, Parameter(pattern=HEX, description="16 hex digits")]
 DETAIL = 200
 
 
@@ -49,7 +51,7 @@ def query_routes(
             lag_ms=found.tick.lag_ms,
             firing_alerts=found.tick.firing,
             open_incidents=[views.incident(one) for one in found.incidents],
-            anomalies=[views.anomaly(one, queries.now([one.slot])[0].interval_ms) for one in found.anomalies],
+            anomalies=[views.anomaly(*one) for one in zip(found.anomalies, found.intervals_ms, strict=True)],
         )
 
     @get("/api/v1/series", operation_id="findSeries", tags=["reading"], summary="Find series")
@@ -57,11 +59,16 @@ def query_routes(
         match: Annotated[list[str] | None, Parameter(query="match[]", description="Selectors; any may match")] = None,
         q: Annotated[str, Parameter(max_length=500, description="Words that must all occur")] = "",
         limit: Limit = 100,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, Parameter(pattern=HEX, description="next_cursor of the page before")] = None,
     ) -> m.SeriesPage:
         matchers = [parse_selector(text) for text in match or []]
-        items, total, following = queries.search(matchers, q, limit, cursor or "")
-        return m.SeriesPage(items=[views.series(one) for one in items], total=total, next_cursor=following)
+        after = None if cursor is None else int(cursor, 16)
+        items, total, following = queries.search(matchers, q, limit, after)
+        return m.SeriesPage(
+            items=[views.series(one) for one in items],
+            total=total,
+            next_cursor=None if following is None else views.hex_digits(following),
+        )
 
     @get("/api/v1/series/{fingerprint:str}", operation_id="getSeries", tags=["reading"], summary="One series")
     async def one_series(fingerprint: FingerprintPath) -> m.SeriesItem:
@@ -77,13 +84,13 @@ def query_routes(
         fingerprint: FingerprintPath,
         start_ms: Time,
         end_ms: Time,
-        points: Annotated[int, Parameter(ge=1, le=11_000, description="About how many rows at most")] = 1000,
+        points: Annotated[int, Parameter(ge=MIN_POINTS, le=MAX_POINTS, description="How many rows at most")] = 1000,
     ) -> m.Window:
         return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
 
     @get("/api/v1/anomalies", operation_id="listAnomalies", tags=["reading"], summary="Anomalies, newest first")
     async def anomalies(
-        fingerprint: Annotated[str | None, Parameter(pattern="^[0-9a-f]{16}$")] = None,
+        fingerprint: Annotated[str | None, Parameter(pattern=HEX)] = None,
         ongoing: bool = False,
         min_score: Annotated[float, Parameter(ge=0, le=1)] = 0.0,
         start_ms: TimeMs = None,
@@ -95,7 +102,9 @@ def query_routes(
         wanted = AnomalyFilter(slots=slots, ongoing=ongoing, min_score=min_score, start_ms=start_ms, end_ms=end_ms)
         found = await alerts.anomalies(wanted, Page(limit=limit, before=read_cursor(cursor)))
         last = views.cursor(found[-1].start_ms, found[-1].id) if len(found) == limit else None
-        return m.AnomalyPage(items=[views.anomaly(one) for one in found], next_cursor=last)
+        intervals_ms = queries.intervals_ms([one.slot for one in found])
+        items = [views.anomaly(*one) for one in zip(found, intervals_ms, strict=True)]
+        return m.AnomalyPage(items=items, next_cursor=last)
 
     @get("/api/v1/alerts", operation_id="listAlerts", tags=["reading"], summary="Alerts, newest first")
     async def list_alerts(
