@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -19,7 +21,7 @@ from quantum.domain.facts import Heartbeat
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from litestar import Litestar
 
@@ -161,3 +163,31 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+@contextlib.contextmanager
+def served_aside(prepare: Callable[[Watching], Awaitable[Any]]) -> Iterator[str]:
+    """Run and serve a system in a thread of its own, after preparing it; yields its address."""
+    ready: Future[str] = Future()
+    stop = threading.Event()
+
+    async def run() -> None:
+        async with Watching() as system, system.served() as address:
+            await prepare(system)
+            ready.set_result(f"http://{address}")
+            await asyncio.to_thread(stop.wait)
+
+    def work() -> None:
+        try:
+            asyncio.run(run())
+        except Exception as error:  # noqa: BLE001 - told to the thread that waits
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=work, name="served aside")
+    thread.start()
+    try:
+        yield ready.result(60)
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 from litestar import Request, Response, delete, get, post, put
-from litestar.params import HeaderParameter
+from litestar.params import HeaderParameter, JSONBody, PathParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from quantum.adapters.http import messages as m
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from quantum.domain.incidents import IncidentCommand
     from quantum.domain.policies import AlertPolicy
 
+Key = Annotated[str, PathParameter(max_length=400)]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
 ACTOR: Final = "local-admin"
 REPLAYS: Final = 2
@@ -81,18 +82,18 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
         return m.PolicyList(items=[views.policy(one) for one in control.policies()])
 
     @post("/api/v1/policies", operation_id="createPolicy", tags=["policies"], summary="Create a policy")
-    async def create(data: m.PolicyRequest, request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
+    async def create(data: JSONBody[m.PolicyRequest], request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
         key = policy_id(data.name)
         await control.submit(PutPolicy(views.asked_policy(data, key), 0, actor_of(request)))
         return answer(key, HTTP_201_CREATED)
 
     @get("/api/v1/policies/{key:str}", operation_id="getPolicy", tags=["policies"], summary="One policy")
-    async def one_policy(key: str) -> Response[m.PolicyItem]:
+    async def one_policy(key: Key) -> Response[m.PolicyItem]:
         return answer(key, HTTP_200_OK)
 
     @put("/api/v1/policies/{key:str}", operation_id="editPolicy", tags=["policies"], summary="Edit a policy")
     async def edit(
-        key: str, data: m.PolicyRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
+        key: Key, data: JSONBody[m.PolicyRequest], request: Request[Any, Any, Any], if_match: IfMatch = None
     ) -> Response[m.PolicyItem]:
         before = find(key)
         check_precondition(if_match, before.version)
@@ -100,7 +101,7 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
         return answer(key, HTTP_200_OK)
 
     @delete("/api/v1/policies/{key:str}", operation_id="deletePolicy", tags=["policies"], summary="Delete a policy")
-    async def remove(key: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+    async def remove(key: Key, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
         before = find(key)
         check_precondition(if_match, before.version)
         await control.submit(DeletePolicy(key, before.version, actor_of(request)))
@@ -129,18 +130,18 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
         return m.ReceiverList(items=[views.receiver(one) for one in control.receivers()])
 
     @post("/api/v1/receivers", operation_id="createReceiver", tags=["receivers"], summary="Create a receiver")
-    async def create(data: m.ReceiverRequest, request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
+    async def create(data: JSONBody[m.ReceiverRequest], request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
         wanted = WebhookReceiver(name=data.name, url=data.url, secret=data.secret or "")
         await control.submit(PutReceiver(wanted, 0, actor_of(request)))
         return answer(data.name, HTTP_201_CREATED)
 
     @get("/api/v1/receivers/{name:str}", operation_id="getReceiver", tags=["receivers"], summary="One receiver")
-    async def one_receiver(name: str) -> Response[m.ReceiverItem]:
+    async def one_receiver(name: Key) -> Response[m.ReceiverItem]:
         return answer(name, HTTP_200_OK)
 
     @put("/api/v1/receivers/{name:str}", operation_id="editReceiver", tags=["receivers"], summary="Edit a receiver")
     async def edit(
-        name: str, data: m.ReceiverRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
+        name: Key, data: JSONBody[m.ReceiverRequest], request: Request[Any, Any, Any], if_match: IfMatch = None
     ) -> Response[m.ReceiverItem]:
         before = find(name)
         if data.name != name:
@@ -154,7 +155,7 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
     @delete(
         "/api/v1/receivers/{name:str}", operation_id="deleteReceiver", tags=["receivers"], summary="Delete a receiver"
     )
-    async def remove(name: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+    async def remove(name: Key, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
         before = find(name)
         check_precondition(if_match, before.version)
         await control.submit(DeleteReceiver(name, before.version, actor_of(request)))
@@ -176,7 +177,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="I have it",
         status_code=200,
     )
-    async def acknowledge(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def acknowledge(incident_id: Key, request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(AcknowledgeIncident(incident_id, actor_of(request)))
 
     @post(
@@ -186,7 +187,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="It is over",
         status_code=200,
     )
-    async def resolve(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def resolve(incident_id: Key, request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(ResolveIncident(incident_id, actor_of(request)))
 
     @post(
@@ -196,7 +197,9 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="What it was",
         status_code=200,
     )
-    async def verdict(incident_id: str, data: m.VerdictRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def verdict(
+        incident_id: Key, data: JSONBody[m.VerdictRequest], request: Request[Any, Any, Any]
+    ) -> m.IncidentItem:
         return await act(JudgeIncident(incident_id, Verdict(data.verdict), actor_of(request)))
 
     @post(
@@ -206,7 +209,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="Write something down",
         status_code=200,
     )
-    async def note(incident_id: str, data: m.NoteRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def note(incident_id: Key, data: JSONBody[m.NoteRequest], request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(NoteIncident(incident_id, data.text, actor_of(request)))
 
     return [acknowledge, resolve, verdict, note]
@@ -230,7 +233,7 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What would have happened",
         status_code=200,
     )
-    async def replay(data: m.ReplayRequest) -> m.ReplayReport:
+    async def replay(data: JSONBody[m.ReplayRequest]) -> m.ReplayReport:
         draft = None
         if data.policies is not None:
             policies = tuple(views.asked_policy(each, policy_id(each.name)) for each in data.policies)
@@ -244,7 +247,7 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What one draft policy would have done",
         status_code=200,
     )
-    async def preview(data: m.PreviewRequest) -> m.ReplayReport:
+    async def preview(data: JSONBody[m.PreviewRequest]) -> m.ReplayReport:
         policy = views.asked_policy(data.policy, policy_id(data.policy.name))
         return await report(data.start_ms, data.end_ms, Draft((policy,), control.receivers()))
 

@@ -77,7 +77,8 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
     if path in FACTS:
         return
     yield BUSY
-    if "{" in path or method != "get":
+    named = {each["name"] for each in operation.get("parameters", ())}
+    if "{" in path or "fingerprint" in named or method != "get":
         yield MISSING
     if method != "get":
         yield from (FORBIDDEN, TAKEN)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from litestar import Response, get
+from litestar.openapi import ResponseSpec
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -89,17 +90,19 @@ def health_routes(vitals: Vitals) -> list[HTTPRouteHandler]:
     async def livez() -> str:
         return "ok"
 
-    @get("/readyz", operation_id="readyz", tags=["health"], summary="This process can do its job")
+    unready = {503: ResponseSpec(m.Health, description="Not now; the checks say why")}
+
+    @get("/readyz", operation_id="readyz", tags=["health"], summary="This process can do its job", responses=unready)
     async def readyz() -> Response[m.Health]:
         health = vitals.health()
         return Response(health, status_code=200 if health.status == "ok" else 503)
 
-    @get("/startupz", operation_id="startupz", tags=["health"], summary="Everything is open")
+    @get("/startupz", operation_id="startupz", tags=["health"], summary="Everything is open", responses=unready)
     async def startupz() -> Response[m.Health]:
         return Response(vitals.health(), status_code=200 if vitals.started else 503)
 
     @get("/metrics", operation_id="metrics", tags=["health"], summary="Metrics of this process", media_type=TEXT)
-    async def metrics() -> Response[Any]:
-        return Response(generate_latest(vitals.registry), media_type=TEXT)
+    async def metrics() -> Response[str]:
+        return Response(generate_latest(vitals.registry).decode(), media_type=TEXT)
 
     return [livez, readyz, startupz, metrics]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from quantum.domain.errors import NotFound
 
@@ -37,15 +38,19 @@ def page_routes() -> list[HTTPRouteHandler]:
     """Return the handlers; any path that is no file and no API is a page of the dashboard."""
     root = Path(str(files("quantum"))) / "static"
 
-    @get(["/", "/{path:path}"], include_in_schema=False)
-    async def page(path: str = "") -> Response[Any]:
+    @get("/", include_in_schema=False)
+    async def entrance() -> Response[Any]:
+        return await asyncio.to_thread(_page, root, "")
+
+    @get("/{path:path}", include_in_schema=False)
+    async def page(path: FromPath[str]) -> Response[Any]:
         return await asyncio.to_thread(_page, root, path.strip("/"))
 
     @get("/docs", include_in_schema=False)
     async def docs() -> Response[Any]:
         return Response(DOCS, media_type="text/html")
 
-    return [page, docs]
+    return [entrance, page, docs]
 
 
 def _page(root: Path, path: str) -> Response[Any]:
