@@ -18,6 +18,7 @@ from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.problems import HANDLERS
+from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.memory import MemoryStream, SystemClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ingest import Ingest, Limits
@@ -77,7 +78,7 @@ class Served:
                 logging_config=None,
             )
             config = uvicorn.Config(
-                app, loop="none", http="httptools", lifespan="off", log_config=None, access_log=False
+                app, loop="none", http=BoundedHttp, lifespan="off", log_config=None, access_log=False
             )
             self._server = uvicorn.Server(config)
             with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:

@@ -123,21 +123,32 @@ def build_dashboard(uv: str) -> None:
     """Build the dashboard if its sources have changed since it was built, unless QUANTUM_SKIP_WEB=1 says not to."""
     if os.environ.get("QUANTUM_SKIP_WEB") == "1" or dashboard.is_built(ROOT):
         return
-    TOOLS.mkdir(exist_ok=True)
+    programs = install_node(uv)
+    install_npm_packages(programs)
+    _npm("building the dashboard", programs, "run", "build")
+    dashboard.mark_built(ROOT)
+
+
+def install_node(uv: str) -> Path:
+    """Install Node into `.tools/node` if it is not there; return the directory of `node` and `npm`."""
     home = TOOLS / "node"
-    if not (home / "bin/node").exists() or dashboard.NODE_REQUIREMENT not in _told(home / "requirement"):
+    if not (home / "bin/node").exists() or _told(home / "requirement") != dashboard.NODE_REQUIREMENT:
         run_step("preparing a place for Node", [uv, "venv", "--quiet", "--clear", str(home)], "node")
         command = [uv, "pip", "install", "--quiet", "--python", str(home), dashboard.NODE_REQUIREMENT]
         run_step("installing Node, which builds the dashboard (about 200 MB on disk)", command, "node")
         (home / "requirement").write_text(dashboard.NODE_REQUIREMENT)
-    environment, frontend = dashboard.environment(home / "bin"), ROOT / "frontend"
-    npm = str(home / "bin/npm")
-    if not _npm_is_current(frontend):
-        run_step(
-            "installing the dashboard's packages (about 300 MB on disk)", [npm, *dashboard.INSTALL], "npm", environment, frontend
-        )
-    run_step("building the dashboard", [npm, "run", "build"], "dashboard", environment, frontend)
-    dashboard.mark_built(ROOT)
+    return home / "bin"
+
+
+def install_npm_packages(programs: Path) -> None:
+    """Install what the dashboard's build and its browser test need, if the lock file is newer than what is there."""
+    if not _npm_is_current(ROOT / "frontend"):
+        _npm("installing the dashboard's packages (about 350 MB on disk)", programs, *dashboard.INSTALL)
+
+
+def _npm(title: str, programs: Path, *arguments: str) -> None:
+    command = [str(programs / "npm"), *arguments]
+    run_step(title, command, f"npm-{arguments[0]}", dashboard.environment(programs), ROOT / "frontend")
 
 
 def _npm_is_current(frontend: Path) -> bool:

@@ -12,8 +12,8 @@ if (!base || !out) {
 }
 mkdirSync(out, { recursive: true });
 const api = async (path) => (await fetch(`${base}/api/v1/${path}`)).json();
-const series = (await api('series?q=host_cpu_busy_ratio')).items[0] ?? (await api('series')).items[0];
 const alert = (await api('alerts')).items[0];
+const series = alert?.contributors[0] ?? (await api('series?q=host_cpu_busy_ratio')).items[0] ?? (await api('series')).items[0];
 const incident = (await api('incidents')).items[0];
 const pages = [
   ['overview', '/', /Nothing is wrong|incident|Learning|Waiting/],

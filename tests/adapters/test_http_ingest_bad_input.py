@@ -9,6 +9,7 @@ import gzip
 import json
 import math
 import os
+import socket
 import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from tests.writes import field, label, sample, series, snappy, tag, varint
 
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.ingest import ingest_routes
+from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.memory import SystemClock
 from quantum.application.ingest import Limits
 
@@ -205,6 +207,60 @@ def test_t8_an_unknown_transfer_encoding_is_refused(server: Served) -> None:
 def test_t9_a_gigantic_chunk_size_is_refused(server: Served) -> None:
     lines = ("Content-Type: application/json", "Transfer-Encoding: chunked")
     assert status_of(server.raw(head(JSON, *lines) + b"FFFFFFFFFFFFFFFFF\r\nx")) in {0, 400}
+
+
+def test_t10_a_gigantic_chunk_extension_is_no_body(server: Served) -> None:
+    lines = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+    extended = b"d;" + b"x" * MEGA + b'\r\n{"series":[]}\r\n0\r\n\r\n'
+    assert status_of(server.raw(head(JSON, *lines), extended)) in {0, 200, 400, 408, 413}
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(head(JSON, "X: " + "x" * MEGA), id="T11 one of a megabyte"),
+        pytest.param(head(JSON)[:-2] + b"X: " + b"x" * MEGA, id="T11 one without end"),
+        pytest.param(head(JSON, *[f"X-{n}: x" for n in range(500)]), id="T12 five hundred"),
+        pytest.param(head(JSON, *[f"X-{n}: {'x' * 2000}" for n in range(50)]), id="T11 many large ones"),
+    ],
+)
+def test_t11_t12_headers_that_are_too_large_or_too_many_are_refused(server: Served, request_bytes: bytes) -> None:
+    assert status_of(server.raw(request_bytes)) in {0, 431}
+
+
+@pytest.mark.parametrize("path", ["/%2e%2e" + JSON, JSON + ";x", "/..;" + JSON, "/api/v1/../v1/x"])
+def test_t15_paths_that_are_spelt_oddly_lead_nowhere(server: Served, path: str) -> None:
+    answer = server.raw(head(path, "Content-Type: application/json", "Content-Length: 13") + b'{"series":[]}')
+    assert status_of(answer) in {400, 404, 405}
+
+
+@pytest.mark.parametrize("path", ["/%00", "/%zz", "/%", JSON + "%00", JSON + "?x=%ff", "/\u00e9", "*"])
+def test_t16_bad_escapes_are_never_a_5xx(server: Served, path: str) -> None:
+    answer = server.raw(head(path, "Content-Type: application/json", "Content-Length: 13") + b'{"series":[]}')
+    assert status_of(answer) in {0, 200, 400, 404, 405}
+
+
+def test_t17_a_url_of_64_kilobytes_is_refused(server: Served) -> None:
+    assert status_of(server.raw(head(JSON + "?" + "x" * 65_536))) in {0, 414}
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"", 0), (b"POST /api/v1/sam", 408), (head(JSON)[:-2] + b"X: y", 408)])
+def test_a_head_that_does_not_arrive_ends_the_connection(
+    server: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
+) -> None:
+    monkeypatch.setattr(BoundedHttp, "head_timeout_s", 0.2)
+    assert status_of(server.raw(sent)) == status
+
+
+def test_a_second_head_on_a_connection_has_its_own_time(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedHttp, "head_timeout_s", 0.2)
+    whole = head(JSON, "Content-Type: application/json", "Content-Length: 13") + b'{"series":[]}'
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(whole)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(whole[:20])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+        assert connection.recv(65536) == b""
 
 
 def test_t13_a_header_with_nul_is_refused(server: Served) -> None:

@@ -79,15 +79,11 @@ def expected(message: bytes) -> list[tuple[list[tuple[bytes, bytes]], list[tuple
     ]
 
 
-def outcome(walk: ModuleType, message: bytes) -> object:
-    """What a walk makes of a message: its counts and columns, or the error."""
-    data, counts = walk.message_bytes(message), np.zeros(walk.COUNTS, np.int64)
-    error = walk.count_request(data, counts)
-    if error < 0:
-        return error
-    labels = np.empty((counts[walk.SERIES], 3), np.int64)
-    columns = [np.empty(counts[walk.SAMPLES], np.int64) for _ in range(3)]
-    error = walk.fill_columns(data, labels, *columns)
+def outcome(walk: ModuleType, message: bytes, room: int) -> object:
+    """What a walk makes of a message, given some room: its counts and columns, or the error."""
+    counts = np.zeros(walk.COUNTS, np.int64)
+    labels, columns = np.zeros((room, 3), np.int64), [np.zeros(room, np.int64) for _ in range(3)]
+    error = walk.fill_columns(walk.message_bytes(message), labels, *columns, counts)
     return error or (counts.tolist(), labels.tolist(), [column.tolist() for column in columns])
 
 
@@ -116,7 +112,8 @@ def test_labels_samples_and_order_are_kept(decode: Any) -> None:
 
 def test_fields_may_come_in_any_order_and_unknown_ones_are_skipped(decode: Any) -> None:
     unknown = tag(99, 0) + varint(7) + tag(98, 1) + bytes(8) + tag(97, 5) + bytes(4) + field(96, b"x")
-    tangled = sample(1, 2.0) + label("job", "node") + unknown + sample(3, 4.0) + label("__name__", "up")
+    odd_sample = field(2, unknown + tag(2, 0) + varint(1) + b"\x09" + struct.pack("<d", 2.0))
+    tangled = odd_sample + label("job", "node") + unknown + sample(3, 4.0) + label("__name__", "up")
     incoming = decode(unknown + field(1, tangled), LIMITS)
     assert incoming.labels_of(0) == LabelSet.of(UP)
     assert incoming.at_ms.tolist() == [1, 3]
@@ -233,7 +230,13 @@ def test_d30_labels_are_kept_byte_by_byte(decode: Any) -> None:
     assert [incoming.labels_of(index).get("t") for index in range(5)] == texts
 
 
-def test_r26_too_many_series_or_samples_are_refused_before_the_columns_are_made(decode: Any) -> None:
+@pytest.mark.parametrize("count", [1, 100, 5000])
+def test_requests_of_the_smallest_series_and_samples_are_decoded(decode: Any, count: int) -> None:
+    assert len(decode(field(1, b"") * count, LIMITS).keys) == count
+    assert decode(field(1, field(2, b"") * count), LIMITS).at_ms.tolist() == [0] * count
+
+
+def test_r26_too_many_series_or_samples_are_refused(decode: Any) -> None:
     with pytest.raises(Rejected, match="3 series in one request, the limit is 2"):
         decode(GOLDEN * 3, Limits(max_series_per_request=2))
     with pytest.raises(Rejected, match="3 samples in one request, the limit is 2"):
@@ -314,10 +317,24 @@ def test_no_bytes_are_understood_otherwise_than_by_the_protobuf_library(message:
     assert decoded(incoming) == expected(message)
 
 
+@settings(max_examples=600)
+@given(st.lists(labels, max_size=4).map(b"".join) | mutated())
+@example(label("a", "b" * 130) + label("c", "d"))
+@example(label("a", "b")[:-1])
+def test_labels_are_those_that_the_protobuf_library_finds(key: bytes) -> None:
+    try:
+        pairs = remote_write.label_pairs(key)
+    except Rejected:
+        return
+    only_labels = all(number == 1 for number, *_ in remote_write._fields(key))
+    found = reference().FromString(field(1, key)).timeseries[0].labels
+    assert not only_labels or pairs == [(one.name.decode(), one.value.decode()) for one in found]
+
+
 @settings(max_examples=400)
-@given(mutated() | messages | st.binary(max_size=60))
-def test_compiled_and_interpreted_walks_agree_on_any_bytes(interpreted: ModuleType, message: bytes) -> None:
-    assert outcome(remote_write_walk, message) == outcome(interpreted, message)
+@given(mutated() | messages | st.binary(max_size=60), st.sampled_from([0, 1, 2, 50]))
+def test_compiled_and_interpreted_walks_agree_on_any_bytes(interpreted: ModuleType, message: bytes, room: int) -> None:
+    assert outcome(remote_write_walk, message, room) == outcome(interpreted, message, room)
 
 
 @settings(max_examples=200)

@@ -74,7 +74,8 @@ async def test_any_selector_and_every_word_must_match(system: Watching) -> None:
 
 async def test_pages_are_the_whole_in_order_and_say_how_many_there_are(system: Watching) -> None:
     await hosts(system, *"edcba")
-    pages, cursor = [], None
+    pages: list[list[str]] = []
+    cursor = None
     while not pages or cursor is not None:
         items, total, cursor = queries(system).search([], "cpu", 2, cursor)
         assert total == 5

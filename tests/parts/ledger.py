@@ -82,7 +82,8 @@ class LedgerClient:
         """Stop at once."""
         self._stopped.set()
         self._up.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._file.close()
 
     def _run(self) -> None:

@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Sink:
-    """What has arrived: (idempotency key, notification), in order of arrival."""
+    """What has arrived, in order of arrival.
+
+    Attributes:
+        url: where it listens.
+        status: what it answers.
+        received: idempotency keys and notifications.
+        authorizations: the Authorization header of each, or None.
+    """
 
     url: str = ""
+    status: int = 204
     received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
     def keys(self) -> list[str]:
         """Return the idempotency keys in order of arrival, repeated ones included."""
@@ -46,7 +55,10 @@ def run_sink(busy: Callable[[], bool] = lambda: False) -> Iterator[Sink]:
                 refused = busy()
                 if not refused:
                     sink.received.append((self.headers["Idempotency-Key"], body))
-            self.send_response(503 if refused else 204)
+                    sink.authorizations.append(self.headers["Authorization"])
+            self.send_response(503 if refused else sink.status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

@@ -68,13 +68,10 @@ def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
     tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     generator = np.random.default_rng(SEED)
+    client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
     with run_sink(busy=lambda: bool(generator.random() < BUSY_SHARE)) as sink:
-        with run_quantum(tmp_path / "data", tmp_path / "log", environment=ALONE) as program:
-            program.post("/api/v1/receivers", {"name": "sink", "url": sink.url}, status=201)
-            program.post("/api/v1/policies", POLICY, status=201)
-        client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
-        client.start()
         try:
+            begin(tmp_path, client, sink)
             recovered_s = kill_again_and_again(tmp_path, client, np.random.default_rng(SEED))
             with run_quantum(tmp_path / "data", tmp_path / "log", environment=ALONE) as program:
                 recovered_s.append(program.ready_after_s)
@@ -86,6 +83,16 @@ def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
             client.stop()
     tell(f"kill: seed {SEED}, {KILLS} kills, ready again within {max(recovered_s):.1f} s")
     assert max(recovered_s) <= RECOVER_WITHIN_S
+
+
+def begin(directory: Path, client: LedgerClient, sink: Sink) -> None:
+    """Set the scene, and let samples be scored once: the first time on a machine, code is compiled and cached."""
+    with run_quantum(directory / "data", directory / "log", environment=ALONE) as program:
+        program.post("/api/v1/receivers", {"name": "sink", "url": sink.url}, status=201)
+        program.post("/api/v1/policies", POLICY, status=201)
+        client.start()
+        client.use(program.base)
+        program.wait_until(lambda: program.get("/api/v1/overview")["samples_total"] or None, "a score", SETTLE_WITHIN_S)
 
 
 def kill_again_and_again(directory: Path, client: LedgerClient, generator: np.random.Generator) -> list[float]:

@@ -31,6 +31,7 @@ BLOCK_VALUES: Final = 65_536
 OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
 PCODEC: Final = ChunkConfig(compression_level=4)
+MANTISSA: Final = 2.0**52
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
 
@@ -146,8 +147,10 @@ def pack_floats(column: NDArray[np.float64]) -> bytes:
     Decimal fractions become integers where that loses no bit; a leading byte says by which power of ten.
     """
     for digits in (0, 1, 2, 3, 4):
-        scaled = column * 10.0**digits
-        if not np.all(np.abs(scaled) < 2.0**52):
+        with np.errstate(all="ignore"):  # signalling NaN and huge values are no decimal fractions
+            scaled = column * 10.0**digits
+            small = bool(np.all(np.abs(scaled) < MANTISSA))
+        if not small:
             break
         whole = np.rint(scaled).astype(np.int64)
         if np.array_equal((whole / 10.0**digits).view(np.int64), column.view(np.int64)):

@@ -6,7 +6,8 @@ time. Exemplars and metadata are no samples and are ignored by design, but count
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import cramjam
 import numpy as np
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+USUAL_SERIES_BYTES: Final = 32
+USUAL_SAMPLE_BYTES: Final = 16
+SMALLEST_FIELD_BYTES: Final = 2
+"""An empty series or sample: a tag and the length 0."""
 _SERIES_LABEL = 1
 _NAME, _VALUE = 1, 2
+_VALUE_TAG: Final = 0x12
+_LABEL_FRAME: Final = 6
+"""Bytes of a label besides its texts: three tags and three lengths."""
+_SHORT: Final = 127
+"""The longest length that takes one byte."""
 
 
 def decompressed_size(body: bytes) -> int:
@@ -58,24 +68,55 @@ def decode_remote_write(message: bytes, limits: Limits) -> Incoming:
     Raises:
         Rejected: `malformed_body`, `request_series_limit` or `request_sample_limit`.
     """
-    data = walk.message_bytes(message)
-    counts = np.zeros(walk.COUNTS, np.int64)
-    _check(walk.count_request(data, counts))
-    series, samples = int(counts[walk.SERIES]), int(counts[walk.SAMPLES])
+    columns = _walked(message)
+    counts = columns.counts.tolist()
+    series, samples = counts[walk.SERIES], counts[walk.SAMPLES]
     check_request_size(limits, series, samples)
-    labels = np.empty((series, 3), np.int64)
-    row_series, at_ms, bits = (np.empty(samples, np.int64) for _ in range(3))
-    _check(walk.fill_columns(data, labels, row_series, at_ms, bits))
-    keys = _keys(message, labels)
+    keys = _keys(message, columns.labels[:series])
     return Incoming(
         keys=keys,
         labels_of=lambda index: labels_of_key(keys[index]),
-        row_series=row_series,
-        at_ms=at_ms,
-        values=bits.view(np.float64),
-        refusals=_refused_histograms(int(counts[walk.HISTOGRAMS])),
-        ignored={"exemplars": int(counts[walk.EXEMPLARS]), "metadata": int(counts[walk.METADATA])},
+        row_series=columns.row_series[:samples],
+        at_ms=columns.at_ms[:samples],
+        values=columns.bits[:samples].view(np.float64),
+        refusals=_refused_histograms(counts[walk.HISTOGRAMS]),
+        ignored={"exemplars": counts[walk.EXEMPLARS], "metadata": counts[walk.METADATA]},
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """What `walk.fill_columns` writes; the rows beyond the counts have no meaning."""
+
+    labels: NDArray[np.int64]
+    row_series: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def with_room(cls, series: int, samples: int) -> _Columns:
+        row_series, at_ms, bits = (np.empty(samples, np.int64) for _ in range(3))
+        return cls(np.empty((series, 3), np.int64), row_series, at_ms, bits, np.zeros(walk.COUNTS, np.int64))
+
+
+def _walked(message: bytes) -> _Columns:
+    """Walk a message with room for what is usual, and again with room for anything if that was too little.
+
+    Room that is not written to takes no memory, only addresses.
+    """
+    data, size = walk.message_bytes(message), len(message)
+    columns = _Columns.with_room(size // USUAL_SERIES_BYTES + 1, size // USUAL_SAMPLE_BYTES + 1)
+    outcome = walk.fill_columns(data, *_arrays(columns))
+    if outcome == -walk.FULL:
+        columns = _Columns.with_room(size // SMALLEST_FIELD_BYTES + 1, size // SMALLEST_FIELD_BYTES + 1)
+        outcome = walk.fill_columns(data, *_arrays(columns))
+    _check(outcome)
+    return columns
+
+
+def _arrays(columns: _Columns) -> tuple[NDArray[np.int64], ...]:
+    return columns.labels, columns.row_series, columns.at_ms, columns.bits, columns.counts
 
 
 def labels_of_key(key: bytes) -> LabelSet:
@@ -94,7 +135,7 @@ def label_pairs(key: bytes) -> list[tuple[str, str]]:
         Rejected: `malformed_body` or `label_utf8`.
     """
     try:
-        return [_pair(key[start:end]) for _, _, start, end in _fields(key)]
+        return _plain_pairs(key) or [_pair(key[start:end]) for _, _, start, end in _fields(key)]
     except UnicodeDecodeError as error:
         raise Rejected("label_utf8", f"a label is not valid UTF-8: {error.object[:40]!r}") from error
 
@@ -117,6 +158,26 @@ def _keys(message: bytes, labels: NDArray[np.int64]) -> list[bytes]:
 def _gathered(series: bytes) -> bytes:
     """Return the label fields of a series that has other fields in between, side by side."""
     return b"".join(series[at:end] for number, at, _, end in _fields(series) if number == _SERIES_LABEL)
+
+
+def _plain_pairs(key: bytes) -> list[tuple[str, str]]:
+    """Return the pairs if every label is as senders write it, a short name, then a short value; otherwise nothing."""
+    pairs, at = [], 0
+    while at + _LABEL_FRAME <= len(key):
+        size, name_size = key[at + 1], key[at + 3]
+        value_at = at + 4 + name_size
+        end = at + 2 + size
+        if max(size, name_size) > _SHORT or value_at + 2 > end or end > len(key):
+            return []
+        if (
+            key[at : at + 3 : 2] != b"\x0a\x0a"
+            or key[value_at] != _VALUE_TAG
+            or value_at + 2 + key[value_at + 1] != end
+        ):
+            return []
+        pairs.append((key[at + 4 : value_at].decode(), key[value_at + 2 : end].decode()))
+        at = end
+    return pairs if at == len(key) else []
 
 
 def _pair(label: bytes) -> tuple[str, str]:

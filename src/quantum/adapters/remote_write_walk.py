@@ -1,9 +1,8 @@
 """The walk over the protobuf bytes of a remote-write request, compiled by numba and equally at home in plain Python.
 
-Two passes, neither of which makes an object per sample: `count_request` checks the outer structure and says how much
-there is, `fill_columns` writes the columns. The functions keep to a subset of Python that numba compiles (integers and
-arrays, no exceptions), so that without numba the very same code runs, only slower. Errors are negative positions:
-`-code` for one of `ERRORS`.
+One pass writes the columns; it makes no object per sample. The functions keep to a subset of Python that numba compiles
+(integers and arrays, no exceptions), so that without numba the very same code runs, only slower. Errors are negative
+positions: `-code` for one of `ERRORS`.
 
 Wire format: https://protobuf.dev/programming-guides/encoding/; messages: Prometheus Remote-Write 1.0.
 """
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE = 1, 2, 3, 4, 5, 6
+TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE, FULL = 1, 2, 3, 4, 5, 6, 7
 ERRORS: Final = {
     TRUNCATED: "it ends in the middle of a field",
     VARINT: "a varint is longer than 64 bits",
@@ -129,46 +128,6 @@ def read_field(data: Sequence[int], at: int, end: int) -> tuple[int, int, int, i
 
 
 @inlined
-def _count_series(data: Sequence[int], at: int, end: int, counts: NDArray[np.int64]) -> int:
-    """Count the parts of one series; return 0 or an error."""
-    while at < end:
-        number, wire, _, at, _ = read_field(data, at, end)
-        if at < 0:
-            return at
-        if number <= _SERIES_HISTOGRAM:
-            if wire != BYTES:
-                return -WIRE
-            if number == _SERIES_SAMPLE:
-                counts[SAMPLES] += 1
-            elif number == _SERIES_HISTOGRAM:
-                counts[HISTOGRAMS] += 1
-            elif number == _SERIES_EXEMPLAR:
-                counts[EXEMPLARS] += 1
-    return 0
-
-
-@compiled
-def count_request(data: Sequence[int], counts: NDArray[np.int64]) -> int:
-    """Count what a request has into `counts` (int64, `COUNTS` elements); return 0 or an error."""
-    at, end = 0, len(data)
-    while at < end:
-        number, wire, start, at, _ = read_field(data, at, end)
-        if at < 0:
-            return at
-        if number in {_REQUEST_SERIES, _REQUEST_METADATA}:
-            if wire != BYTES:
-                return -WIRE
-            if number == _REQUEST_METADATA:
-                counts[METADATA] += 1
-            else:
-                counts[SERIES] += 1
-                error = _count_series(data, start, at, counts)
-                if error < 0:
-                    return error
-    return 0
-
-
-@inlined
 def _fill_sample(
     data: Sequence[int], at: int, end: int, row: int, at_ms: NDArray[np.int64], bits: NDArray[np.int64]
 ) -> int:
@@ -190,36 +149,54 @@ def _fill_sample(
 
 
 @inlined
+def _count_other(number: int, counts: NDArray[np.int64]) -> None:
+    """Count a part of a series that is neither label nor sample."""
+    if number == _SERIES_HISTOGRAM:
+        counts[HISTOGRAMS] += 1
+    elif number == _SERIES_EXEMPLAR:
+        counts[EXEMPLARS] += 1
+
+
+@inlined
 def _fill_series(
     data: Sequence[int],
     at: int,
     end: int,
-    index: int,
-    row: int,
     labels: NDArray[np.int64],
     row_series: NDArray[np.int64],
     at_ms: NDArray[np.int64],
     bits: NDArray[np.int64],
+    counts: NDArray[np.int64],
 ) -> int:
-    """Write one series from `row` on; return the row after its last, or an error."""
+    """Write one series after those that were counted; return 0 or an error."""
     error, series_at, start_at, end_at, scattered = 0, at, at, at, 0
     while at < end and error == 0:
         field_at = at
-        number, _, start, at, _ = read_field(data, at, end)
-        if number == _SERIES_LABEL:
+        number, wire, start, at, _ = read_field(data, at, end)
+        if at < 0:
+            error = at
+        elif number <= _SERIES_HISTOGRAM and wire != BYTES:
+            error = -WIRE
+        elif number == _SERIES_LABEL:
             if start_at == end_at:
                 start_at = field_at
             elif end_at != field_at:
                 scattered = 1
             end_at = at
         elif number == _SERIES_SAMPLE:
+            row = counts[SAMPLES]
+            if row == len(at_ms):
+                return -FULL
             error = _fill_sample(data, start, at, row, at_ms, bits)
-            row_series[row] = index
-            row += 1
-    labels[index, 0] = series_at if scattered else start_at
-    labels[index, 1] = end if scattered else end_at
-    labels[index, 2] = scattered
-    return error if error < 0 else row
+            row_series[row] = counts[SERIES]
+            counts[SAMPLES] += 1
+        else:
+            _count_other(number, counts)
+    labels[counts[SERIES], 0] = series_at if scattered else start_at
+    labels[counts[SERIES], 1] = end if scattered else end_at
+    labels[counts[SERIES], 2] = scattered
+    counts[SERIES] += 1
+    return error
 
 
 @compiled
@@ -229,8 +206,9 @@ def fill_columns(
     row_series: NDArray[np.int64],
     at_ms: NDArray[np.int64],
     bits: NDArray[np.int64],
+    counts: NDArray[np.int64],
 ) -> int:
-    """Write the columns of a request that `count_request` found sound; return 0 or an error.
+    """Write the columns of a request, and how much of each there is; return 0 or an error.
 
     Args:
         data: the message, as in `message_bytes`.
@@ -239,13 +217,22 @@ def fill_columns(
         row_series: int64 (samples,), written: index of each row's series.
         at_ms: int64 (samples,), written.
         bits: int64 (samples,), written: the values, bit by bit.
+        counts: int64 (COUNTS,), zeros, written: how many of each there are. With less room than needed the error is
+            `-FULL`.
     """
-    at, end, index, row = 0, len(data), 0, 0
-    while at < end:
-        number, _, start, at, _ = read_field(data, at, end)
-        if number == _REQUEST_SERIES:
-            row = _fill_series(data, start, at, index, row, labels, row_series, at_ms, bits)
-            if row < 0:
-                return row
-            index += 1
-    return 0
+    at, end, error = 0, len(data), 0
+    while at < end and error == 0:
+        number, wire, start, at, _ = read_field(data, at, end)
+        if at < 0:
+            error = at
+        elif number not in {_REQUEST_SERIES, _REQUEST_METADATA}:
+            continue
+        elif wire != BYTES:
+            error = -WIRE
+        elif number == _REQUEST_METADATA:
+            counts[METADATA] += 1
+        elif counts[SERIES] == len(labels):
+            error = -FULL
+        else:
+            error = _fill_series(data, start, at, labels, row_series, at_ms, bits, counts)
+    return error

@@ -279,7 +279,8 @@ class _Naming:
         found = self._directory.find(self._incoming.keys)
         if None in found:
             await self._resolve(found, fit)
-        slots = np.array([_REFUSED_KEY if slot is None else slot for slot in found], np.int64)
+            found = [_REFUSED_KEY if slot is None else slot for slot in found]
+        slots = np.array(found, np.int64)
         rows = slots[self._incoming.row_series] if found else np.empty(0, np.int64)
         rows[~fit] = _REFUSED_KEY
         return rows

@@ -151,7 +151,8 @@ class Monitor:
         self._saved_at_ms = self._rows_since_save = self._state_bytes = 0
         self._told_anomalies: dict[str, Anomaly] = {}
         self._counted: list[tuple[int, int]] = []
-        self._known_position = self._taken = 0
+        self._known_position = 0
+        self._answered = 0
 
     # ---- start ------------------------------------------------------------------------------------------------
 
@@ -223,6 +224,7 @@ class Monitor:
         for fact, step in zip(facts, steps, strict=True):
             self._hold(fact, step)
             self._answer(fact.position, step.refusal)
+        self._answered = facts[-1].position
         self._tell(effects)
 
     def _hold(self, fact: Fact, step: Step) -> None:
@@ -253,7 +255,7 @@ class Monitor:
     def expect(self, position: int) -> asyncio.Future[None]:
         """Return a future that is done once the fact at a position was taken in; it fails if that was refused."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if position > self._taken:
+        if position > self._answered:
             return self._waiting.setdefault(position, future)
         if refusal := self._refusals.get(position):
             future.set_exception(refusal)
@@ -262,8 +264,6 @@ class Monitor:
         return future
 
     def _answer(self, position: int, refusal: QuantumError | None) -> None:
-        # only now: the pipeline's own position runs ahead, in its thread, of what is recorded and held
-        self._taken = position
         if refusal is not None:
             self._refusals[position] = refusal
             for old in [key for key in self._refusals if key < position - GROUP_FACTS]:

@@ -6,7 +6,7 @@ be read while it is replaced, and then shows a part of the newer sample.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -99,11 +99,8 @@ class Queries:
         labels = self._monitor.pipeline.labels
         size = len(labels)
         fresh = [(labels[slot].name, str(labels[slot]), slot) for slot in range(self._known, size)]
-        for name, written, slot in fresh:
-            self._slot_of[labels[slot].fingerprint] = slot
-            if len(fresh) == 1:
-                insort(self._sorted, (name, written, slot))
-        if len(fresh) > 1:
+        if fresh:
+            self._slot_of.update((labels[slot].fingerprint, slot) for _, _, slot in fresh)
             self._sorted = sorted(self._sorted + fresh)
         self._known = size
 

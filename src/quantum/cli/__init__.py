@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage. Errors are one sentence on stderr,
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ import cyclopts
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from quantum.cli.bench import build_bench
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ COMMANDS: Final = {
     "doctor": "quantum.cli.doctor:doctor",
     "migrate": "quantum.cli.doctor:migrate",
     "detect": "quantum.cli.detect:detect",
+    "import": "quantum.cli.transfer:import_files",
+    "export": "quantum.cli.transfer:export_samples",
+    "replay": "quantum.cli.replay:replay",
 }
 """Name of each command and the function behind it, `module:function`."""
 
@@ -47,6 +52,7 @@ def build_app() -> cyclopts.App:
     )
     for name, target in COMMANDS.items():
         app.command(target, name=name)
+    app.command(build_bench())
     return app
 
 
@@ -60,6 +66,10 @@ def run_command(arguments: Sequence[str]) -> int:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("QUANTUM_TRACEBACK"):
+            raise
+        return _complain(f"unexpected {type(error).__name__}: {error} (QUANTUM_TRACEBACK=1 shows where)", 1)
     return result if isinstance(result, int) else 0
 
 

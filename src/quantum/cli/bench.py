@@ -6,7 +6,12 @@ from typing import Final
 
 import cyclopts
 
-BENCHES: Final = {"ingest": "quantum.cli.bench_ingest:bench_ingest"}
+BENCHES: Final = {
+    "ingest": "quantum.cli.bench_ingest:bench_ingest",
+    "detect": "quantum.cli.bench_detect:bench_detect",
+    "nab": "quantum.cli.bench_detect:bench_nab",
+    "scenarios": "quantum.cli.bench_detect:bench_scenarios",
+}
 """Name of each measurement and the function behind it, `module:function`."""
 
 

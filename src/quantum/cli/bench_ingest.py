@@ -71,12 +71,14 @@ class Server:
         url: of its remote-write endpoint.
         pid: of its process.
         folder: where its data is, or None if it is not ours to look at.
+        durable: whether it answers only when the samples would survive a loss of power.
     """
 
     name: str
     url: str
     pid: int
     folder: Path | None
+    durable: bool = False
 
 
 def bench_ingest(
@@ -124,13 +126,16 @@ def machine() -> dict[str, Any]:
 def _measure_case(case: Case, url: str | None, pid: int | None, *, rivals: bool) -> list[dict[str, Any]]:
     """Measure Quantum and, if asked, the rivals that are installed, one after the other, each on an empty store."""
     if url is not None and pid is not None:
-        return [measure(case, Server("quantum (running)", f"{url}/prometheus/api/v1/write", pid, None))]
+        return [measure(case, Server("quantum (running)", f"{url}/prometheus/api/v1/write", pid, None, durable=True))]
     starts = [_quantum, *((_prometheus, _victoria_metrics) if rivals else ())]
     results = []
     for start in starts:
-        with TemporaryDirectory(prefix="quantum-bench-") as folder, start(Path(folder)) as server:
-            if server is not None:
-                results.append(measure(case, server))
+        with TemporaryDirectory(prefix="quantum-bench-") as folder:
+            with start(Path(folder)) as server:
+                result = None if server is None else measure(case, server)
+            if server is not None and result is not None:
+                result["disk_bytes_per_sample"] = _disk_bytes(server.folder, case)
+                results.append(result)
     return results
 
 
@@ -151,6 +156,7 @@ def measure(case: Case, server: Server) -> dict[str, Any]:
     return {
         "server": server.name,
         "case": case.name,
+        "durable_when_answered": server.durable,
         "samples": samples,
         "cpu_s_per_million_until_answered": _rounded((answered - before) / samples * 1e6),
         "cpu_s_per_million": _rounded((_cpu_s(process) - before) / samples * 1e6),
@@ -161,7 +167,7 @@ def measure(case: Case, server: Server) -> dict[str, Any]:
         "p50_over_fdatasync": _rounded(float(np.percentile(latencies, 50) / np.percentile(limit, 50))),
         "rss_bytes": process.memory_info().rss,
         "sent_bytes_per_sample": _rounded(sum(map(len, bodies)) / samples),
-        "disk_bytes_per_sample": _disk_bytes(server.folder, samples + case.fleet.rows * WARM_UP),
+        "disk_bytes_per_sample": None,
     }
 
 
@@ -198,10 +204,12 @@ def _disk_limit(bodies: Sequence[bytes], folder: Path | None) -> NDArray[np.floa
     return np.array(taken)
 
 
-def _disk_bytes(folder: Path | None, samples: int) -> float | None:
+def _disk_bytes(folder: Path | None, case: Case) -> float | None:
+    """Return what a stopped server left on disk, per sample."""
     if folder is None:
         return None
-    return _rounded(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / samples)
+    stored = case.fleet.rows * (case.requests + WARM_UP)
+    return _rounded(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / stored)
 
 
 # ---- servers ----------------------------------------------------------------------------------------------------
@@ -218,7 +226,7 @@ def _quantum(folder: Path) -> Iterator[Server | None]:
         if not addresses:
             raise CommandFailed("the server did not start: run `quantum run` to see why")
         _wait_for(int(addresses[0].rsplit(":", 1)[1]))
-        yield Server("quantum", f"{addresses[0]}/prometheus/api/v1/write", process.pid, folder)
+        yield Server("quantum", f"{addresses[0]}/prometheus/api/v1/write", process.pid, folder, durable=True)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ class PolicyWatch:
         for name in sorted(concerned, key=lambda group: group.pairs):
             group = self._groups[name]
             if breaking[group]:
-                self._hold(name, slots[np.flatnonzero(active & (groups == group))], now)
+                self._hold(name, np.flatnonzero(active & (groups == group)), now)
             else:
                 self._mend(name, self.timers[name], now)
 
@@ -145,11 +145,11 @@ class PolicyWatch:
             self._activity.widen(len(self._slots))
         return self._arrays
 
-    def _hold(self, group: LabelSet, slots: NDArray[np.int64], now: Evaluation) -> None:
-        """The group breaks the policy with these slots."""
-        timer = self.timers.get(group)
+    def _hold(self, group: LabelSet, rows: NDArray[np.intp], now: Evaluation) -> None:
+        """The group breaks the policy with these of the watched series."""
+        slots, timer = self._arrays[0][rows], self.timers.get(group)
         if timer and not self._absence and now.view.silent[slots].all():
-            self._wait(group, timer, now)
+            self._wait(group, timer, rows, now)
             return
         shown = _contributors(slots, now)
         timer = timer or self._begin(group, shown, len(slots), now)
@@ -186,11 +186,12 @@ class PolicyWatch:
         # the evaluation that begins it has held it for no time yet
         return AlertTimer(now.changes.step(unborn, AlertState.PENDING, now_ms, reason), held_ms=-EVALUATION_MS)
 
-    def _wait(self, group: LabelSet, timer: AlertTimer, now: Evaluation) -> None:
+    def _wait(self, group: LabelSet, timer: AlertTimer, rows: NDArray[np.intp], now: Evaluation) -> None:
         """Nobody says whether it still breaks: keep the state, but not for ever."""
         silent_ms = timer.silent_ms + EVALUATION_MS
         self.timers[group] = replace(timer, silent_ms=silent_ms)
         if silent_ms >= SILENCE_RESOLVES_MS:
+            self._activity.active[rows] = False
             self._end(group, now.view.now_ms, f"no data for {duration_words(silent_ms)}", now.changes)
 
     def _mend(self, group: LabelSet, timer: AlertTimer, now: Evaluation) -> None:

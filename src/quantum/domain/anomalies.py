@@ -55,10 +55,11 @@ class AnomalyBook:
 
     def take(self, batch: SampleBatch, scores: Scores, labels: Mapping[int, LabelSet]) -> list[Anomaly]:
         """Note scored rows; return the anomalies that opened, grew or ended, in order of rows."""
-        concerned = scores.score >= self._threshold
-        if self._open:
-            concerned |= np.isin(batch.slots, list(self._open))
+        loud = batch.slots[scores.score >= self._threshold]
         told: list[Anomaly] = []
+        if not self._open and not len(loud):
+            return told
+        concerned = np.isin(batch.slots, [*self._open, *loud.tolist()])
         for row in np.flatnonzero(concerned).tolist():
             self._take_row(row, batch, scores, labels, told)
         return told

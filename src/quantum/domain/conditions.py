@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RATE_STEPS: Final = 16
 """Into how many steps the window of a rate of change is divided: it slides in sixteenths."""
 EVALUATION_MS: Final = 1000
+UNKNOWN_HEARTBEAT_MS: Final = 60_000.0
+"""What is assumed of a series that has been heard only once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,6 @@ def absent(condition: Absence, slots: NDArray[np.int64], view: View) -> NDArray[
 
     Series that are only history (imported, never live) are not missed.
     """
-    patience = np.nan_to_num(view.interval_ms[slots], nan=0.0) * SILENT_AFTER
+    patience = np.nan_to_num(view.interval_ms[slots], nan=UNKNOWN_HEARTBEAT_MS) * SILENT_AFTER
     missed = view.silence_ms[slots] >= np.maximum(float(condition.after_ms), patience)
     return np.asarray(missed & view.newest["live"][slots])

@@ -1,7 +1,7 @@
 """The policies that a new installation starts with: few, and quiet on a healthy machine.
 
 >>> sorted(policy.name for policy in DEFAULT_POLICIES)[0]
-'CPU busy far beyond usual'
+'A source fell silent'
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT_POLICIES: Final = (
         "default-cpu",
         "CPU busy far beyond usual",
         "host_cpu_busy_ratio",
-        AnomalyScore(raise_at=0.35, clear_at=0.2),
+        AnomalyScore(raise_at=0.2, clear_at=0.1),
         for_ms=8_000,
         keep_firing_for_ms=20_000,
         severity=Severity.WARNING,

@@ -8,7 +8,7 @@ one whose source said so (Prometheus' staleness marker), and a true zero is simp
 >>> presence = Presence()
 >>> presence.hear(np.array([0]), np.array([1000]), watched_ms=0)
 >>> presence.hear(np.array([0]), np.array([11_000]), watched_ms=10_000)
->>> bool(presence.status(watched_ms=70_000)[0] == SILENT)
+>>> presence.status(watched_ms=70_000).tolist() == [SILENT]
 True
 """
 

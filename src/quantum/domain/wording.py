@@ -56,7 +56,7 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
             return f"nothing heard from {worst.series} for {duration_words(after_ms)}{others}"
         case Threshold(op=op, raise_at=raise_at):
             return f"{worst.series} is {value}, {WORDS[op]} {number_words(raise_at)}{others}"
-        case RateOfChange(op=op, raise_at=raise_at, window_ms=window_ms):
+        case RateOfChange(op=op, raise_at=raise_at, window_ms=window_ms):  # pragma: no branch - the last kind there is
             limit = f"{WORDS[op]} {number_words(raise_at)} per second over {duration_words(window_ms)}"
             return f"{worst.series} changes by {limit}, it is {value} now{others}"
 

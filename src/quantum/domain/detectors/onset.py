@@ -6,7 +6,7 @@ events needs one row per event instead: a row is an onset when its evidence exce
 
 >>> import numpy as np
 >>> onsets = Onsets()
->>> onsets.decide(np.zeros(4, np.int64), np.array([0.0, 6.0, 6.0, 15.0])).tolist()
+>>> onsets.decide(np.zeros(4, np.int64), np.array([0.0, 6.0, 6.0, 15.0])).round(3).tolist()
 [0.0, 0.2, 0.02, 0.5]
 """
 

@@ -46,7 +46,7 @@ SCORE_WEIGHTS: Final = (1.0, 1.0, 0.6, 0.6, 1.0, 1.0)
 """Weights of the signs in the score; mean and spread linger after an event, so they count less."""
 OTHERS: Final = 0.4
 """Share of the signs beside the strongest in the score's total; with 1 one loud sign drowns in the noise of five."""
-EVIDENCE_WEIGHTS: Final = (1.0, 1.5, 1.0, 1.0, 0.3, 0.0)
+EVIDENCE_WEIGHTS: Final = (1.0, 1.5, 1.0, 1.0, 0.3, 0.3)
 """Weights of the signs in the evidence for an onset (docs/detection.md says what each brought)."""
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
@@ -461,6 +461,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
         _learn_level(s, value - s["level"], scale)
     else:
         _learn_level_at_first(s, value - s["level"])
+        _count(s["signs"][REPEAT], 0.25 * s["repeated"], 0.0, 1.0, LEAST_MEMORY)
     s["least"] = min(s["least"], value)
     _learn_records(s, value, log_spread)
     _note_in_bin(s, now, value - s["origin"])

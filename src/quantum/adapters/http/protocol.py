@@ -1,0 +1,105 @@
+"""The server's HTTP protocol with bounds on request heads, which uvicorn and its parser leave open.
+
+Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_URL_BYTES: Final = 32_768
+MAX_HEAD_BYTES: Final = 65_536
+MAX_HEADERS: Final = 100
+HEAD_TIMEOUT_S: Final = 10.0
+
+_BAD, _TIMEOUT, _URL_TOO_LONG, _HEAD_TOO_LARGE = 400, 408, 414, 431
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Refuses heads that are too large (414, 431) or do not arrive in time (408), and closes the connection.
+
+    Attributes:
+        head_timeout_s: from the connection, or from the first byte of a following request, to the end of its head.
+    """
+
+    head_timeout_s = HEAD_TIMEOUT_S
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._status = _BAD
+        self._head_bytes = self._header_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data)
+        if self._timer is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES + MAX_URL_BYTES:
+                self._refuse(_HEAD_TOO_LARGE, "The request head is too large.")
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._header_bytes = 0
+        if self._timer is None:
+            self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL."""
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._status = _URL_TOO_LONG
+            raise ValueError("the URL is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        super().on_header(name, value)
+        self._header_bytes += len(name) + len(value)
+        if len(self.headers) > MAX_HEADERS or self._header_bytes > MAX_HEAD_BYTES:
+            self._status = _HEAD_TOO_LARGE
+            raise ValueError("the headers are too large or too many")
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser did not take, with the status that fits."""
+        self._refuse(self._status, msg)
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._timer = self.loop.call_later(self.head_timeout_s, self._time_out)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_out(self) -> None:
+        self._timer = None
+        if self._head_bytes:
+            self._refuse(_TIMEOUT, "The request head did not arrive in time.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        self._stop_timer()
+        body = sentence.encode()
+        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()

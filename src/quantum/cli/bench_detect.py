@@ -1,0 +1,221 @@
+"""`quantum bench detect`, `nab` and `scenarios`: what the detector costs and what it hears.
+
+A measurement is a function that returns figures; the machine, versions and date are told beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import numpy as np
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from quantum.adapters.csv_files import read_series
+from quantum.cli import CommandFailed
+from quantum.cli.detect import score_series
+from quantum.cli.nab import read_windows, score_corpus
+from quantum.cli.scenarios import Scenario, build_scenarios
+from quantum.domain.detectors import robust_seasonal
+from quantum.domain.detectors.robust_seasonal import STATE, RobustSeasonal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Figures = dict[str, object]
+
+SERIES: Final = 10_000
+ROUNDS: Final = 100
+LONG_ROWS: Final = 200_000
+PLAIN_ROWS: Final = 2_000
+ALARM_SCORE: Final = 0.45
+GRACE_ROWS: Final = 60
+EPISODE_GAP: Final = 30
+SEEDS: Final = (1, 2, 3)
+PLAIN_PROGRAM: Final = """
+import sys, time
+import numpy as np
+from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+count = int(sys.argv[1])
+columns = np.zeros(count, np.int64), np.arange(count) * 1000, np.random.default_rng(1).normal(10.0, 1.0, count)
+begun = time.perf_counter()
+RobustSeasonal().score_and_learn(*columns)
+print(time.perf_counter() - begun)
+"""
+"""Scores rows in a process without the compiler."""
+
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+def bench_detect(*, as_json: AsJson = False) -> None:
+    """Measure what the detector costs: rows a second, microseconds a row at 10,000 series, bytes a series.
+
+    Args:
+        as_json: print JSON.
+    """
+    _tell("detect", measure_detector(), as_json=as_json)
+
+
+def bench_nab(*, corpus: Path, labels: Path | None = None, as_json: AsJson = False) -> None:
+    """Measure rows a second over a folder of CSV files; with labels, also the scores by NAB's rules.
+
+    Args:
+        corpus: the folder of CSV files.
+        labels: NAB's combined_windows.json.
+        as_json: print JSON.
+    """
+    _tell("nab", measure_corpus(corpus, labels), as_json=as_json)
+
+
+def bench_scenarios(*, as_json: AsJson = False) -> None:
+    """Count events heard and false alarms on synthetic series of every kind.
+
+    Args:
+        as_json: print JSON.
+    """
+    _tell("scenarios", measure_scenarios(), as_json=as_json)
+
+
+def _tell(name: str, figures: Figures, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"bench": name, **_circumstances(), **figures}, indent=1))
+    else:
+        _print_table(name, figures)
+
+
+def _circumstances() -> Figures:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),  # noqa: TID251 - the date of the report
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+        "quantum": version("quantum"),
+    }
+
+
+def _print_table(name: str, figures: Figures) -> None:
+    table = Table("figure", "value", title=f"bench {name}")
+    for key, value in figures.items():
+        table.add_row(key, f"{value:,.3f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+# ---- detect --------------------------------------------------------------------------------------------------------
+
+
+def measure_detector() -> Figures:
+    """Return the cost of the detector: one long series, 10,000 series row by row, and two peers in the same run."""
+    values = np.random.default_rng(1).normal(10.0, 1.0, LONG_ROWS)
+    _score_long(values[:100])
+    long_s = min(_seconds(lambda: _score_long(values)) for _ in range(3))
+    rounds = _seconds_of_rounds()
+    states = np.ones(SERIES * STATE.itemsize, np.uint8)
+    copy_s = min(_seconds(states.copy) for _ in range(5))
+    return {
+        "rows_per_s_one_series": round(LONG_ROWS / long_s),
+        "us_per_row_10000_series_median": statistics.median(rounds) / SERIES * 1e6,
+        "us_per_row_10000_series_worst": max(rounds) / SERIES * 1e6,
+        "bytes_per_series": STATE.itemsize,
+        "peer_numpy_copy_of_the_state_us_per_series": copy_s / SERIES * 1e6,
+        "peer_same_code_not_compiled_rows_per_s": round(PLAIN_ROWS / _seconds_of_plain()),
+    }
+
+
+def _score_long(values: NDArray[np.float64]) -> None:
+    RobustSeasonal().score_and_learn(np.zeros(len(values), np.int64), np.arange(len(values)) * 1000, values)
+
+
+def _seconds_of_rounds() -> list[float]:
+    rng, bank, slots = np.random.default_rng(2), RobustSeasonal(), np.arange(SERIES)
+    seconds = []
+    for step in range(ROUNDS):
+        at_ms, values = np.full(SERIES, step * 60_000), rng.normal(10.0, 1.0, SERIES)
+        begun = time.perf_counter()
+        bank.score_and_learn(slots, at_ms, values)
+        seconds.append(time.perf_counter() - begun)
+    return seconds[robust_seasonal.WARM_UP_ROWS :]
+
+
+def _seconds_of_plain() -> float:
+    command = [sys.executable, "-c", PLAIN_PROGRAM, str(PLAIN_ROWS)]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - ourselves
+    return float(told.stdout)
+
+
+# ---- nab -----------------------------------------------------------------------------------------------------------
+
+
+def measure_corpus(corpus: Path, labels: Path | None) -> Figures:
+    """Return rows a second over a folder of CSV files and, with labels, their scores by NAB's rules.
+
+    Raises:
+        CommandFailed: the folder holds no CSV file.
+    """
+    files = sorted(corpus.rglob("*.csv"))
+    if not files:
+        raise CommandFailed(f"{corpus} is no folder with .csv files")
+    windows = read_windows(labels) if labels is not None else {}
+    read = {file.relative_to(corpus).as_posix(): read_series(file) for file in files}
+    begun = time.perf_counter()
+    told = {name: score_series(series).told for name, series in read.items()}
+    seconds = time.perf_counter() - begun
+    rows = sum(len(series.values) for series in read.values())
+    figures: Figures = {"files": len(files), "rows": rows, "rows_per_s": round(rows / seconds)}
+    if labels is not None:
+        figures |= score_corpus({name: series.at_ms for name, series in read.items()}, told, windows)
+    return figures
+
+
+# ---- scenarios -----------------------------------------------------------------------------------------------------
+
+
+def measure_scenarios() -> Figures:
+    """Return per scenario the events heard at a score of `ALARM_SCORE`, and false alarms in 10,000 rows."""
+    runs = [build_scenarios(seed) for seed in SEEDS]
+    figures: Figures = {}
+    totals = np.zeros(4)
+    for group in zip(*runs, strict=True):
+        counted = np.sum([_count_alarms(scenario) for scenario in group], axis=0)
+        totals += counted
+        figures[group[0].name] = _told_as(counted)
+    return figures | {"all": _told_as(totals)}
+
+
+def _told_as(counted: NDArray[np.float64]) -> str:
+    heard, events, false_alarms, rows = counted.tolist()
+    return f"{heard:.0f}/{events:.0f} heard, {1e4 * false_alarms / rows:.2f} false alarms in 10,000 rows"
+
+
+def _count_alarms(scenario: Scenario) -> NDArray[np.float64]:
+    slots = np.zeros(len(scenario.values), np.int64)
+    alarms = RobustSeasonal().score_and_learn(slots, scenario.at_ms, scenario.values).score >= ALARM_SCORE
+    excused = np.zeros(len(alarms), np.bool_)
+    for low, high in scenario.events:
+        excused[low : high + max(GRACE_ROWS, high - low)] = True
+    false_rows = np.flatnonzero(alarms & ~excused)
+    false_alarms = int((np.diff(false_rows, prepend=-EPISODE_GAP - 1) > EPISODE_GAP).sum())
+    heard = sum(bool(alarms[low:high].any()) for low, high in scenario.events)
+    return np.array([heard, len(scenario.events), false_alarms, len(alarms)], np.float64)

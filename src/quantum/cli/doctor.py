@@ -1,0 +1,124 @@
+"""`quantum doctor` checks each part and says what to do; `quantum migrate` brings the store's schema up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.composition import store_path
+from quantum.domain.errors import QuantumError
+from quantum.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from quantum.settings import Settings
+
+LOW_SPACE_BYTES = 1 << 30
+
+Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
+DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="For programs")]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part: whether it is well, and what was seen or what to do."""
+
+    part: str
+    well: bool
+    words: str
+
+
+def doctor(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False) -> int:
+    """Check settings, store, disk, address, kernels and dashboard; exit status 1 if something is not well."""
+    findings = _examine(config, data_dir)
+    if as_json:
+        print(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            print(f"{'ok  ' if one.well else 'FAIL'}  {one.part}: {one.words}")
+    return 0 if all(one.well for one in findings) else 1
+
+
+def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
+    try:
+        settings = load_settings(config, overrides={"data_dir": data_dir})
+    except SettingsError as error:
+        return [Finding("settings", well=False, words="; ".join(error.problems))]
+    return [
+        Finding("settings", well=True, words="read without a problem"),
+        asyncio.run(_store(settings)),
+        _space(settings),
+        _address(settings),
+        _kernels(),
+        _dashboard(),
+    ]
+
+
+async def _store(settings: Settings) -> Finding:
+    path = store_path(settings)
+    if path == MEMORY:
+        return Finding("store", well=True, words="in memory: nothing survives a restart")
+    if not await asyncio.to_thread(Path(path).exists):
+        return Finding("store", well=True, words=f"{path} does not exist yet; the first start makes it")
+    try:
+        async with SqliteStore(path) as store:
+            verdict, (position, _) = await store.check(), await store.last()
+    except QuantumError as error:
+        return Finding("store", well="in use by another Quantum" in str(error), words=str(error))
+    words = f"{path} has {position:,} facts" if verdict == "ok" else f"{path} is damaged: {verdict}; restore a copy"
+    return Finding("store", well=verdict == "ok", words=words)
+
+
+def _space(settings: Settings) -> Finding:
+    folder = Path(settings.data_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    words = f"{free / 1e9:.1f} GB free where {settings.data_dir} is"
+    return Finding("disk", well=free > LOW_SPACE_BYTES, words=words if free > LOW_SPACE_BYTES else f"only {words}")
+
+
+def _address(settings: Settings) -> Finding:
+    host, port = settings.server.host, settings.server.port
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            words = f"{host} port {port} cannot be taken ({error.strerror}); a running Quantum, or choose server.port"
+            return Finding("address", well=False, words=words)
+    return Finding("address", well=True, words=f"{host} port {port} is free")
+
+
+def _kernels() -> Finding:
+    try:
+        import numba  # noqa: PLC0415 - only to see whether it is there
+    except ImportError:
+        return Finding("kernels", well=True, words="numba is not installed: scoring works, many times slower")
+    return Finding("kernels", well=True, words=f"compiled by numba {numba.__version__}")
+
+
+def _dashboard() -> Finding:
+    built = (Path(str(files("quantum"))) / "static" / "index.html").is_file()
+    return Finding("dashboard", well=built, words="built" if built else "its files are missing; run make frontend")
+
+
+def migrate(*, config: Config = None, data_dir: DataDir = None) -> None:
+    """Create the store or bring its schema up to date; safe to run twice. A start does this by itself."""
+    settings = load_settings(config, overrides={"data_dir": data_dir})
+
+    async def work() -> None:
+        async with SqliteStore(store_path(settings)):
+            pass
+
+    asyncio.run(work())
+    print(f"{store_path(settings)} is up to date")

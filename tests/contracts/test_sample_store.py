@@ -1,0 +1,71 @@
+"""SampleStore: samples and scores by series and time, before and after sealing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.contracts.test_fact_log import A, B, propose
+
+from quantum.adapters.chunks import concat_scores
+from quantum.domain.scoring import ScoredRows
+
+if TYPE_CHECKING:
+    from quantum.adapters.sqlite import SqliteStore
+
+
+def scored(slots: list[int], at_ms: list[int], score: float = 0.5) -> ScoredRows:
+    n = len(slots)
+    return ScoredRows(
+        np.array(slots), np.array(at_ms), np.full(n, score), np.full(n, 10.123), np.full(n, 9.0), np.full(n, 11.0)
+    )
+
+
+@pytest.fixture
+async def filled(store: SqliteStore) -> SqliteStore:
+    for at_ms in range(0, 2000, 10):
+        await propose(store, [-1, -2], [at_ms, at_ms + 1], [at_ms / 100, 7.0], A, B)
+    return store
+
+
+@pytest.mark.parametrize("sealed", [0, 100, 200])
+async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: SqliteStore, sealed: int) -> None:
+    await filled.seal(sealed, concat_scores([]))
+    found = await filled.samples([1, 0], 500, 531)
+    assert found.slots.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert found.at_ms.tolist() == [500, 510, 520, 530, 501, 511, 521]
+    assert found.values.tolist() == [5.0, 5.1, 5.2, 5.3, 7.0, 7.0, 7.0]
+    assert len(await filled.samples([], 0, 9999)) == 0
+    assert len(await filled.samples([99], 0, 9999)) == 0
+
+
+async def test_late_samples_of_a_later_segment_are_found_in_order(filled: SqliteStore) -> None:
+    await filled.seal(200, concat_scores([]))
+    await propose(filled, [0], [505], [1.0])
+    assert (await filled.samples([0], 500, 511)).at_ms.tolist() == [500, 505, 510]
+    await filled.seal(201, concat_scores([]))
+    assert (await filled.samples([0], 500, 511)).at_ms.tolist() == [500, 505, 510]
+
+
+async def test_kept_scores_come_back_sorted_with_three_digits(filled: SqliteStore) -> None:
+    await filled.seal(50, scored([1, 0, 0], [11, 20, 10], 0.1234))
+    await filled.seal(60, scored([0], [15]))
+    found = await filled.scores([0, 1], 0, 20)
+    assert list(zip(found.slots.tolist(), found.at_ms.tolist(), strict=True)) == [(0, 10), (0, 15), (1, 11)]
+    assert found.score.tolist() == [0.123, 0.5, 0.123]
+    assert found.expected[0] == pytest.approx(10.123, rel=1e-6)
+    assert len((await filled.scores([5], 0, 99)).slots) == 0
+
+
+async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: SqliteStore) -> None:
+    await filled.seal(50, scored([0], [10]))
+    await filled.seal(50, scored([0], [10]))
+    await filled.seal(30, scored([0], [10]))
+    assert await filled.sealed_upto() == 50
+    assert len((await filled.scores([0], 0, 99)).slots) == 1
+
+
+async def test_sealing_beyond_the_end_seals_what_there_is(filled: SqliteStore) -> None:
+    await filled.seal(10_000, concat_scores([]))
+    assert await filled.sealed_upto() == 200

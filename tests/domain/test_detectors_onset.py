@@ -1,0 +1,63 @@
+"""Onsets: one row per event, whatever the batches."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantum.domain.detectors.onset import DAMPING, EPISODE_ROWS, FULL_EVIDENCE, Onsets
+
+evidences = st.lists(st.floats(0.0, 60.0), min_size=1, max_size=400)
+
+
+def decide(evidence: list[float]) -> np.ndarray:
+    return Onsets().decide(np.zeros(len(evidence), np.int64), np.array(evidence))
+
+
+@settings(deadline=None)
+@given(evidences)
+def test_an_onset_keeps_its_evidence_and_every_other_row_is_damped(evidence: list[float]) -> None:
+    told = decide(evidence)
+    full = np.minimum(1.0, np.array(evidence) / FULL_EVIDENCE)
+    assert np.all((told == full) | (told == full * DAMPING))
+
+
+@settings(deadline=None)
+@given(evidences)
+def test_an_onset_exceeds_every_onset_of_the_last_rows(evidence: list[float]) -> None:
+    told, full = decide(evidence), np.minimum(1.0, np.array(evidence) / FULL_EVIDENCE)
+    onsets = [row for row in range(len(told)) if told[row] == full[row] > 0.0]
+    for earlier, later in itertools.pairwise(onsets):
+        assert later - earlier > EPISODE_ROWS or evidence[later] > evidence[earlier]
+
+
+@settings(deadline=None)
+@given(evidences, st.integers(0, 400))
+def test_a_dump_restored_in_between_changes_nothing(evidence: list[float], cut: int) -> None:
+    first, second = Onsets(), Onsets()
+    slots, given_evidence = np.zeros(len(evidence), np.int64), np.array(evidence)
+    head = first.decide(slots[:cut], given_evidence[:cut])
+    second.restore(first.dump())
+    tail = second.decide(slots[cut:], given_evidence[cut:])
+    assert np.array_equal(np.concatenate([head, tail]), decide(evidence))
+
+
+def test_series_do_not_disturb_each_other() -> None:
+    told = Onsets().decide(np.array([0, 3, 0, 3]), np.array([9.0, 6.0, 6.0, 9.0]))
+    assert told == pytest.approx([0.3, 0.2, 0.02, 0.3])
+
+
+def test_after_the_episode_is_over_the_same_evidence_is_an_onset_again() -> None:
+    told = decide([9.0, *[0.0] * EPISODE_ROWS, 9.0])
+    assert told[0] == told[-1] == pytest.approx(0.3)
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a state of onsets"):
+        Onsets().restore({"peaks": np.zeros(1)})
+    with pytest.raises(ValueError, match="not a state of onsets"):
+        Onsets().restore({"peaks": np.zeros(1), "ages": np.zeros(2)})

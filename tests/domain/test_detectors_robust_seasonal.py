@@ -1,0 +1,293 @@
+"""The default detector: what it promises about any input, and what it says about the events that people care for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantum.cli.scenarios import Scenario, build_scenarios
+from quantum.domain.detectors.robust_seasonal import STATE, WARM_UP_ROWS, RobustSeasonal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quantum.domain.scoring import Scores
+
+KINDS = ("noise", "steps", "counts", "constant", "walk", "wild")
+
+
+def make_values(kind: str, seed: int, count: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if kind == "steps":
+        return np.repeat(rng.normal(50.0, 20.0, count // 25 + 1), 25)[:count] + rng.normal(0.0, 1.0, count)
+    if kind == "counts":
+        return rng.poisson(0.2, count).astype(np.float64)
+    if kind == "constant":
+        return np.full(count, rng.normal(0.0, 1e6))
+    if kind == "walk":
+        return np.cumsum(rng.normal(0.0, 1.0, count))
+    if kind == "wild":
+        odd = [np.nan, np.inf, -np.inf, 1e308, -1e308, 0.0, 5e-324, 1.0]
+        return rng.choice(odd, count)
+    return rng.normal(10.0, 1.0, count)
+
+
+def score(values: np.ndarray, interval_ms: int = 300_000) -> Scores:
+    at_ms = np.arange(len(values), dtype=np.int64) * interval_ms
+    return RobustSeasonal().score_and_learn(np.zeros(len(values), np.int64), at_ms, values)
+
+
+def columns(scores: Scores) -> np.ndarray:
+    return np.stack([scores.score, scores.expected, scores.lower, scores.upper])
+
+
+series = st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32), st.sampled_from([1000, 60_000, 300_000, 3_600_000]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(series)
+def test_scores_are_finite_shares_and_the_band_encloses_what_is_expected(
+    drawn: tuple[str, int, int],
+) -> None:
+    kind, seed, interval_ms = drawn
+    scores = score(make_values(kind, seed, 900), interval_ms)
+    assert np.all((scores.score >= 0.0) & (scores.score <= 1.0))
+    learnt = ~np.isnan(scores.expected)
+    assert np.array_equal(np.isnan(scores.lower), ~learnt)
+    assert np.all(np.isfinite(columns(scores)[:, learnt]))
+    assert np.all(scores.lower[learnt] <= scores.expected[learnt])
+    assert np.all(scores.expected[learnt] <= scores.upper[learnt])
+
+
+@settings(max_examples=25, deadline=None)
+@given(series, st.integers(0, 600))
+def test_the_scores_of_a_prefix_are_a_prefix_of_the_scores(drawn: tuple[str, int, int], cut: int) -> None:
+    kind, seed, interval_ms = drawn
+    values = make_values(kind, seed, 600)
+    whole, prefix = score(values, interval_ms), score(values[:cut], interval_ms)
+    assert np.array_equal(columns(whole)[:, :cut], columns(prefix), equal_nan=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(series, st.lists(st.integers(0, 600), max_size=4))
+def test_splitting_a_batch_and_restoring_a_dump_in_between_change_nothing(
+    drawn: tuple[str, int, int], cuts: list[int]
+) -> None:
+    kind, seed, interval_ms = drawn
+    values = make_values(kind, seed, 600)
+    at_ms = np.arange(600, dtype=np.int64) * interval_ms
+    parts = []
+    bank = RobustSeasonal()
+    for low, high in zip([0, *sorted(cuts)], [*sorted(cuts), 600], strict=True):
+        successor = RobustSeasonal()
+        successor.restore(bank.dump())
+        bank = successor
+        slots = np.zeros(high - low, np.int64)
+        parts.append(columns(bank.score_and_learn(slots, at_ms[low:high], values[low:high])))
+    assert np.array_equal(np.concatenate(parts, axis=1), columns(score(values, interval_ms)), equal_nan=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32))
+def test_interleaving_series_changes_no_score_of_any(seed: int) -> None:
+    values = [make_values(kind, seed, 300) for kind in KINDS]
+    at_ms = np.tile(np.arange(300, dtype=np.int64) * 60_000, len(KINDS))
+    slots = np.repeat(np.arange(len(KINDS)), 300)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(slots)), at_ms))
+    mixed = columns(RobustSeasonal().score_and_learn(slots[order], at_ms[order], np.concatenate(values)[order]))
+    back = np.empty_like(mixed)
+    back[:, order] = mixed
+    alone = np.concatenate([columns(score(one, 60_000)) for one in values], axis=1)
+    assert np.array_equal(back, alone, equal_nan=True)
+
+
+def test_a_series_that_starts_late_is_scored_as_if_it_were_alone() -> None:
+    values = make_values("noise", 3, 200)
+    bank = RobustSeasonal()
+    bank.score_and_learn(np.array([7]), np.array([0]), np.array([1.0]))
+    assert bank.series_count == 8
+    at_ms = np.arange(200, dtype=np.int64) * 300_000
+    assert np.array_equal(
+        columns(bank.score_and_learn(np.full(200, 2), at_ms, values)), columns(score(values)), equal_nan=True
+    )
+
+
+def test_late_rows_and_rows_that_are_not_finite_score_zero_and_leave_no_trace() -> None:
+    values = make_values("noise", 4, 400)
+    at_ms = np.arange(400, dtype=np.int64) * 1000
+    dirty_values = np.concatenate([values[:200], [500.0, np.nan, np.inf], values[200:]])
+    dirty_at_ms = np.concatenate([at_ms[:200], [at_ms[199], at_ms[200], at_ms[200]], at_ms[200:]])
+    dirty = columns(RobustSeasonal().score_and_learn(np.zeros(403, np.int64), dirty_at_ms, dirty_values))
+    assert np.array_equal(np.delete(dirty, [200, 201, 202], axis=1), columns(score(values, 1000)), equal_nan=True)
+    assert dirty[0, 200:203].tolist() == [0.0, 0.0, 0.0]
+    assert np.all(np.isnan(dirty[1:, 200:203]))
+
+
+def test_the_first_forty_rows_have_no_score_and_no_band_and_the_next_one_has() -> None:
+    values = make_values("noise", 5, 100)
+    values[:WARM_UP_ROWS:7] = 1e9
+    scores = score(values, 1000)
+    assert WARM_UP_ROWS == 40
+    assert not scores.score[:WARM_UP_ROWS].any()
+    assert np.all(np.isnan(scores.expected[:WARM_UP_ROWS]))
+    assert not np.isnan(columns(scores)[:, WARM_UP_ROWS:]).any()
+
+
+def test_an_empty_batch_has_no_scores() -> None:
+    bank = RobustSeasonal()
+    nothing = np.zeros(0, np.int64)
+    assert columns(bank.score_and_learn(nothing, nothing, np.zeros(0))).shape == (4, 0)
+    assert bank.series_count == 0
+
+
+def test_a_state_of_another_shape_type_or_name_is_refused() -> None:
+    bank = RobustSeasonal()
+    bank.score_and_learn(np.array([0]), np.array([0]), np.array([1.0]))
+    state = bank.dump()
+    with pytest.raises(ValueError, match="field level has another type or shape"):
+        RobustSeasonal().restore({**state, "level": state["level"].astype(np.float32)})
+    with pytest.raises(ValueError, match="field level has another type or shape"):
+        RobustSeasonal().restore({**state, "level": state["level"][:, None]})
+    with pytest.raises(ValueError, match="other fields or lengths"):
+        RobustSeasonal().restore({**state, "level": np.zeros(2)})
+    with pytest.raises(ValueError, match="other fields or lengths"):
+        RobustSeasonal().restore({})
+
+
+def test_one_series_has_less_than_sixteen_kilobytes_of_state() -> None:
+    assert STATE.itemsize <= 10_000
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 1)
+
+
+@pytest.mark.parametrize("kind", ["normal", "exponential", "heavy", "correlated"])
+def test_one_row_in_a_thousand_of_stationary_noise_scores_three_tenths(kind: str) -> None:
+    rng = np.random.default_rng(11)
+    draws: dict[str, Callable[[], np.ndarray]] = {
+        "normal": lambda: rng.normal(0.0, 1.0, 20_000),
+        "exponential": lambda: rng.exponential(1.0, 20_000),
+        "heavy": lambda: rng.standard_t(3.0, 20_000),
+        "correlated": lambda: np.convolve(rng.normal(0.0, 1.0, 20_020), np.ones(21), "valid"),
+    }
+    rate = np.mean([(score(draws[kind](), 60_000).score >= 0.3).mean() for _ in range(5)])
+    assert 0.4e-3 <= rate <= 2.2e-3
+
+
+def test_a_busy_half_minute_scores_high_while_it_lasts_and_low_soon_after() -> None:
+    rng = np.random.default_rng(1)
+    values = np.clip(rng.normal(10.0, 2.5, 900), 0.0, 100.0)
+    values[300:330] = rng.normal(60.0, 2.0, 30)
+    values[700:730] = rng.normal(60.0, 2.0, 30)
+    scores = score(values, 1000).score
+    assert (scores[300:330] >= 0.35).mean() >= 0.9
+    assert (scores[700:730] >= 0.3).mean() >= 0.9
+    assert scores[340:380].mean() < 0.2
+    assert scores[375:400].max() < 0.3
+
+
+def test_a_lasting_new_level_becomes_usual() -> None:
+    values = make_values("noise", 8, 6000)
+    values[2000:] += 30.0
+    scores = score(values, 60_000)
+    assert (scores.score[2000:2060] >= 0.45).mean() > 0.9
+    assert scores.score[3000:].mean() < 0.1
+    assert abs(scores.expected[3000] - 40.0) < 3.0
+
+
+def test_the_band_of_a_series_that_was_never_negative_stays_at_zero_or_above() -> None:
+    scores = score(np.abs(make_values("counts", 9, 1000)))
+    assert np.nanmin(scores.lower) >= 0.0
+
+
+def test_the_band_of_a_constant_is_the_constant() -> None:
+    scores = score(np.full(2000, 45.0))
+    assert scores.score.max() < 0.2
+    assert np.nanmax(np.abs(columns(scores)[1:] - 45.0)) == 0.0
+
+
+def test_the_band_follows_the_season_once_three_days_are_known() -> None:
+    phase = np.arange(8 * 288) / 288
+    values = 100.0 + 50.0 * np.sign(np.sin(2 * np.pi * phase)) + np.random.default_rng(2).normal(0.0, 1.0, len(phase))
+    scores = score(values)
+    known = slice(5 * 288, None)
+    inside = (values[known] >= scores.lower[known]) & (values[known] <= scores.upper[known])
+    assert inside.mean() > 0.99
+    assert np.median(scores.upper[known] - scores.lower[known]) < 30.0
+
+
+def test_a_long_gap_clears_the_season_and_the_series_goes_on() -> None:
+    values = make_values("noise", 12, 2000)
+    at_ms = np.arange(2000, dtype=np.int64) * 300_000
+    at_ms[1000:] += 100 * 86_400_000
+    scores = RobustSeasonal().score_and_learn(np.zeros(2000, np.int64), at_ms, values)
+    assert np.isfinite(columns(scores)[:, 1000:]).all()
+    assert scores.score[1000:].mean() < 0.1
+
+
+HEARD = (
+    "level shift",
+    "spikes",
+    "dip in season",
+    "variance up",
+    "drop to zero",
+    "stuck value",
+    "quiet weekends",
+    "lognormal latency",
+    "sawtooth",
+    "sparse counts",
+    "flat then jump",
+    "cpu burn",
+    "bursty cpu",
+    "hourly traffic",
+    "cron minutes",
+)
+
+
+def scored(scenario: Scenario) -> np.ndarray:
+    slots = np.zeros(len(scenario.values), np.int64)
+    return RobustSeasonal().score_and_learn(slots, scenario.at_ms, scenario.values).score
+
+
+@pytest.mark.parametrize("name", HEARD)
+def test_the_events_of_a_scenario_are_heard(name: str) -> None:
+    scenario = next(one for one in build_scenarios(seed=1) if one.name == name)
+    scores = scored(scenario)
+    assert all(scores[low:high].max() >= 0.45 for low, high in scenario.events)
+
+
+def test_a_random_walk_and_plain_noise_raise_few_alarms() -> None:
+    quiet = [one for one in build_scenarios(seed=1) if not one.events]
+    alarms = sum(int((scored(one) >= 0.45).sum()) for one in quiet)
+    assert alarms <= 40e-4 * sum(len(one.values) for one in quiet)
+
+
+SAME_WITHOUT_NUMBA = """
+import sys
+import numpy as np
+from quantum.domain.detectors.onset import Onsets
+from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+data = np.load(sys.argv[1])
+slots = data["slots"]
+scores, evidence = RobustSeasonal().score_with_evidence(slots, data["at_ms"], data["values"])
+told = Onsets().decide(slots, evidence)
+np.save(sys.argv[2], np.stack([scores.score, scores.expected, scores.lower, scores.upper, told]))
+"""
+
+
+def test_the_plain_code_gives_what_the_compiled_code_gives(tmp_path: object) -> None:
+    values = np.concatenate([make_values(kind, 6, 700) for kind in KINDS])
+    at_ms = np.tile(np.arange(700, dtype=np.int64) * 1_200_000, len(KINDS))
+    np.savez(f"{tmp_path}/in.npz", slots=np.repeat(np.arange(len(KINDS)), 700), at_ms=at_ms, values=values)
+    results = []
+    for jit in ("0", "1"):
+        target = f"{tmp_path}/{jit}.npy"
+        command = [sys.executable, "-c", SAME_WITHOUT_NUMBA, f"{tmp_path}/in.npz", target]
+        subprocess.run(command, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": jit})
+        results.append(np.load(target))
+    assert np.allclose(results[0], results[1], rtol=1e-9, atol=1e-9, equal_nan=True)

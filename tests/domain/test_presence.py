@@ -1,0 +1,54 @@
+"""Heartbeats, lateness and silence."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum.domain.presence import LATE, OK, SILENT, Presence
+
+
+def heard(times: list[int]) -> Presence:
+    presence = Presence()
+    for at_ms in times:
+        presence.hear(np.array([0]), np.array([at_ms]), watched_ms=at_ms)
+    return presence
+
+
+@given(st.integers(100, 3_600_000), st.integers(2, 50))
+def test_a_steady_interval_is_learnt_exactly(interval_ms: int, count: int) -> None:
+    presence = heard([n * interval_ms for n in range(count)])
+    assert len(presence) == 1
+    assert presence.interval_ms()[0] == interval_ms
+    assert presence.newest_ms()[0] == (count - 1) * interval_ms
+
+
+def test_one_outage_moves_the_learnt_interval_by_a_tenth_at_most() -> None:
+    presence = heard([0, 1000, 2000, 3_600_000])
+    assert presence.interval_ms()[0] <= 1100
+
+
+def test_silence_goes_from_ok_over_late_to_silent() -> None:
+    presence = heard([0, 10_000])
+    assert [int(presence.status(10_000 + after)[0]) for after in (5000, 23_000, 53_000)] == [OK, LATE, SILENT]
+
+
+def test_a_series_heard_once_has_no_heartbeat_and_is_neither_late_nor_silent() -> None:
+    presence = heard([0])
+    assert np.isnan(presence.interval_ms()[0])
+    assert presence.status(10**9)[0] == OK
+
+
+def test_an_ended_series_is_silent_until_it_is_heard_again() -> None:
+    presence = heard([0, 1000])
+    presence.end(np.array([0]))
+    assert presence.status(1000)[0] == SILENT
+    presence.hear(np.array([0]), np.array([2000]), watched_ms=2000)
+    assert presence.status(2000)[0] == OK
+
+
+def test_a_sample_that_is_not_newer_is_not_heard() -> None:
+    presence = heard([5000])
+    presence.hear(np.array([0]), np.array([4000]), watched_ms=9000)
+    assert presence.silence_ms(9000)[0] == 4000
