@@ -14,8 +14,8 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
-from quantum.adapters.http.app import Edge
 from quantum.adapters.http.bodies import Bounds
+from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.protocol import BoundedHttp

@@ -38,7 +38,7 @@ from quantum.domain.pipeline import Pipeline
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from litestar import Litestar
 
@@ -79,11 +79,11 @@ def build_limits(settings: Settings) -> Limits:
     return Limits(max_series=asked.max_series, max_future_ms=asked.max_future_ms, max_age_ms=asked.max_age_ms)
 
 
-def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds) -> Vitals:
+def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets) -> Vitals:
     """Return what a process knows of its health."""
-    gauges: dict[str, Callable[[], float]] = {
+    gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
-        "quantum_refused_samples_total": lambda: float(sum(ingest.refused.values())),
+        "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_learning": lambda: float(monitor.learning),
@@ -92,6 +92,7 @@ def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bou
         "quantum_recent_rows": lambda: float(monitor.recent.rows),
         "quantum_alerts_firing": lambda: float(monitor.pipeline.firing),
         "quantum_anomalies_ongoing": lambda: float(len(monitor.pipeline.ongoing_anomalies)),
+        "quantum_live_sockets": lambda: float(len(sockets.sockets)),
         "quantum_live_topics": lambda: float(len(feed.watched(""))),
         "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
     }
@@ -123,7 +124,8 @@ def build_app(
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
-        version=release,
+        allowed_origins=frozenset(settings.server.allowed_origins),
+        vitals=vitals,
     )
 
 
@@ -156,8 +158,8 @@ class Container(containers.DeclarativeContainer):
     bounds = providers.Singleton(
         Bounds, settings.provided.limits.max_body_bytes, settings.provided.limits.max_decoded_bytes
     )
-    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds)
-    sockets = providers.Singleton(LiveSockets, feed, queries, settings.provided.server.allowed_origins)
+    sockets = providers.Singleton(LiveSockets, feed, queries)
+    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets)
     app = providers.Singleton(
         build_app, settings, store, ingest, queries, control, machine, identity, sockets, vitals, bounds
     )

@@ -256,8 +256,8 @@ class Monitor:
         """Return a future that is done once the fact at a position was taken in; it fails if that was refused."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if position > self._answered:
-            self._waiting[position] = future
-        elif refusal := self._refusals.get(position):
+            return self._waiting.setdefault(position, future)
+        if refusal := self._refusals.get(position):
             future.set_exception(refusal)
         else:
             future.set_result(None)

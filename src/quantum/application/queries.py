@@ -1,34 +1,35 @@
-"""Queries: what people and programs read. Combines the store with what the running pipeline knows and holds."""
+"""Queries: what people and programs read. Combines the store with what the running pipeline knows and holds.
+
+The pipeline works in another thread. It only ever adds series, so what is read here by slot is always there; a row may
+be read while it is replaced, and then shows a part of the newer sample.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from quantum.application.ports import AnomalyFilter, Page
+from quantum.application.windows import Asked, draw
 from quantum.domain.alerts import IncidentState
-from quantum.domain.downsample import bucket_ms, chosen_rows, gaps_after
-from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.errors import NotFound
 from quantum.domain.presence import LATE, SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from quantum.application.monitoring import Monitor, Tick
     from quantum.application.ports import AlertStore, SampleStore
+    from quantum.application.windows import Rows
     from quantum.domain.alerts import Anomaly, Incident
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
-    from quantum.domain.scoring import ScoredRows
 
-MAX_POINTS: Final = 11_000
-MAX_WINDOW_MS: Final = 400 * 86_400_000
-MAX_TIME_MS: Final = 253_402_300_800_000
-"""The year 10000."""
 ANOMALIES_SHOWN: Final = 200
+INCIDENTS_SHOWN: Final = 100
+NEWEST: Final = ("at_ms", "value", "expected", "lower", "upper", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +50,25 @@ class SeriesNow:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """A stretch of one series as equally long columns, rising in time; a row with NaN value marks a gap."""
+    """A stretch of one series; a row with NaN value marks a gap. `resolution_ms` is 0 where every sample is there."""
 
     series: SeriesNow
     start_ms: int
     end_ms: int
     resolution_ms: int
-    at_ms: NDArray[np.int64]
-    value: NDArray[np.float64]
-    expected: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    score: NDArray[np.float64]
+    rows: Rows
     anomalies: Sequence[Anomaly]
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Whether something is wrong."""
+    """Whether something is wrong; `intervals_ms` has the usual interval of each anomaly's series."""
 
     tick: Tick
     started_at_ms: int
     incidents: Sequence[Incident]
     anomalies: Sequence[Anomaly]
+    intervals_ms: Sequence[float]
 
 
 class Queries:
@@ -85,7 +82,8 @@ class Queries:
         self._monitor = monitor
         self._compile = compile_matchers
         self._slot_of: dict[int, int] = {}
-        self._sorted: list[tuple[str, int]] = []
+        self._known = 0
+        self._sorted: list[tuple[str, str, int]] = []
 
     # ---- series -----------------------------------------------------------------------------------------------
 
@@ -97,16 +95,18 @@ class Queries:
         return self._slot_of[fingerprint]
 
     def _index(self) -> None:
-        """Bring the directory up to date with the series that were met."""
+        """Bring the directory up to date with the series that were met; slots are dense."""
         labels = self._monitor.pipeline.labels
-        if len(self._sorted) != len(labels):
-            for slot in range(len(self._slot_of), len(labels)):
-                self._slot_of[labels[slot].fingerprint] = slot
-            self._sorted = sorted((str(labels[slot]), slot) for slot in range(len(labels)))
+        size = len(labels)
+        fresh = [(labels[slot].name, str(labels[slot]), slot) for slot in range(self._known, size)]
+        if fresh:
+            self._slot_of.update((labels[slot].fingerprint, slot) for _, _, slot in fresh)
+            self._sorted = sorted(self._sorted + fresh)
+        self._known = size
 
     def search(
-        self, matchers: Sequence[Sequence[Matcher]], text: str, limit: int, after: str = ""
-    ) -> tuple[list[SeriesNow], int, str | None]:
+        self, matchers: Sequence[Sequence[Matcher]], text: str, limit: int, after: int | None = None
+    ) -> tuple[list[SeriesNow], int, int | None]:
         """Return series that satisfy any of the matcher lists and contain the text, by name then labels.
 
         Args:
@@ -117,84 +117,87 @@ class Queries:
 
         Returns:
             The series, how many there are in all, and the cursor of the rest or None.
+
+        Raises:
+            NotFound: the cursor is not one that was given out.
+            Rejected: `regex`.
         """
         self._index()
-        tests = [self._compile(each) for each in matchers]
-        words = text.lower().split()
+        found = self._found(matchers, text.lower().split())
         labels = self._monitor.pipeline.labels
-        found = [
-            (written, slot)
-            for written, slot in self._sorted
-            if all(word in written.lower() for word in words)
-            and (not tests or any(test(labels[slot]) for test in tests))
+        first = 0
+        if after is not None:
+            slot = self.slot(after)
+            first = bisect_right(found, (labels[slot].name, str(labels[slot]), slot))
+        shown = [slot for _, _, slot in found[first : first + limit]]
+        cursor = labels[shown[-1]].fingerprint if first + limit < len(found) else None
+        return self.now(shown), len(found), cursor
+
+    def _found(self, matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[tuple[str, str, int]]:
+        tests = [self._compile(each) for each in matchers]
+        if not tests and not words:
+            return self._sorted
+        labels = self._monitor.pipeline.labels
+        return [
+            item
+            for item in self._sorted
+            if all(word in item[1].lower() for word in words)
+            and (not tests or any(test(labels[item[2]]) for test in tests))
         ]
-        rest = [item for item in found if item[0] > after]
-        cursor = rest[limit - 1][0] if len(rest) > limit else None
-        return self.now([slot for _, slot in rest[:limit]]), len(found), cursor
 
     def now(self, slots: Sequence[int]) -> list[SeriesNow]:
         """Return series with their newest samples."""
         pipeline = self._monitor.pipeline
-        newest, status = pipeline.newest.columns, pipeline.presence.status(pipeline.watched_ms)
-        interval_ms = pipeline.presence.interval_ms()
+        numbers = np.array(slots, np.int64)
+        columns = {name: pipeline.newest.columns[name][numbers].tolist() for name in NEWEST}
+        intervals_ms = pipeline.presence.interval_ms()[numbers].tolist()
+        statuses = pipeline.presence.status_of(numbers, pipeline.watched_ms).tolist()
         return [
             SeriesNow(
                 slot=slot,
                 labels=pipeline.labels[slot],
-                status=_status(int(status[slot]), float(newest["expected"][slot])),
-                at_ms=int(newest["at_ms"][slot]) if newest["at_ms"][slot] > 0 else None,
-                value=float(newest["value"][slot]),
-                expected=float(newest["expected"][slot]),
-                lower=float(newest["lower"][slot]),
-                upper=float(newest["upper"][slot]),
-                score=float(newest["score"][slot]),
-                interval_ms=float(interval_ms[slot]),
+                status=_status(statuses[row], columns["expected"][row]),
+                at_ms=columns["at_ms"][row] if columns["at_ms"][row] > 0 else None,
+                value=columns["value"][row],
+                expected=columns["expected"][row],
+                lower=columns["lower"][row],
+                upper=columns["upper"][row],
+                score=columns["score"][row],
+                interval_ms=intervals_ms[row],
             )
-            for slot in slots
+            for row, slot in enumerate(slots)
         ]
 
     async def window(self, slot: int, start_ms: int, end_ms: int, points: int) -> SeriesWindow:
-        """Return samples of one series with their bands and scores, downsampled to about `points`.
+        """Return samples of one series with their bands and scores, at most `points` and a row for each gap.
 
         Raises:
             Rejected: `window`: the bounds make no sense or are too far apart; `points`.
         """
-        _check_window(start_ms, end_ms, points)
-        rows = await self._samples.samples([slot], start_ms, end_ms)
-        kept = await self._samples.scores([slot], start_ms, end_ms)
-        columns = _aligned(rows.at_ms, kept, self._monitor.recent.of(slot))
         series = self.now([slot])[0]
-        chosen = chosen_rows(rows.at_ms, rows.values, columns["score"], points)
-        gaps = gaps_after(rows.at_ms, series.interval_ms)
+        asked = Asked(start_ms, end_ms, points, series.interval_ms)
+        asked.check()
+        drawing = await draw(self._samples, slot, self._monitor.recent.of(slot), asked)
         anomalies = await self._alerts.anomalies(
             AnomalyFilter(slots=(slot,), start_ms=start_ms, end_ms=end_ms), Page(limit=ANOMALIES_SHOWN)
         )
-        # a gap is one row more, half way between its neighbours
-        at_ms = np.concatenate([rows.at_ms[chosen], (rows.at_ms[gaps] + rows.at_ms[gaps + 1]) // 2])
-        order = np.argsort(at_ms, kind="stable")
-        blank = np.full(len(gaps), np.nan)
-        shown = {
-            name: np.concatenate([column[chosen], blank])[order]
-            for name, column in {"value": rows.values, **columns}.items()
-        }
-        resolution_ms = bucket_ms(start_ms, end_ms, points) if len(rows) > points else 0
-        return SeriesWindow(
-            series=series,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            resolution_ms=resolution_ms,
-            at_ms=at_ms[order],
-            anomalies=anomalies,
-            **shown,
-        )
+        rows = drawing.finished()
+        return SeriesWindow(series, start_ms, end_ms, drawing.resolution_ms, rows, anomalies)
 
     # ---- overview ---------------------------------------------------------------------------------------------
 
     async def situation(self) -> Situation:
         """Return what is wrong now."""
-        incidents = await self._alerts.incidents((IncidentState.OPEN, IncidentState.ACKNOWLEDGED), Page(limit=100))
-        ongoing = sorted(self._monitor.pipeline.ongoing_anomalies, key=lambda one: -one.score)
-        return Situation(self._monitor.tick_now(), self._monitor.started_at_ms, incidents, ongoing[:ANOMALIES_SHOWN])
+        states = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+        incidents = await self._alerts.incidents(states, Page(limit=INCIDENTS_SHOWN))
+        worst = sorted(self._monitor.pipeline.ongoing_anomalies, key=lambda one: -one.score)[:ANOMALIES_SHOWN]
+        intervals_ms = self.intervals_ms([one.slot for one in worst])
+        return Situation(self._monitor.tick_now(), self._monitor.started_at_ms, incidents, worst, intervals_ms)
+
+    def intervals_ms(self, slots: Sequence[int]) -> list[float]:
+        """Return the usual intervals of some series; NaN where none is known yet."""
+        found: list[float] = self._monitor.pipeline.presence.interval_ms()[np.array(slots, np.int64)].tolist()
+        return found
 
 
 def _status(presence: int, expected: float) -> str:
@@ -203,33 +206,3 @@ def _status(presence: int, expected: float) -> str:
     if presence == LATE:
         return "late"
     return "learning" if np.isnan(expected) else "ok"
-
-
-def _check_window(start_ms: int, end_ms: int, points: int) -> None:
-    if not 0 <= start_ms < end_ms <= MAX_TIME_MS:
-        raise Rejected("window", f"a window needs 0 <= start_ms < end_ms <= {MAX_TIME_MS}")
-    if end_ms - start_ms > MAX_WINDOW_MS:
-        raise Rejected("window", f"a window spans at most {MAX_WINDOW_MS} ms")
-    if not 1 <= points <= MAX_POINTS:
-        raise Rejected("points", f"points must lie in [1, {MAX_POINTS}]")
-
-
-def _aligned(at_ms: NDArray[np.int64], kept: ScoredRows, recent: ScoredRows) -> dict[str, NDArray[np.float64]]:
-    """Return bands and scores at the times of the samples.
-
-    A sealed minute keeps one band: its samples share it, as steps. A score belongs to its own sample alone.
-    """
-    times = np.concatenate([kept.at_ms, recent.at_ms])
-    order = np.argsort(times, kind="stable")
-    times = times[order]
-    places = np.searchsorted(times, at_ms, side="right") - 1
-    known = (places >= 0) & (len(times) > 0)
-    columns = {}
-    for name in ("expected", "lower", "upper", "score"):
-        source = np.concatenate([getattr(kept, name), getattr(recent, name)])[order]
-        columns[name] = np.full(len(at_ms), np.nan)
-        columns[name][known] = source[places[known]]
-    exact = known.copy()
-    exact[known] = times[places[known]] == at_ms[known]
-    columns["score"][~exact] = np.nan
-    return columns

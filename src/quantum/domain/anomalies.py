@@ -50,7 +50,8 @@ class AnomalyBook:
     @property
     def ongoing(self) -> tuple[OpenAnomaly, ...]:
         """The stretches that last, by slot."""
-        return tuple(self._open[slot] for slot in sorted(self._open))
+        # a copy, because readers in other threads ask while stretches end
+        return tuple(anomaly for _, anomaly in sorted(self._open.copy().items(), key=lambda item: item[0]))
 
     def take(self, batch: SampleBatch, scores: Scores, labels: Mapping[int, LabelSet]) -> list[Anomaly]:
         """Note scored rows; return the anomalies that opened, grew or ended, in order of rows."""

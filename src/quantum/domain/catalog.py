@@ -116,8 +116,9 @@ def _expect(known: T | None, expected: int | None, what: str) -> T:
 
 
 def _checked(receiver: WebhookReceiver) -> WebhookReceiver:
-    if not receiver.name.strip() or len(receiver.name) > MAX_NAME or "\x00" in receiver.name:
-        raise Rejected("receiver_name", f"a receiver name has 1 to {MAX_NAME} characters and no NUL")
+    name = receiver.name
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable() or "/" in name or name in {".", ".."}:
+        raise Rejected("receiver_name", f"a receiver name has 1 to {MAX_NAME} printable characters, none of them /")
     try:
         url = urlsplit(receiver.url)
         usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0

@@ -189,9 +189,10 @@ class Pipeline:
         return scores
 
     def _meet(self, slot: int, labels: LabelSet) -> None:
-        self.labels[slot] = labels
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
+        # last, because readers in other threads look up what is named here
+        self.labels[slot] = labels
         for watch in self._watches.values():
             watch.bind(slot, labels)
 
@@ -382,7 +383,7 @@ class Pipeline:
     @property
     def firing(self) -> int:
         """How many alerts fire now."""
-        timers = (timer for watch in self._watches.values() for timer in watch.timers.values())
+        timers = (timer for watch in list(self._watches.values()) for timer in list(watch.timers.values()))
         return sum(timer.alert.state is AlertState.FIRING for timer in timers)
 
     @property

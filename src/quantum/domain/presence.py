@@ -97,11 +97,16 @@ class Presence:
 
     def status(self, watched_ms: int) -> NDArray[np.int8]:
         """Return OK, LATE or SILENT for each slot."""
-        silence = self.silence_ms(watched_ms) - GRACE_MS
-        interval = self.interval_ms()
+        return self.status_of(np.arange(len(self)), watched_ms)
+
+    def status_of(self, slots: NDArray[np.int64], watched_ms: int) -> NDArray[np.int8]:
+        """Return OK, LATE or SILENT for some slots; safe to call while another thread adds slots."""
+        columns = self._columns
+        silence = watched_ms - columns["heard_ms"][slots] - GRACE_MS
+        interval = columns["interval_ms"][slots]
         with np.errstate(invalid="ignore"):
             late = silence > LATE_AFTER * interval
-            silent = (silence > SILENT_AFTER * interval) | self._columns["ended"]
+            silent = (silence > SILENT_AFTER * interval) | columns["ended"][slots]
         return np.where(silent, SILENT, np.where(late, LATE, OK)).astype(np.int8)
 
     def dump(self) -> dict[str, NDArray[Any]]:

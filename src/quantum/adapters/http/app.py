@@ -1,77 +1,38 @@
-"""The HTTP and WebSocket application: routes, errors, headers, documentation. The only place where Litestar is."""
+"""The HTTP and WebSocket application: all routes behind one edge, strict about what they are asked."""
 
 from __future__ import annotations
 
-import secrets
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import structlog
 from litestar import Litestar, Request, Response, Router, get
 from litestar.config.compression import CompressionConfig
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
 
 from quantum.adapters.http import messages as m
-from quantum.adapters.http.control import json_only
+from quantum.adapters.http.bodies import require_type
+from quantum.adapters.http.description import describe
+from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.pages import page_routes
-from quantum.adapters.http.problems import HANDLERS, problem
+from quantum.adapters.http.problems import HANDLERS
+from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
+    from litestar.types import ControllerRouterHandler
 
+    from quantum.adapters.http.description import Description
+    from quantum.adapters.http.health import Vitals
     from quantum.application.ports import Identity
 
 MAX_CONTROL_BODY: Final = 1_000_000
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-POLICY: Final = (
-    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
-    " object-src 'none'; base-uri 'self'; frame-ancestors 'none'; form-action 'self'"
-)
-HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", POLICY.encode()),
-)
-
-
-class Edge(ASGIMiddleware):
-    """What every request meets first: a request id, a check of its Host, security headers on its answer."""
-
-    def __init__(self, allowed_hosts: frozenset[str]) -> None:
-        self._allowed_hosts = allowed_hosts
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """See ASGIMiddleware."""
-        request_id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), *HEADERS, (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": headers}
-            await send(message)
-
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if scope["type"] == ScopeType.HTTP and not self._known(hosts):
-            refusal = problem(400, "host", "the Host header is missing or names another server", request_id)
-            await refusal.to_asgi_response(None, Request(scope))(scope, receive, send_with_headers)
-            return
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await next_app(scope, receive, send_with_headers)
-
-    def _known(self, hosts: Sequence[bytes]) -> bool:
-        if len(hosts) != 1:
-            return False
-        name = hosts[0].decode("latin-1").lower()
-        name = name if name.endswith("]") else name.rsplit(":", 1)[0]
-        return "*" in self._allowed_hosts or name in LOOPBACK_NAMES or name in self._allowed_hosts
+BODY_TIMEOUT_S: Final = 10.0
+PARAMETERS: Final = "query_parameters"
+"""Under this name the application's state has the query parameters of every operation."""
 
 
 def session_route(identity: Identity) -> Any:
@@ -85,10 +46,50 @@ def session_route(identity: Identity) -> Any:
     return session
 
 
-@get("/openapi.json", include_in_schema=False, media_type="application/json")
-async def openapi(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Return the description of the API."""
-    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+async def check_request(request: Request[Any, Any, Any]) -> None:
+    """Refuse what a handler would not see: parameters it does not know, bodies of other types, or none at all.
+
+    Raises:
+        Rejected: `unknown_parameter`, `repeated_parameter`, `content_type`, `malformed_body` or `request_timeout`.
+    """
+    _check_parameters(request)
+    if request.method not in ("POST", "PUT"):
+        return
+    needed = request.route_handler.parsed_data_field is not None
+    given = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if needed and not given:
+        raise Rejected("malformed_body", "the body is empty")
+    if given:
+        # other sites' forms cannot have this type without asking first
+        require_type(request, "application/json", charset="utf-8")
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                await request.body()
+        except TimeoutError:
+            raise Rejected("request_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+
+
+def _check_parameters(request: Request[Any, Any, Any]) -> None:
+    operation = request.scope["method"].lower(), request.scope["path_template"]
+    known = request.app.state[PARAMETERS].get(operation, {})
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise Rejected("unknown_parameter", f"there is no parameter {name[:80]!r} here; those known are: {listed}")
+        if name in seen and not known[name]:
+            raise Rejected("repeated_parameter", f"parameter {name!r} is given more than once")
+        seen.add(name)
+
+
+def _openapi_route(description: Description) -> Any:
+    body = msgspec.json.encode(description.document)
+
+    @get("/openapi.json", include_in_schema=False, media_type="application/json")
+    async def openapi() -> Response[bytes]:
+        return Response(body, media_type="application/json")
+
+    return openapi
 
 
 def create_app(
@@ -96,28 +97,29 @@ def create_app(
     raw_routes: Sequence[ControllerRouterHandler],
     json_routes: Sequence[ControllerRouterHandler],
     allowed_hosts: frozenset[str],
-    version: str,
+    allowed_origins: frozenset[str],
+    vitals: Vitals,
 ) -> Litestar:
     """Return the application.
 
     Args:
         raw_routes: handlers that read their bodies themselves (ingest), or have none (health, live).
         json_routes: handlers whose bodies are JSON.
-        allowed_hosts: names that a Host header may have besides loopback names; `*` means any.
-        version: shown in the documentation.
+        allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
+        allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
+        vitals: is told of every request; its version is shown in the documentation.
     """
     control = Router(
-        "/", route_handlers=list(json_routes), before_request=json_only, request_max_body_size=MAX_CONTROL_BODY
+        "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
     )
-    return Litestar(
-        [*raw_routes, control, openapi, *page_routes()],
-        middleware=[Edge(allowed_hosts)],
+    app = Litestar(
+        [*raw_routes, control],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(backend="gzip", gzip_compress_level=1, minimum_size=2000),
         request_max_body_size=None,
         openapi_config=OpenAPIConfig(
             title="Quantum",
-            version=version,
+            version=vitals.version,
             path="/api/schema",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             license=License(name="Apache-2.0", identifier="Apache-2.0"),
@@ -125,3 +127,15 @@ def create_app(
         ),
         logging_config=None,
     )
+    description = describe(app.openapi_schema.to_schema())
+    app.state[PARAMETERS] = description.parameters
+    for route in (_openapi_route(description), *page_routes()):
+        app.register(route)
+    # outermost, so that it also sees what no route answers
+    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe)
+    app.asgi_handler = edge(app.asgi_handler)
+    return app
+
+
+def _lower(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
 
 from litestar import Request, Response, delete, get, post, put
-from litestar.params import HeaderParameter
+from litestar.params import HeaderParameter, JSONBody, PathParameter
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
-from quantum.adapters.http.bodies import require_type
 from quantum.application.control import policy_id
 from quantum.application.timemachine import Draft
 from quantum.domain.alerts import Verdict
-from quantum.domain.errors import Conflict, NotFound, Rejected
+from quantum.domain.errors import NotFound, Overloaded, Rejected
 from quantum.domain.facts import (
     AcknowledgeIncident,
     DeletePolicy,
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     from quantum.application.control import Control
     from quantum.application.ports import AlertStore
     from quantum.application.timemachine import History, TimeMachine
-    from quantum.domain.facts import Command
     from quantum.domain.incidents import IncidentCommand
     from quantum.domain.policies import AlertPolicy
 
+Key = Annotated[str, PathParameter(max_length=400)]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
-ACTOR = "local-admin"
+ACTOR: Final = "local-admin"
+REPLAYS: Final = 2
+"""How many replays may run at once; each takes a processor."""
 
 
 def actor_of(request: Request[Any, Any, Any]) -> str:
@@ -45,20 +49,16 @@ def actor_of(request: Request[Any, Any, Any]) -> str:
     return str(request.scope.get("state", {}).get("subject", ACTOR))
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """Return the version an edit was made against; None for `*` or no header. Raises Rejected."""
+def check_precondition(if_match: str | None, version: int) -> None:
+    """Refuse an edit that was made against another version than the one in force; without If-Match, none is.
+
+    Raises:
+        Rejected: `precondition_failed`.
+    """
     if if_match is None or if_match.strip() == "*":
-        return None
-    text = if_match.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):  # noqa: PLR2004 - versions have few digits
-        raise Rejected("precondition_failed", "If-Match must be an ETag that was given out")
-    return int(text)
-
-
-def json_only(request: Request[Any, Any, Any]) -> None:
-    """Refuse bodies that are not declared as JSON, which also keeps other sites' forms out."""
-    if request.method in ("POST", "PUT") and request.headers.get("content-length", "0") != "0":
-        require_type(request, "application/json")
+        return
+    if f'"{version}"' not in [tag.strip() for tag in if_match.split(",")]:
+        raise Rejected("precondition_failed", f'the ETag is "{version}" now: read it again before you change it')
 
 
 def policy_routes(control: Control) -> list[HTTPRouteHandler]:
@@ -73,7 +73,7 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
     def answer(key: str, status: int) -> Response[m.PolicyItem]:
         one = find(key)
         headers = {"ETag": f'"{one.version}"'}
-        if status == 201:  # noqa: PLR2004 - created
+        if status == HTTP_201_CREATED:
             headers["Location"] = f"/api/v1/policies/{key}"
         return Response(views.policy(one), status_code=status, headers=headers)
 
@@ -82,38 +82,31 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
         return m.PolicyList(items=[views.policy(one) for one in control.policies()])
 
     @post("/api/v1/policies", operation_id="createPolicy", tags=["policies"], summary="Create a policy")
-    async def create(data: m.PolicyRequest, request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
+    async def create(data: JSONBody[m.PolicyRequest], request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
         key = policy_id(data.name)
         await control.submit(PutPolicy(views.asked_policy(data, key), 0, actor_of(request)))
-        return answer(key, 201)
+        return answer(key, HTTP_201_CREATED)
 
     @get("/api/v1/policies/{key:str}", operation_id="getPolicy", tags=["policies"], summary="One policy")
-    async def one_policy(key: str) -> Response[m.PolicyItem]:
-        return answer(key, 200)
+    async def one_policy(key: Key) -> Response[m.PolicyItem]:
+        return answer(key, HTTP_200_OK)
 
     @put("/api/v1/policies/{key:str}", operation_id="editPolicy", tags=["policies"], summary="Edit a policy")
     async def edit(
-        key: str, data: m.PolicyRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
+        key: Key, data: JSONBody[m.PolicyRequest], request: Request[Any, Any, Any], if_match: IfMatch = None
     ) -> Response[m.PolicyItem]:
-        version = expected_version(if_match) or find(key).version
-        await _conditional(control, PutPolicy(views.asked_policy(data, key), version, actor_of(request)), if_match)
-        return answer(key, 200)
+        before = find(key)
+        check_precondition(if_match, before.version)
+        await control.submit(PutPolicy(views.asked_policy(data, key), before.version, actor_of(request)))
+        return answer(key, HTTP_200_OK)
 
     @delete("/api/v1/policies/{key:str}", operation_id="deletePolicy", tags=["policies"], summary="Delete a policy")
-    async def remove(key: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
-        await _conditional(control, DeletePolicy(key, expected_version(if_match), actor_of(request)), if_match)
+    async def remove(key: Key, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+        before = find(key)
+        check_precondition(if_match, before.version)
+        await control.submit(DeletePolicy(key, before.version, actor_of(request)))
 
     return [policies, create, one_policy, edit, remove]
-
-
-async def _conditional(control: Control, command: Command, if_match: str | None) -> None:
-    """Submit an edit; a version that moved on is a failed precondition where one was stated."""
-    try:
-        await control.submit(command)
-    except Conflict as conflict:
-        if if_match is None:
-            raise
-        raise Rejected("precondition_failed", str(conflict)) from None
 
 
 def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
@@ -125,37 +118,49 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
                 return one
         raise NotFound(f"there is no receiver named {name!r}")
 
+    def answer(name: str, status: int) -> Response[m.ReceiverItem]:
+        one = find(name)
+        headers = {"ETag": f'"{one.version}"'}
+        if status == HTTP_201_CREATED:
+            headers["Location"] = f"/api/v1/receivers/{quote(name, safe='')}"
+        return Response(views.receiver(one), status_code=status, headers=headers)
+
     @get("/api/v1/receivers", operation_id="listReceivers", tags=["receivers"], summary="All receivers")
     async def receivers() -> m.ReceiverList:
         return m.ReceiverList(items=[views.receiver(one) for one in control.receivers()])
 
     @post("/api/v1/receivers", operation_id="createReceiver", tags=["receivers"], summary="Create a receiver")
-    async def create(data: m.ReceiverRequest, request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
+    async def create(data: JSONBody[m.ReceiverRequest], request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
         wanted = WebhookReceiver(name=data.name, url=data.url, secret=data.secret or "")
         await control.submit(PutReceiver(wanted, 0, actor_of(request)))
-        headers = {"Location": f"/api/v1/receivers/{data.name}", "ETag": '"1"'}
-        return Response(views.receiver(find(data.name)), status_code=201, headers=headers)
+        return answer(data.name, HTTP_201_CREATED)
+
+    @get("/api/v1/receivers/{name:str}", operation_id="getReceiver", tags=["receivers"], summary="One receiver")
+    async def one_receiver(name: Key) -> Response[m.ReceiverItem]:
+        return answer(name, HTTP_200_OK)
 
     @put("/api/v1/receivers/{name:str}", operation_id="editReceiver", tags=["receivers"], summary="Edit a receiver")
     async def edit(
-        name: str, data: m.ReceiverRequest, request: Request[Any, Any, Any], if_match: IfMatch = None
-    ) -> m.ReceiverItem:
+        name: Key, data: JSONBody[m.ReceiverRequest], request: Request[Any, Any, Any], if_match: IfMatch = None
+    ) -> Response[m.ReceiverItem]:
         before = find(name)
         if data.name != name:
             raise Rejected("receiver_name", "a receiver keeps its name; make a new one instead")
+        check_precondition(if_match, before.version)
         secret = before.secret if data.secret is None else data.secret
-        version = expected_version(if_match) or before.version
         wanted = WebhookReceiver(name=name, url=data.url, secret=secret)
-        await _conditional(control, PutReceiver(wanted, version, actor_of(request)), if_match)
-        return views.receiver(find(name))
+        await control.submit(PutReceiver(wanted, before.version, actor_of(request)))
+        return answer(name, HTTP_200_OK)
 
     @delete(
         "/api/v1/receivers/{name:str}", operation_id="deleteReceiver", tags=["receivers"], summary="Delete a receiver"
     )
-    async def remove(name: str, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
-        await _conditional(control, DeleteReceiver(name, expected_version(if_match), actor_of(request)), if_match)
+    async def remove(name: Key, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
+        before = find(name)
+        check_precondition(if_match, before.version)
+        await control.submit(DeleteReceiver(name, before.version, actor_of(request)))
 
-    return [receivers, create, edit, remove]
+    return [receivers, create, one_receiver, edit, remove]
 
 
 def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandler]:
@@ -172,7 +177,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="I have it",
         status_code=200,
     )
-    async def acknowledge(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def acknowledge(incident_id: Key, request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(AcknowledgeIncident(incident_id, actor_of(request)))
 
     @post(
@@ -182,7 +187,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="It is over",
         status_code=200,
     )
-    async def resolve(incident_id: str, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def resolve(incident_id: Key, request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(ResolveIncident(incident_id, actor_of(request)))
 
     @post(
@@ -192,7 +197,9 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="What it was",
         status_code=200,
     )
-    async def verdict(incident_id: str, data: m.VerdictRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def verdict(
+        incident_id: Key, data: JSONBody[m.VerdictRequest], request: Request[Any, Any, Any]
+    ) -> m.IncidentItem:
         return await act(JudgeIncident(incident_id, Verdict(data.verdict), actor_of(request)))
 
     @post(
@@ -202,7 +209,7 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
         summary="Write something down",
         status_code=200,
     )
-    async def note(incident_id: str, data: m.NoteRequest, request: Request[Any, Any, Any]) -> m.IncidentItem:
+    async def note(incident_id: Key, data: JSONBody[m.NoteRequest], request: Request[Any, Any, Any]) -> m.IncidentItem:
         return await act(NoteIncident(incident_id, data.text, actor_of(request)))
 
     return [acknowledge, resolve, verdict, note]
@@ -210,9 +217,13 @@ def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandl
 
 def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandler]:
     """Return the handlers of the time machine."""
+    free = asyncio.Semaphore(REPLAYS)
 
     async def report(start_ms: int, end_ms: int, draft: Draft | None) -> m.ReplayReport:
-        history = await machine.replay(start_ms, end_ms, draft)
+        if free.locked():
+            raise Overloaded(f"{REPLAYS} replays are running already", retry_after_s=10)
+        async with free:
+            history = await machine.replay(start_ms, end_ms, draft)
         return await replay_report(machine, history)
 
     @post(
@@ -222,7 +233,7 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What would have happened",
         status_code=200,
     )
-    async def replay(data: m.ReplayRequest) -> m.ReplayReport:
+    async def replay(data: JSONBody[m.ReplayRequest]) -> m.ReplayReport:
         draft = None
         if data.policies is not None:
             policies = tuple(views.asked_policy(each, policy_id(each.name)) for each in data.policies)
@@ -236,7 +247,7 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What one draft policy would have done",
         status_code=200,
     )
-    async def preview(data: m.PreviewRequest) -> m.ReplayReport:
+    async def preview(data: JSONBody[m.PreviewRequest]) -> m.ReplayReport:
         policy = views.asked_policy(data.policy, policy_id(data.policy.name))
         return await report(data.start_ms, data.end_ms, Draft((policy,), control.receivers()))
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from litestar import Response, get
-from prometheus_client import CollectorRegistry, generate_latest
+from litestar.openapi import ResponseSpec
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from quantum.adapters.http import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from litestar.handlers import HTTPRouteHandler
     from prometheus_client.metrics_core import Metric
 
-TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+TEXT: Final = "text/plain; version=0.0.4"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Vitals:
@@ -26,17 +30,35 @@ class Vitals:
         started: true once everything is open and the pipeline has caught up.
         draining: true once it was told to stop.
         checks: by name, functions that return "ok" or what is wrong.
-        gauges: by name, functions that return a number now; names ending in `_total` are counters.
+        gauges: by name, functions that return a number now, or one for each reason; those ending in `_total` count.
+        registry: of the metrics; every process, and every test, has its own.
     """
 
     def __init__(
-        self, checks: Mapping[str, Callable[[], str]], gauges: Mapping[str, Callable[[], float]], version: str
+        self,
+        checks: Mapping[str, Callable[[], str]],
+        gauges: Mapping[str, Callable[[], float | Mapping[str, float]]],
+        version: str,
     ) -> None:
         self.started = False
         self.draining = False
         self.checks = checks
         self.gauges = gauges
         self.version = version
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "quantum_http_request_seconds",
+            "Time to answer requests, by route.",
+            ("method", "route", "status"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.registry.register(self)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered; status 0 means that the asker had gone."""
+        known = method if method in METHODS else "other"
+        self._requests.labels(known, route, str(status)).observe(seconds)
 
     def health(self) -> m.Health:
         """Return whether this process can do its job."""
@@ -52,33 +74,35 @@ class Vitals:
         build.add_metric([self.version], 1)
         yield build
         for name, read in self.gauges.items():
+            now = read()
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             description = name.removeprefix("quantum_").replace("_", " ")
-            if name.endswith("_total"):
-                yield CounterMetricFamily(name, description, read())
-            else:
-                yield GaugeMetricFamily(name, description, read())
+            family = kind(name, description, labels=["reason"] if isinstance(now, Mapping) else ())
+            for reason, value in now.items() if isinstance(now, Mapping) else (((), now),):
+                family.add_metric([reason] if reason else [], value)
+            yield family
 
 
 def health_routes(vitals: Vitals) -> list[HTTPRouteHandler]:
     """Return the handlers."""
-    registry = CollectorRegistry()
-    registry.register(vitals)
 
     @get("/livez", operation_id="livez", tags=["health"], summary="The event loop turns", media_type="text/plain")
     async def livez() -> str:
         return "ok"
 
-    @get("/readyz", operation_id="readyz", tags=["health"], summary="This process can do its job")
+    unready = {503: ResponseSpec(m.Health, description="Not now; the checks say why")}
+
+    @get("/readyz", operation_id="readyz", tags=["health"], summary="This process can do its job", responses=unready)
     async def readyz() -> Response[m.Health]:
         health = vitals.health()
         return Response(health, status_code=200 if health.status == "ok" else 503)
 
-    @get("/startupz", operation_id="startupz", tags=["health"], summary="Everything is open")
+    @get("/startupz", operation_id="startupz", tags=["health"], summary="Everything is open", responses=unready)
     async def startupz() -> Response[m.Health]:
         return Response(vitals.health(), status_code=200 if vitals.started else 503)
 
     @get("/metrics", operation_id="metrics", tags=["health"], summary="Metrics of this process", media_type=TEXT)
-    async def metrics() -> Response[Any]:
-        return Response(generate_latest(registry), media_type=TEXT)
+    async def metrics() -> Response[str]:
+        return Response(generate_latest(vitals.registry).decode(), media_type=TEXT)
 
     return [livez, readyz, startupz, metrics]

@@ -1,7 +1,8 @@
 """`/api/v1/live`: what happens, as it happens, over a WebSocket. Best effort, with every gap marked.
 
 Each subscription counts its messages; a watcher that cannot keep up loses its oldest ones and is told how many. A
-send is raced with a receive, so that a reader who vanished ends the handler instead of filling memory.
+send is raced with a receive, so that a reader who vanished ends the handler instead of filling memory. Who may connect
+is decided by the edge.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 
@@ -22,8 +23,6 @@ from quantum.domain.alerts import Alert, Incident
 from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from litestar.handlers import WebsocketRouteHandler
 
     from quantum.adapters.memory import Delivered, MemoryFeed, Subscription
@@ -34,80 +33,106 @@ MAX_TOPICS: Final = 200
 MAX_SOCKETS: Final = 1000
 MAX_MESSAGE_CHARS: Final = 65_536
 MAX_MISTAKES: Final = 20
+MAX_MESSAGES_PER_S: Final = 500
 SEND_TIMEOUT_S: Final = 5.0
 GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_LATER = 1001, 1008, 1009, 1013
 PLAIN_TOPICS: Final = frozenset({"overview", "alerts", "incidents"})
+SERIES: Final = "series:"
+FINGERPRINT_DIGITS: Final = 16
 
 REQUEST: Final = msgspec.json.Decoder(m.LiveRequest)
+
+log = structlog.get_logger("quantum.live")
+
+Socket = WebSocket[Any, Any, Any]
+
+
+class Farewell(Exception):
+    """The socket is to be closed, with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
 
 
 class LiveSockets:
     """The open sockets of this process."""
 
-    def __init__(self, feed: MemoryFeed, queries: Queries, allowed_origins: Sequence[str]) -> None:
-        self.feed = feed
-        self.queries = queries
-        self.allowed_origins = allowed_origins
-        self.sockets: set[WebSocket[Any, Any, Any]] = set()
+    def __init__(self, feed: MemoryFeed, queries: Queries, max_sockets: int = MAX_SOCKETS) -> None:
+        self.sockets: set[Socket] = set()
+        self._feed = feed
+        self._queries = queries
+        self._max_sockets = max_sockets
 
-    async def serve(self, socket: WebSocket[Any, Any, Any]) -> None:
-        """Serve one socket until either side is done."""
-        if not self._welcome(socket):
-            await socket.close(code=POLICY_VIOLATION, reason="this origin may not connect")
-            return
+    async def serve(self, socket: Socket) -> None:
+        """Serve one socket until either side is done; afterwards nothing of it is left."""
         await socket.accept()
-        if len(self.sockets) >= MAX_SOCKETS:
-            await socket.close(code=TRY_LATER, reason=f"{MAX_SOCKETS} sockets are open already")
+        if len(self.sockets) >= self._max_sockets:
+            await _close(socket, Farewell(TRY_LATER, f"{self._max_sockets} sockets are open already"))
             return
         self.sockets.add(socket)
-        subscription = self.feed.subscribe(MAX_QUEUED)
-        tasks = [
-            asyncio.create_task(self._listen(socket, subscription)),
-            asyncio.create_task(self._speak(socket, subscription)),
-        ]
+        subscription = self._feed.subscribe(MAX_QUEUED)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            farewell = await Conversation(socket, subscription, self._queries).hold()
         finally:
             subscription.close()
             self.sockets.discard(socket)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with suppress(Exception):
-                await socket.close(code=GOING_AWAY)
-
-    def _welcome(self, socket: WebSocket[Any, Any, Any]) -> bool:
-        """Return whether the page that opens the socket is our own, or allowed, or no page at all."""
-        origin = socket.headers.get("origin")
-        if origin is None or origin in self.allowed_origins:
-            return True
-        return urlsplit(origin).netloc == socket.headers.get("host", "")
+        await _close(socket, farewell)
 
     async def close_all(self) -> None:
         """Tell every watcher to come back later: this process is going away."""
-        for socket in list(self.sockets):
-            with suppress(Exception):
-                await asyncio.wait_for(socket.close(code=GOING_AWAY, reason="restarting; reconnect"), SEND_TIMEOUT_S)
+        farewell = Farewell(GOING_AWAY, "restarting; reconnect")
+        await asyncio.gather(*(_close(socket, farewell) for socket in list(self.sockets)))
+
+
+class Conversation:
+    """What is said on one socket: requests and their answers on one side, events on the other."""
+
+    def __init__(self, socket: Socket, subscription: Subscription, queries: Queries) -> None:
+        self._socket = socket
+        self._subscription = subscription
+        self._queries = queries
+        self._outer = {topic: topic for topic in PLAIN_TOPICS}
+        self._mistakes = 0
+
+    async def hold(self) -> Farewell:
+        """Listen and speak until the first of the two ends; return how to part."""
+        tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._speak())}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        return next(_parting(end) for end in ends if not isinstance(end, asyncio.CancelledError))
 
     # ---- hearing ----------------------------------------------------------------------------------------------
 
-    async def _listen(self, socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
-        mistakes = 0
-        with suppress(WebSocketDisconnect):
-            while mistakes < MAX_MISTAKES:
-                text = await socket.receive_text()
-                if len(text) > MAX_MESSAGE_CHARS:
-                    await socket.close(code=TOO_BIG, reason=f"a message has at most {MAX_MESSAGE_CHARS} characters")
-                    return
-                try:
-                    answer = self._obey(text, subscription)
-                except QuantumError as error:
-                    mistakes += 1
-                    answer = m.LiveEvent(type="error", reason=getattr(error, "reason", "not_found"), message=str(error))
-                await _send(socket, answer)
-            await socket.close(code=POLICY_VIOLATION, reason="too many mistakes")
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        second, heard = int(loop.time()), 0
+        while True:
+            text = await self._socket.receive_text()
+            if int(loop.time()) != second:
+                second, heard = int(loop.time()), 0
+            heard += 1
+            if heard > MAX_MESSAGES_PER_S:
+                raise Farewell(POLICY_VIOLATION, f"at most {MAX_MESSAGES_PER_S} messages a second")
+            await self._send(self._answer(text))
 
-    def _obey(self, text: str, subscription: Subscription) -> m.LiveEvent:
+    def _answer(self, text: str) -> m.LiveEvent:
+        if len(text) > MAX_MESSAGE_CHARS:
+            raise Farewell(TOO_BIG, f"a message has at most {MAX_MESSAGE_CHARS} characters")
+        try:
+            return self._obey(text)
+        except QuantumError as error:
+            self._mistakes += 1
+            if self._mistakes > MAX_MISTAKES:
+                raise Farewell(POLICY_VIOLATION, "too many mistakes") from None
+            return m.LiveEvent(type="error", reason=getattr(error, "reason", "not_found"), message=str(error))
+
+    def _obey(self, text: str) -> m.LiveEvent:
         try:
             request = REQUEST.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -116,66 +141,76 @@ class LiveSockets:
             return m.LiveEvent(type="pong")
         inner = self._inner(request.topic)
         if request.op == "unsubscribe":
-            subscription.remove(inner)
+            self._subscription.remove(inner)
             return m.LiveEvent(type="unsubscribed", topic=request.topic)
-        if len(subscription.topics) >= MAX_TOPICS and inner not in subscription.topics:
+        topics = self._subscription.topics
+        if len(topics) >= MAX_TOPICS and inner not in topics:
             raise Rejected("topic_limit", f"a socket watches at most {MAX_TOPICS} topics")
-        subscription.add(inner)
+        self._outer[inner] = request.topic
+        self._subscription.add(inner)
         return m.LiveEvent(type="subscribed", topic=request.topic)
 
     def _inner(self, topic: str) -> str:
         """Return the topic inside: series are known there by slot."""
         if topic in PLAIN_TOPICS:
             return topic
-        kind, _, fingerprint = topic.partition(":")
-        try:
-            if kind == "series" and len(fingerprint) == 16:  # noqa: PLR2004 - 64 bits in hex
-                return f"series:{self.queries.slot(int(fingerprint, 16))}"
-        except ValueError:
-            pass
+        digits = topic.removeprefix(SERIES)
+        if topic.startswith(SERIES) and len(digits) == FINGERPRINT_DIGITS and set(digits) <= set("0123456789abcdef"):
+            return f"{SERIES}{self._queries.slot(int(digits, 16))}"
         raise Rejected("unknown_topic", "topics are overview, alerts, incidents and series:FINGERPRINT")
 
     # ---- speaking ---------------------------------------------------------------------------------------------
 
-    async def _speak(self, socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
-        async for delivered in subscription:
-            topic = self._outer(delivered.topic)
+    async def _speak(self) -> None:
+        async for delivered in self._subscription:
+            topic = self._outer[delivered.topic]
             if delivered.missed:
-                gap = m.LiveEvent(type="gap", topic=topic, seq=delivered.seq - 1, missed=delivered.missed)
-                await _send(socket, gap)
-            data = msgspec.Raw(msgspec.json.encode(self._view(delivered)))
-            await _send(socket, m.LiveEvent(type="event", topic=topic, seq=delivered.seq, data=data))
+                await self._send(m.LiveEvent(type="gap", topic=topic, seq=delivered.seq - 1, missed=delivered.missed))
+            data = msgspec.Raw(msgspec.json.encode(_view(delivered)))
+            await self._send(m.LiveEvent(type="event", topic=topic, seq=delivered.seq, data=data))
 
-    def _outer(self, topic: str) -> str:
-        kind, _, slot = topic.partition(":")
-        if kind != "series":
-            return topic
-        return f"series:{views.fingerprint(self.queries.now([int(slot)])[0].labels)}"
-
-    def _view(self, delivered: Delivered) -> object:
-        match delivered.message:
-            case Points() as points:
-                return views.points(points)
-            case Tick() as tick:
-                return views.tick(tick)
-            case Alert() as alert:
-                return views.alert(alert)
-            case Incident() as incident:
-                return views.incident(incident)
-            case _:
-                raise TypeError(f"nobody publishes {type(delivered.message).__name__}")
+    async def _send(self, event: m.LiveEvent) -> None:
+        text = msgspec.json.encode(event).decode()
+        try:
+            await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+        except TimeoutError:
+            raise Farewell(TRY_LATER, f"nothing was read for {SEND_TIMEOUT_S:g} s") from None
 
 
-async def _send(socket: WebSocket[Any, Any, Any], event: m.LiveEvent) -> None:
-    """Send one event; a reader that takes longer than the timeout is given up."""
-    await asyncio.wait_for(socket.send_text(msgspec.json.encode(event).decode()), SEND_TIMEOUT_S)
+def _parting(end: BaseException | None) -> Farewell:
+    """Return how to part after one side of a conversation ended; a bug is logged, since nobody else would see it."""
+    if isinstance(end, Farewell):
+        return end
+    if not isinstance(end, WebSocketDisconnect):
+        log.error("a live socket failed", exc_info=end)
+    return Farewell(GOING_AWAY, "this end is gone")
+
+
+async def _close(socket: Socket, farewell: Farewell) -> None:
+    """Close, whatever state the other end is in."""
+    with suppress(Exception):
+        await asyncio.wait_for(socket.close(code=farewell.code, reason=farewell.reason), SEND_TIMEOUT_S)
+
+
+def _view(delivered: Delivered) -> object:
+    match delivered.message:
+        case Points() as points:
+            return views.points(points)
+        case Tick() as tick:
+            return views.tick(tick)
+        case Alert() as alert:
+            return views.alert(alert)
+        case Incident() as incident:
+            return views.incident(incident)
+        case other:
+            raise TypeError(f"nobody publishes {type(other).__name__}")
 
 
 def live_route(sockets: LiveSockets) -> WebsocketRouteHandler:
     """Return the handler."""
 
     @websocket("/api/v1/live")
-    async def live(socket: WebSocket[Any, Any, Any]) -> None:
+    async def live(socket: Socket) -> None:
         await sockets.serve(socket)
 
     return live

@@ -12,6 +12,7 @@ import msgspec
 Labels = dict[str, str]
 Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -364,8 +365,8 @@ class ReceiverList(Message):
 class ReplayRequest(Request):
     """What would have happened between two moments under other policies; none given means those in force."""
 
-    start_ms: int
-    end_ms: int
+    start_ms: TimeMs
+    end_ms: TimeMs
     policies: list[PolicyRequest] | None = None
 
 
@@ -373,8 +374,8 @@ class PreviewRequest(Request):
     """What one draft policy alone would have done."""
 
     policy: PolicyRequest
-    start_ms: int
-    end_ms: int
+    start_ms: TimeMs
+    end_ms: TimeMs
 
 
 class PageItem(Message):

@@ -29,7 +29,9 @@ STATUS_OF_REASON: Final = {
     "precondition_failed": 412,
     "unauthenticated": 401,
     "host": 400,
+    "origin": 403,
 }
+REASON_OF_STATUS: Final = {413: "body_too_large"}
 UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 """Reasons for which the rest of a body was not read: the connection is of no more use."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
@@ -82,7 +84,7 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if isinstance(error.extra, list) and error.extra:
         detail = "; ".join(f"{item.get('key', 'body')}: {item.get('message', '')}" for item in error.extra)
     status = error.status_code
-    reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    reason = REASON_OF_STATUS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     return problem(
         status, reason, detail or HTTPStatus(status).phrase, request_id_of(request), dict(error.headers or {})
     )

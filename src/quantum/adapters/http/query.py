@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
+from quantum.application.windows import MAX_POINTS, MIN_POINTS
 from quantum.domain.alerts import AlertState, IncidentState
-from quantum.domain.errors import Rejected
+from quantum.domain.errors import NotFound, Rejected
 from quantum.domain.policies import Severity
 from quantum.domain.selectors import parse_selector
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from quantum.application.ports import AlertStore, NotificationQueue
     from quantum.application.queries import Queries
 
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many items at most")]
-Cursor = Annotated[str | None, Parameter(max_length=600, description="next_cursor of the page before")]
-TimeMs = Annotated[int | None, Parameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
-Time = Annotated[int, Parameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
-FingerprintPath = Annotated[str, Parameter(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
+HEX = "^[0-9a-f]{16}$"
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items at most")]
+Cursor = Annotated[str | None, QueryParameter(max_length=600, description="next_cursor of the page before")]
+TimeMs = Annotated[int | None, QueryParameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
+Time = Annotated[int, QueryParameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
+Key = Annotated[str, PathParameter(max_length=100)]
+FingerprintPath = Annotated[str, PathParameter(pattern=HEX, description="16 hex digits")]
 DETAIL = 200
+CURSOR = "the cursor is not one that was given out"
 
 
 def query_routes(
@@ -49,19 +53,29 @@ def query_routes(
             lag_ms=found.tick.lag_ms,
             firing_alerts=found.tick.firing,
             open_incidents=[views.incident(one) for one in found.incidents],
-            anomalies=[views.anomaly(one, queries.now([one.slot])[0].interval_ms) for one in found.anomalies],
+            anomalies=[views.anomaly(*one) for one in zip(found.anomalies, found.intervals_ms, strict=True)],
         )
 
     @get("/api/v1/series", operation_id="findSeries", tags=["reading"], summary="Find series")
     async def series(
-        match: Annotated[list[str] | None, Parameter(query="match[]", description="Selectors; any may match")] = None,
-        q: Annotated[str, Parameter(max_length=500, description="Words that must all occur")] = "",
+        match: Annotated[
+            list[str] | None, QueryParameter(name="match[]", description="Selectors; any may match")
+        ] = None,
+        q: Annotated[str, QueryParameter(max_length=500, description="Words that must all occur")] = "",
         limit: Limit = 100,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, QueryParameter(pattern=HEX, description="next_cursor of the page before")] = None,
     ) -> m.SeriesPage:
         matchers = [parse_selector(text) for text in match or []]
-        items, total, following = queries.search(matchers, q, limit, cursor or "")
-        return m.SeriesPage(items=[views.series(one) for one in items], total=total, next_cursor=following)
+        after = None if cursor is None else int(cursor, 16)
+        try:
+            items, total, following = queries.search(matchers, q, limit, after)
+        except NotFound:
+            raise Rejected("cursor", CURSOR) from None
+        return m.SeriesPage(
+            items=[views.series(one) for one in items],
+            total=total,
+            next_cursor=None if following is None else views.hex_digits(following),
+        )
 
     @get("/api/v1/series/{fingerprint:str}", operation_id="getSeries", tags=["reading"], summary="One series")
     async def one_series(fingerprint: FingerprintPath) -> m.SeriesItem:
@@ -77,15 +91,17 @@ def query_routes(
         fingerprint: FingerprintPath,
         start_ms: Time,
         end_ms: Time,
-        points: Annotated[int, Parameter(ge=1, le=11_000, description="About how many rows at most")] = 1000,
+        points: Annotated[
+            int, QueryParameter(ge=MIN_POINTS, le=MAX_POINTS, description="How many rows at most")
+        ] = 1000,
     ) -> m.Window:
         return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
 
     @get("/api/v1/anomalies", operation_id="listAnomalies", tags=["reading"], summary="Anomalies, newest first")
     async def anomalies(
-        fingerprint: Annotated[str | None, Parameter(pattern="^[0-9a-f]{16}$")] = None,
-        ongoing: bool = False,
-        min_score: Annotated[float, Parameter(ge=0, le=1)] = 0.0,
+        fingerprint: Annotated[str | None, QueryParameter(pattern=HEX)] = None,
+        ongoing: FromQuery[bool] = False,
+        min_score: Annotated[float, QueryParameter(ge=0, le=1)] = 0.0,
         start_ms: TimeMs = None,
         end_ms: TimeMs = None,
         limit: Limit = 100,
@@ -95,13 +111,15 @@ def query_routes(
         wanted = AnomalyFilter(slots=slots, ongoing=ongoing, min_score=min_score, start_ms=start_ms, end_ms=end_ms)
         found = await alerts.anomalies(wanted, Page(limit=limit, before=read_cursor(cursor)))
         last = views.cursor(found[-1].start_ms, found[-1].id) if len(found) == limit else None
-        return m.AnomalyPage(items=[views.anomaly(one) for one in found], next_cursor=last)
+        intervals_ms = queries.intervals_ms([one.slot for one in found])
+        items = [views.anomaly(*one) for one in zip(found, intervals_ms, strict=True)]
+        return m.AnomalyPage(items=items, next_cursor=last)
 
     @get("/api/v1/alerts", operation_id="listAlerts", tags=["reading"], summary="Alerts, newest first")
     async def list_alerts(
-        states: Annotated[list[m.AlertStateName] | None, Parameter(query="state")] = None,
-        severity: list[m.Severity] | None = None,
-        policy_id: Annotated[str | None, Parameter(max_length=200)] = None,
+        states: Annotated[list[m.AlertStateName] | None, QueryParameter(name="state")] = None,
+        severity: FromQuery[list[m.Severity] | None] = None,
+        policy_id: Annotated[str | None, QueryParameter(max_length=200)] = None,
         start_ms: TimeMs = None,
         end_ms: TimeMs = None,
         limit: Limit = 100,
@@ -119,7 +137,7 @@ def query_routes(
         return m.AlertPage(items=[views.alert(one) for one in found], next_cursor=last)
 
     @get("/api/v1/alerts/{alert_id:str}", operation_id="getAlert", tags=["reading"], summary="An alert and its history")
-    async def one_alert(alert_id: str) -> m.AlertDetail:
+    async def one_alert(alert_id: Key) -> m.AlertDetail:
         found, transitions = await alerts.alert(alert_id)
         sent = await deliveries.deliveries(alert_id, Page(limit=DETAIL))
         return m.AlertDetail(
@@ -130,7 +148,7 @@ def query_routes(
 
     @get("/api/v1/incidents", operation_id="listIncidents", tags=["reading"], summary="Incidents, newest first")
     async def list_incidents(
-        states: Annotated[list[m.IncidentStateName] | None, Parameter(query="state")] = None,
+        states: Annotated[list[m.IncidentStateName] | None, QueryParameter(name="state")] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> m.IncidentPage:
@@ -140,7 +158,7 @@ def query_routes(
         return m.IncidentPage(items=[views.incident(one) for one in found], next_cursor=last)
 
     @get("/api/v1/incidents/{incident_id:str}", operation_id="getIncident", tags=["reading"], summary="An incident")
-    async def one_incident(incident_id: str) -> m.IncidentDetail:
+    async def one_incident(incident_id: Key) -> m.IncidentDetail:
         found = await alerts.incident(incident_id)
         its_alerts = [(await alerts.alert(alert_id))[0] for alert_id in found.alert_ids[-DETAIL:]]
         return m.IncidentDetail(incident=views.incident(found), alerts=[views.alert(one) for one in its_alerts])
@@ -164,5 +182,5 @@ def read_cursor(text: str | None) -> tuple[int, str] | None:
         return None
     at_ms, colon, key = text.partition(":")
     if not (colon and at_ms.isascii() and at_ms.isdigit() and len(at_ms) < len("253402300800000") + 1):
-        raise Rejected("cursor", "the cursor is not one that was given out")
+        raise Rejected("cursor", CURSOR)
     return int(at_ms), key

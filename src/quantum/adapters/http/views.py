@@ -43,7 +43,12 @@ def column(values: NDArray[np.float64]) -> list[float | None]:
 
 def fingerprint(labels: LabelSet) -> str:
     """Return the id of a series in the API."""
-    return f"{labels.fingerprint:016x}"
+    return hex_digits(labels.fingerprint)
+
+
+def hex_digits(number_64: int) -> str:
+    """Return an unsigned 64-bit number as the API writes it."""
+    return f"{number_64:016x}"
 
 
 def receipt(found: Receipt) -> m.Receipt:
@@ -101,18 +106,18 @@ def anomaly(one: Anomaly, interval_ms: float = math.nan) -> m.AnomalyItem:
 
 def window(found: SeriesWindow) -> m.Window:
     """Return a stretch of a series."""
-    interval_ms = found.series.interval_ms
+    interval_ms, rows = found.series.interval_ms, found.rows
     return m.Window(
         series=series(found.series),
         start_ms=found.start_ms,
         end_ms=found.end_ms,
         resolution_ms=found.resolution_ms,
-        at_ms=found.at_ms.tolist(),
-        value=column(found.value),
-        expected=column(found.expected),
-        lower=column(found.lower),
-        upper=column(found.upper),
-        score=column(found.score),
+        at_ms=rows.at_ms.tolist(),
+        value=column(rows.value),
+        expected=column(rows.expected),
+        lower=column(rows.lower),
+        upper=column(rows.upper),
+        score=column(rows.score),
         anomalies=[anomaly(one, interval_ms) for one in found.anomalies],
     )
 

@@ -1,0 +1,102 @@
+"""The API's description (OpenAPI 3.1), completed: what every operation may refuse, as problem details.
+
+Litestar describes successes and parameters. What the edge and the error table answer is the same everywhere, so it is
+added here, once, by rules on method and path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from quantum.adapters.http.problems import MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PROBLEM: Final = "Problem"
+BAD, FORBIDDEN, MISSING, SLOW, TAKEN, STALE, LARGE, KIND, BUSY = 400, 403, 404, 408, 409, 412, 413, 415, 503
+SENTENCES: Final = {
+    BAD: "The request makes no sense; the detail says what is wrong",
+    FORBIDDEN: "The page that asks belongs to another site",
+    MISSING: "There is no such thing",
+    SLOW: "The body did not arrive in time",
+    TAKEN: "The name is taken, or something still refers to it",
+    STALE: "It was changed since the ETag in If-Match was read",
+    LARGE: "The body is too large",
+    KIND: "The body has another media type or encoding",
+    BUSY: "A part that is needed does not answer; try again after Retry-After seconds",
+}
+FACTS: Final = ("/livez", "/readyz", "/startupz", "/metrics")
+SCHEMA: Final = {
+    "type": "object",
+    "title": PROBLEM,
+    "description": "RFC 9457 problem details; `type` is stable, `detail` says what to do.",
+    "required": ["type", "title", "status", "detail", "reason", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "reason": {"type": "string", "description": "the last part of the type"},
+        "request_id": {"type": "string", "description": "also in the header X-Request-Id and in the logs"},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The completed document.
+
+    Attributes:
+        parameters: by (method in lower case, path template), query parameters by name; true if they may be repeated.
+    """
+
+    document: dict[str, Any]
+    parameters: dict[tuple[str, str], Mapping[str, bool]]
+
+
+def describe(document: dict[str, Any]) -> Description:
+    """Return a document with the problems that its operations may answer; the one given is not of use any more."""
+    document.setdefault("components", {}).setdefault("schemas", {})[PROBLEM] = SCHEMA
+    parameters: dict[tuple[str, str], Mapping[str, bool]] = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parameters[method, path] = {
+                each["name"]: "array" in str(each["schema"])
+                for each in operation.get("parameters", ())
+                if each["in"] == "query"
+            }
+            for status in _refusals(method, path, operation):
+                _add_problem(operation["responses"], status)
+    return Description(document, parameters)
+
+
+def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:
+    yield BAD
+    if path in FACTS:
+        return
+    yield BUSY
+    named = {each["name"] for each in operation.get("parameters", ())}
+    if "{" in path or "fingerprint" in named or method != "get":
+        yield MISSING
+    if method != "get":
+        yield from (FORBIDDEN, TAKEN)
+    if method in ("put", "delete"):
+        yield STALE
+    if "requestBody" in operation or method == "post":
+        yield from (SLOW, LARGE, KIND)
+
+
+def _add_problem(responses: dict[str, Any], status: int) -> None:
+    """Say that a status may be a problem; one that is described already as something else may be either."""
+    known = responses.get(str(status), {})
+    content = {
+        media_type: body
+        for media_type, body in known.get("content", {}).items()
+        # Litestar's own form of validation errors, which no handler here answers with
+        if "status_code" not in body["schema"].get("properties", {})
+    }
+    content[MEDIA_TYPE] = {"schema": {"$ref": f"#/components/schemas/{PROBLEM}"}}
+    description = known["description"] if len(content) > 1 else SENTENCES[status]
+    responses[str(status)] = known | {"description": description, "content": content}

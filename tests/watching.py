@@ -1,0 +1,193 @@
+"""The whole embedded profile in one event loop, on virtual time: store, pipeline, control and the real HTTP app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx
+import uvicorn
+from dependency_injector import providers
+
+from quantum.adapters.memory import ManualClock
+from quantum.composition import build
+from quantum.domain.facts import Heartbeat
+from quantum.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from litestar import Litestar
+
+    from quantum.application.monitoring import Monitor
+    from quantum.domain.facts import Command
+
+START_MS: Final = 1_800_000_000_000
+"""When virtual time begins."""
+HOT: Final[dict[str, Any]] = {
+    "name": "too hot",
+    "matchers": [{"label": "__name__", "op": "=", "value": "heat"}],
+    "condition": {"kind": "threshold", "op": "above", "raise_at": 90.0, "clear_at": 80.0},
+    "by": ["room"],
+}
+
+
+@dataclass
+class Watching:
+    """A running system.
+
+    Attributes:
+        settings: of it; in memory unless they say otherwise.
+        clock: its time, which passes only when told to.
+    """
+
+    settings: Settings = field(default_factory=lambda: Settings(store="memory"))
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
+    container: Any = None
+    http: httpx.AsyncClient = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        """Open everything and begin to take facts in."""
+        self.container = build(self.settings)
+        self.container.clock.override(providers.Object(self.clock))
+        self._stack = await AsyncExitStack().__aenter__()
+        await self._stack.enter_async_context(self.container.store())
+        await self.container.ingest().open(self.container.store())
+        await self.monitor.open()
+        pump = asyncio.create_task(self._pump())
+        self._stack.push_async_callback(_end, pump)
+        self.container.vitals().started = True
+        app: Any = self.app
+        transport = httpx.ASGITransport(app)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=20)
+        await self._stack.enter_async_context(self.http)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self._stack.aclose()
+
+    async def _pump(self) -> None:
+        while True:
+            await self.monitor.run_once()
+
+    @property
+    def app(self) -> Litestar:
+        """The HTTP application."""
+        app: Litestar = self.container.app()
+        return app
+
+    @property
+    def monitor(self) -> Monitor:
+        """The pump between log and pipeline."""
+        monitor: Monitor = self.container.monitor()
+        return monitor
+
+    async def caught_up(self) -> None:
+        """Return once the pipeline has taken in every fact."""
+        position, _ = await self.container.store().last()
+        await self.monitor.expect(position)
+
+    async def push(self, name: str, values: Sequence[float], *, step_ms: int = 1000, **labels: str) -> None:
+        """Store samples of one series, the last of them now; time has passed meanwhile."""
+        first_ms = self.clock.now_ms() + step_ms
+        times = [first_ms + step_ms * number for number in range(len(values))]
+        self.clock.advance(step_ms * len(values))
+        tables = [{"labels": {"__name__": name, **labels}, "timestamps_ms": times, "values": list(values)}]
+        answer = await self.http.post("/api/v1/samples", json={"series": tables})
+        assert answer.status_code == 200, answer.text
+        await self.caught_up()
+
+    async def submit(self, command: Command) -> None:
+        """Carry out a command."""
+        await self.container.control().submit(command)
+
+    async def pass_time(self, duration_ms: int, step_ms: int = 1000) -> None:
+        """Let time pass with a heartbeat each step."""
+        for _ in range(0, duration_ms, step_ms):
+            self.clock.advance(step_ms)
+            await self.monitor.append(Heartbeat())
+        await self.caught_up()
+
+    async def json(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
+        """Return the JSON of a request that is answered with a status."""
+        answer = await self.http.request(method, path, **arguments)
+        assert answer.status_code == status, (answer.status_code, answer.text)
+        return answer.json()
+
+    async def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
+        """Return the JSON of a GET."""
+        return await self.json("GET", path, status, params=parameters)
+
+    async def fire(self, room: str = "kitchen", **policy: Any) -> Mapping[str, Any]:
+        """Return an alert that was made to fire."""
+        answer = await self.http.post("/api/v1/policies", json=HOT | policy)
+        assert answer.status_code in (201, 409), answer.text
+        await self.push("heat", [95.0], room=room)
+        await self.pass_time(1000)
+        alerts = await self.get("/api/v1/alerts", state="firing")
+        found: Mapping[str, Any] = next(one for one in alerts["items"] if one["group"] == {"room": room})
+        return found
+
+    @contextlib.asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        """Serve on a free port as `quantum run` does; yields host and port."""
+        config = uvicorn.Config(
+            self.app,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            serving = asyncio.create_task(server._serve([listening]))
+            try:
+                yield f"127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                await self.container.sockets().close_all()
+                server.should_exit = True
+                await serving
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@contextlib.contextmanager
+def served_aside(prepare: Callable[[Watching], Awaitable[Any]]) -> Iterator[str]:
+    """Run and serve a system in a thread of its own, after preparing it; yields its address."""
+    ready: Future[str] = Future()
+    stop = threading.Event()
+
+    async def run() -> None:
+        async with Watching() as system, system.served() as address:
+            await prepare(system)
+            ready.set_result(f"http://{address}")
+            await asyncio.to_thread(stop.wait)
+
+    def work() -> None:
+        try:
+            asyncio.run(run())
+        except Exception as error:  # noqa: BLE001 - told to the thread that waits
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=work, name="served aside")
+    thread.start()
+    try:
+        yield ready.result(60)
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
