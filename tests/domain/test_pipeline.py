@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.facts import JumpDetector, Log, labels, new_pipeline, policy
 
 from quantum.domain.alerts import AlertState, Effects, IncidentState, Verdict
+from quantum.domain.anomalies import SUSTAINED_ROWS, SUSTAINED_SCORE, follow_runs
 from quantum.domain.errors import Conflict, NotFound, Rejected
 from quantum.domain.facts import (
     AcknowledgeIncident,
@@ -309,6 +311,42 @@ def test_an_anomaly_may_begin_and_end_within_one_batch() -> None:
     log.add(Samples(SampleBatch.of([0] * len(values), at_ms, values)), 1000)
     told = [one for each in run(log.facts)[1] for one in each.anomalies]
     assert [(one.start_ms, one.end_ms) for one in told] == [(at_ms[0], at_ms[0])]
+
+
+def test_what_is_a_little_odd_for_long_is_an_anomaly_that_began_with_the_first_odd_sample() -> None:
+    log = Log()
+    for n in range(12):
+        log.send({CPU: 3.0 * n})
+    told = [one for each in run(log.facts)[1] for one in each.anomalies]
+    assert [(one.start_ms, one.peak_at_ms) for one in told] == [(log.facts[1].at_ms, log.facts[SUSTAINED_ROWS].at_ms)]
+
+
+def test_what_is_a_little_odd_now_and_then_is_no_anomaly() -> None:
+    log = Log()
+    for n in range(60):
+        log.send({CPU: 3.0 * (n - n // SUSTAINED_ROWS)})
+    assert [one for each in run(log.facts)[1] for one in each.anomalies] == []
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.1, 0.2, 0.9])), max_size=40),
+    cut=st.integers(0, 40),
+)
+def test_runs_of_raised_rows_are_the_same_however_the_rows_are_cut_into_batches(
+    rows: list[tuple[int, float]], cut: int
+) -> None:
+    slots = np.array([slot for slot, _ in rows], np.int64)
+    score = np.array([score for _, score in rows], np.float64)
+    at_ms = np.arange(len(rows), dtype=np.int64)
+    for function in (follow_runs, follow_runs.py_func):  # type: ignore[attr-defined]
+        run_of, since_ms = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        parts = [function(slots[p], at_ms[p], score[p], run_of, since_ms) for p in (slice(cut), slice(cut, None))]
+        runs, begins = (np.concatenate([part[k] for part in parts]).tolist() for k in (0, 1))
+        for row, (slot, _) in enumerate(rows):
+            earlier = [k for k in range(row + 1) if rows[k][0] == slot]
+            raised = list(takewhile(lambda k: rows[k][1] >= SUSTAINED_SCORE, reversed(earlier)))
+            assert runs[row] == len(raised)
+            assert begins[row] == min(raised, default=row)
 
 
 # ---- incidents and notifications ------------------------------------------------------------------------------

@@ -314,7 +314,7 @@ class Pipeline:
     def dump(self) -> PipelineState:
         """Return the whole state as copies."""
         arrays = {f"detector.{name}": array for name, array in self.detector.dump().items()}
-        arrays |= self.newest.dump() | self.presence.dump()
+        arrays |= self.newest.dump() | self.presence.dump() | self._anomalies.dump()
         timers = []
         for policy_id, watch in sorted(self._watches.items()):
             arrays |= watch.dump()
@@ -359,6 +359,7 @@ class Pipeline:
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self.catalog = Catalog(memory.policies, memory.receivers)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
+        self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
         self.position, self.at_ms = memory.position, memory.at_ms
         self.watched_ms, self.samples = memory.watched_ms, memory.samples
