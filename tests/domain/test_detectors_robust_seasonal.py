@@ -161,13 +161,15 @@ def test_a_state_of_another_shape_type_or_name_is_refused() -> None:
         RobustSeasonal().restore({})
 
 
-def test_one_series_has_less_than_sixteen_kilobytes_of_state() -> None:
-    assert STATE.itemsize <= 10_000
-    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 1)
+def test_one_series_has_at_most_ten_kilobytes_of_state() -> None:
+    assert STATE.itemsize <= 10_240
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 2)
 
 
-@pytest.mark.parametrize("kind", ["normal", "exponential", "heavy", "correlated"])
-def test_one_row_in_a_thousand_of_stationary_noise_scores_three_tenths(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "most"), [("normal", 2.0e-3), ("exponential", 2.0e-3), ("heavy", 2.0e-3), ("correlated", 3.0e-3)]
+)
+def test_one_row_in_a_thousand_of_stationary_noise_scores_three_tenths(kind: str, most: float) -> None:
     rng = np.random.default_rng(11)
     draws: dict[str, Callable[[], np.ndarray]] = {
         "normal": lambda: rng.normal(0.0, 1.0, 20_000),
@@ -176,7 +178,7 @@ def test_one_row_in_a_thousand_of_stationary_noise_scores_three_tenths(kind: str
         "correlated": lambda: np.convolve(rng.normal(0.0, 1.0, 20_020), np.ones(21), "valid"),
     }
     rate = np.mean([(score(draws[kind](), 60_000).score >= 0.3).mean() for _ in range(5)])
-    assert 0.4e-3 <= rate <= 2.2e-3
+    assert 0.4e-3 <= rate <= most
 
 
 def test_a_busy_half_minute_scores_high_while_it_lasts_and_low_soon_after() -> None:
@@ -189,6 +191,17 @@ def test_a_busy_half_minute_scores_high_while_it_lasts_and_low_soon_after() -> N
     assert (scores[700:730] >= 0.3).mean() >= 0.9
     assert scores[340:380].mean() < 0.2
     assert scores[375:400].max() < 0.3
+
+
+@pytest.mark.parametrize("before", [90, 120, 200, 300, 900])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_busy_half_minute_of_a_bursty_processor_is_held_for_eight_seconds(before: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(1.0, 0.1, before + 30)
+    values[before:] += 0.5
+    raised = score(np.clip(values, 0.0, 1.0), 1000).score >= 0.2
+    assert np.convolve(raised[:before], np.ones(8), "valid").max() != 8
+    assert np.convolve(raised[before:], np.ones(8), "valid").max() == 8
 
 
 def test_a_lasting_new_level_becomes_usual() -> None:

@@ -1,4 +1,4 @@
-"""The default detector: six signs of the unusual, each told by its rarity, in 9 KB a series.
+"""The default detector: six signs of the unusual, each told by its rarity, in 10 KB a series.
 
 Every row is measured against what its series did before, in six ways (a *sign* is a distance >= 0 without a unit):
 beyond the highest and lowest value so far; away from all values at the same time of day (give or take three hours) of
@@ -7,8 +7,9 @@ repeated to the last digit. A logarithmic histogram per sign, with an exponentia
 rarity in decades. The strongest rarity and a part of the others make a total, the histogram of which gives the score.
 
 Nothing depends on the interval of the rows: the season goes by the clock, the rest by rows. What an anomaly teaches is
-held back: records are 40 to 80 rows late, the level creeps while values are outside, histograms count an episode only
-once it has lasted 120 rows. So an outage is not usual at once, and a lasting new level becomes usual eventually.
+held back: records are 40 to 80 rows late, histograms 24 rows, the level creeps while values are outside, histograms
+count an episode only once it has lasted 120 rows. So an outage is not usual at once, and a lasting new level becomes
+usual eventually.
 
 All compiled code is in this file, because a cache of compiled code notices only changes of the file it was made from.
 
@@ -34,7 +35,7 @@ from quantum.domain.scoring import DECADES, Scores
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy import float64, int64
+    from numpy import float32, float64, int64
     from numpy.typing import NDArray
 
 WARM_UP_ROWS: Final = 40
@@ -102,6 +103,12 @@ MOST_MEMORY: Final = 8000.0
 """Histograms are halved at half the rows so far, within these bounds: a clumsy youth is forgotten, and so are events
 of four weeks ago at five minutes."""
 DEEPEST: Final = 12.0
+LEARNT_LATE_ROWS: Final = 24
+"""Histograms count a row so many rows later: a level that rises over some rows must not teach them that it is usual."""
+LEARNT_AT_ONCE_ROWS: Final = 80
+"""Before so many rows histograms count at once, then ever later: a beginner has nothing else to go by."""
+WEIGHT: Final = SIGNS + 1
+"""Where a row that waits to be counted keeps its weight, after its readings and their total."""
 
 LOUD: Final = 3.5
 """Rarity in decades from which on a row is not simply learnt."""
@@ -144,13 +151,14 @@ STATE: Final = np.dtype(
         ("high", np.float64, (RECORDS, 3)),
         ("signs", np.float64, (SIGNS, BINS + 1)),
         ("total", np.float64, (BINS + 1,)),
+        ("late", np.float32, (LEARNT_LATE_ROWS, SIGNS + 2)),
         ("first_bin", np.int64),
         ("bin", np.int64),
         ("bin_low", np.float32, (RING,)),
         ("bin_high", np.float32, (RING,)),
     ]
 )
-"""State of one series: 9.4 KB, of which the ring of the season (5.4 KB) is written as the days go by."""
+"""State of one series: 10.1 KB, of which the ring of the season (5.4 KB) is written as the days go by."""
 
 
 # ---- rarity: a histogram with logarithmic bins and a tail ----------------------------------------------------------
@@ -205,9 +213,13 @@ def _bulk_rarity(counts: NDArray[float64], reading: float, index: int, above: fl
 
 
 @compiled
-def _count(counts: NDArray[float64], reading: float, rarity: float, weight: float, memory: float) -> None:
-    learnt = reading * LEARNT_AS / rarity if rarity > LEARNT_AS else reading
-    counts[_bin_of(learnt)] += weight
+def _as_learnt(reading: float, rarity: float) -> float:
+    return reading * LEARNT_AS / rarity if rarity > LEARNT_AS else reading
+
+
+@compiled
+def _count(counts: NDArray[float64], reading: float, weight: float, memory: float) -> None:
+    counts[_bin_of(reading)] += weight
     counts[TOTAL] += weight
     if counts[TOTAL] >= memory:
         for index in range(BINS + 1):
@@ -415,12 +427,24 @@ def _judge(s: Any, signs: NDArray[float64], rarities: NDArray[float64], out: NDA
     total = strongest + OTHERS * (together - strongest)
     depth = _rarity(s["total"], total, TAIL_SHAPE)
     out[0], out[4] = min(1.0, depth / DECADES), evidence
-    weight = _weigh(s, depth, strongest)
-    if weight > 0.0:
+    late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
+    if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
+        _learn(s, late)
+    for sign in range(SIGNS):
+        late[sign] = _as_learnt(signs[sign], rarities[sign])
+    late[SIGNS] = _as_learnt(total, depth)
+    late[WEIGHT] = _weigh(s, depth, strongest)
+    if s["rows"] <= LEARNT_AT_ONCE_ROWS:
+        _learn(s, late)
+
+
+@compiled
+def _learn(s: Any, late: NDArray[float32]) -> None:
+    if late[WEIGHT] > 0.0:
         memory = min(MOST_MEMORY, max(LEAST_MEMORY, 0.5 * s["rows"]))
         for sign in range(SIGNS):
-            _count(s["signs"][sign], signs[sign], rarities[sign], weight, memory)
-        _count(s["total"], total, depth, weight, memory)
+            _count(s["signs"][sign], late[sign], late[WEIGHT], memory)
+        _count(s["total"], late[SIGNS], late[WEIGHT], memory)
 
 
 @compiled
@@ -461,7 +485,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
         _learn_level(s, value - s["level"], scale)
     else:
         _learn_level_at_first(s, value - s["level"])
-        _count(s["signs"][REPEAT], 0.25 * s["repeated"], 0.0, 1.0, LEAST_MEMORY)
+        _count(s["signs"][REPEAT], 0.25 * s["repeated"], 1.0, LEAST_MEMORY)
     s["least"] = min(s["least"], value)
     _learn_records(s, value, log_spread)
     _note_in_bin(s, now, value - s["origin"])
@@ -496,7 +520,7 @@ class RobustSeasonal:
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 1
+    version: Final = 2
 
     def __init__(self) -> None:
         self._bank = Bank(STATE)
