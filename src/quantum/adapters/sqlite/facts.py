@@ -10,7 +10,10 @@ import msgspec
 import numpy as np
 
 from quantum.adapters import chunks, wire
+from quantum.adapters.sqlite import pieces
+from quantum.adapters.sqlite.pieces import SAMPLES, SCORES
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
+from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from quantum.adapters.sqlite.engine import Engine, Undo
     from quantum.domain.scoring import ScoredRows
 
-SAMPLES: Final = "samples"
 OTHER: Final = "other"
 BODIES: Final = (Heartbeat, Started, *get_args(Command))
 
@@ -61,6 +63,7 @@ class SqliteFacts:
         self._engine = engine
         self._tenant = tenant
         self._tail = Tail()
+        self._unsealed: tuple[tuple[int, int], SampleBatch] | None = None
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -71,11 +74,8 @@ class SqliteFacts:
             tail.slots[wire.decode(labels, LabelSet)] = slot
             tail.make_room(slot + 1)
             tail.newest_ms[slot] = newest_ms
-        tail.sealed = tail.position = _scalar(
-            connection, "SELECT max(last_position) FROM segments WHERE tenant = ?", self._tenant
-        )
-        if tail.sealed:
-            tail.at_ms = _segment(connection, self._tenant, tail.sealed)[0][-1][0]
+        tail.position, tail.at_ms = pieces.end(connection, self._tenant)
+        tail.sealed = tail.position
         for position, at_ms, kind, body in connection.execute(
             "SELECT position, at_ms, kind, body FROM facts WHERE tenant = ? AND position > ? ORDER BY position",
             (self._tenant, tail.sealed),
@@ -208,7 +208,13 @@ class SqliteFacts:
         """See FactLog."""
         return await self._engine.read(lambda connection: self._read(connection, after, max_rows))
 
+    async def begins_after(self) -> int:
+        """See FactLog."""
+        return await self._engine.read(lambda connection: pieces.begins_after(connection, self._tenant))
+
     def _read(self, connection: sqlite3.Connection, after: int, max_rows: int) -> list[Fact]:
+        if after < (first := pieces.begins_after(connection, self._tenant)):
+            raise NotFound(f"the facts up to position {first} were forgotten; this begins after {after}")
         sealed = _scalar(connection, "SELECT max(last_position) FROM segments WHERE tenant = ?", self._tenant)
         if after < sealed:
             return self._read_sealed(connection, after, max_rows)
@@ -249,11 +255,13 @@ class SqliteFacts:
     def _unseal(self, connection: sqlite3.Connection, first: int, last: int) -> Iterator[Fact]:
         """Yield the facts of one segment exactly as they were appended."""
         headers, order = _segment(connection, self._tenant, last)
-        bodies = connection.execute(
-            "SELECT body FROM blocks WHERE tenant = ? AND kind = 'samples' AND last_position = ? ORDER BY block",
-            (self._tenant, last),
-        ).fetchall()
-        rows = chunks.unpack_samples(order, [body for (body,) in bodies])
+        # a piece is read a part at a time; what was decoded for one part serves the next
+        known = self._unsealed
+        if known is not None and known[0] == (first, last):
+            rows = known[1]
+        else:
+            rows = chunks.unpack_samples(order, pieces.bodies(connection, self._tenant, SAMPLES, last))
+        self._unsealed = ((first, last), rows)
         born = _new_series(connection, self._tenant, first, last)
         start = 0
         for position, (at_ms, kind, backfill, count, body) in enumerate(headers, first):
@@ -263,6 +271,7 @@ class SqliteFacts:
                 start += count
             else:
                 yield Fact(position, at_ms, _decode_body(body))
+        self._unsealed = None
 
     # ---- SampleStore ------------------------------------------------------------------------------------------
 
@@ -302,7 +311,7 @@ class SqliteFacts:
         wanted = np.unique(np.asarray(slots, np.int64))
 
         def find(connection: sqlite3.Connection) -> ScoredRows:
-            bodies = _blocks(connection, self._tenant, "scores", wanted, start_ms, end_ms)
+            bodies = _blocks(connection, self._tenant, SCORES, wanted, start_ms, end_ms)
             rows = chunks.concat_scores([chunks.unpack_scores(body) for body in bodies])
             kept = np.isin(rows.slots, wanted) & (rows.at_ms >= start_ms) & (rows.at_ms < end_ms)
             order = np.flatnonzero(kept)
@@ -326,13 +335,8 @@ class SqliteFacts:
             (self._tenant, first, upto),
         ).fetchall()
         sealed = {position: tail.rows[position] for position in sorted(tail.rows) if position <= upto}
-        order, blocks = chunks.pack_samples(SampleBatch.concat(list(sealed.values())))
-        connection.execute(
-            "INSERT INTO segments (tenant, last_position, first_position, headers, row_order) VALUES (?, ?, ?, ?, ?)",
-            (self._tenant, upto, first, msgspec.msgpack.encode(headers), order),
-        )
-        self._insert_blocks(connection, SAMPLES, upto, blocks)
-        self._insert_blocks(connection, "scores", upto, chunks.pack_scores(scores))
+        piece = pieces.pack_piece(first, upto, headers, SampleBatch.concat(list(sealed.values())), scores)
+        pieces.insert(connection, self._tenant, piece)
         self._save_newest(connection, sealed)
         connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", (self._tenant, upto))
         for position in sealed:
@@ -345,27 +349,6 @@ class SqliteFacts:
 
         undo(unseal)
 
-    def _insert_blocks(
-        self, connection: sqlite3.Connection, kind: str, upto: int, blocks: Sequence[chunks.Block]
-    ) -> None:
-        connection.executemany(
-            "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    self._tenant,
-                    kind,
-                    upto,
-                    number,
-                    *(block.min_slot, block.max_slot),
-                    block.min_ms,
-                    block.max_ms,
-                    block.body,
-                )
-                for number, block in enumerate(blocks)
-            ],
-        )
-
     def _save_newest(self, connection: sqlite3.Connection, sealed: dict[int, SampleBatch]) -> None:
         slots = np.unique(np.concatenate([np.zeros(0, np.int64), *(batch.slots for batch in sealed.values())]))
         connection.executemany(
@@ -376,6 +359,18 @@ class SqliteFacts:
     async def sealed_upto(self) -> int:
         """See SampleStore."""
         return await self._engine.write(lambda _, __: self._tail.sealed)
+
+    async def merge(self) -> bool:
+        """See SampleStore."""
+        piece = await self._engine.read(lambda connection: pieces.merge_some(connection, self._tenant))
+        if piece is None:
+            return False
+        await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
+        return True
+
+    async def forget(self, upto: int) -> None:
+        """See SampleStore."""
+        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:
