@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+from tests.parts.postgres import URL_VARIABLE, new_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def pytest_configure() -> None:
@@ -10,3 +16,13 @@ def pytest_configure() -> None:
     patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("patient", patient, derandomize=os.environ.get("CI") == "true")
     settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a database on a server that runs as long as the tests do; each test is a tenant of its own."""
+    if named := os.environ.get(URL_VARIABLE):
+        yield named
+        return
+    with new_cluster() as cluster, cluster.running():
+        yield cluster.url()

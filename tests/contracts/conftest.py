@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.facts import Log, labels, new_pipeline, policy
+from tests.stores import store_maker
 
-from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.domain.facts import Heartbeat, PutPolicy, PutReceiver, WebhookReceiver
 from quantum.domain.policies import Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    from tests.stores import Store
 
     from quantum.domain.alerts import Effects
 
-
-@pytest.fixture(params=["memory", "file"])
-def open_store(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Callable[[], AbstractAsyncContextManager[SqliteStore]]:
-    """Return how to open the store; a file keeps what was written from one opening to the next."""
-    path = MEMORY if request.param == "memory" else str(tmp_path / "quantum.db")
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[SqliteStore]:
-        async with SqliteStore(path) as store:
-            yield store
-
-    return opened
+    OpenStore = Callable[[], Store]
 
 
 @pytest.fixture
-async def store(open_store: Callable[[], AbstractAsyncContextManager[SqliteStore]]) -> AsyncIterator[SqliteStore]:
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], OpenStore]:
+    """Return how to have a new store of a kind; opened again, it has what was written, except in memory."""
+
+    def new(kind: str) -> OpenStore:
+        url = request.getfixturevalue("postgres_url") if kind == "postgres" else ""
+        return store_maker(kind, str(tmp_path), url)
+
+    return new
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+def open_store(request: pytest.FixtureRequest, new_store: Callable[[str], OpenStore]) -> OpenStore:
+    return new_store(request.param)
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[Store]:
     async with open_store() as opened:
         yield opened
 
@@ -61,7 +64,7 @@ def told_effects() -> list[Effects]:
 
 
 @pytest.fixture
-async def told(store: SqliteStore, told_effects: list[Effects]) -> SqliteStore:
+async def told(store: Store, told_effects: list[Effects]) -> Store:
     for position, effects in enumerate(told_effects, 1):
         await store.record(effects, position)
     return store

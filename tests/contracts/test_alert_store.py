@@ -14,19 +14,19 @@ from quantum.domain.errors import NotFound
 from quantum.domain.policies import Severity
 
 if TYPE_CHECKING:
-    from quantum.adapters.sqlite import SqliteStore
+    from tests.stores import Store
 
 
 def hosts(found: list[object]) -> list[str]:
     return [one.group.get("host") for one in found]  # type: ignore[attr-defined]
 
 
-async def test_alerts_are_newest_first_and_withdrawn_ones_only_when_asked_for(told: SqliteStore) -> None:
+async def test_alerts_are_newest_first_and_withdrawn_ones_only_when_asked_for(told: Store) -> None:
     assert hosts(await told.alerts(AlertFilter(), Page())) == ["b", "a"]  # type: ignore[arg-type]
     assert hosts(await told.alerts(AlertFilter(states=(AlertState.WITHDRAWN,)), Page())) == ["c"]  # type: ignore[arg-type]
 
 
-async def test_alerts_are_filtered(told: SqliteStore) -> None:
+async def test_alerts_are_filtered(told: Store) -> None:
     first = (await told.alerts(AlertFilter(), Page()))[-1]
     for wanted, expected in (
         (AlertFilter(states=(AlertState.FIRING,)), ["b"]),
@@ -39,13 +39,13 @@ async def test_alerts_are_filtered(told: SqliteStore) -> None:
         assert hosts(await told.alerts(wanted, Page())) == expected  # type: ignore[arg-type]
 
 
-async def test_pages_lead_through_all_alerts(told: SqliteStore) -> None:
+async def test_pages_lead_through_all_alerts(told: Store) -> None:
     (first,) = await told.alerts(AlertFilter(), Page(limit=1))
     rest = await told.alerts(AlertFilter(), Page(limit=5, before=(first.pending_at_ms, first.id)))
     assert hosts([first, *rest]) == ["b", "a"]
 
 
-async def test_an_alert_comes_with_its_history_oldest_first(told: SqliteStore) -> None:
+async def test_an_alert_comes_with_its_history_oldest_first(told: Store) -> None:
     found = (await told.alerts(AlertFilter(), Page()))[-1]
     alert, transitions = await told.alert(found.id)
     assert repr(alert) == repr(found)
@@ -54,7 +54,7 @@ async def test_an_alert_comes_with_its_history_oldest_first(told: SqliteStore) -
         await told.alert("nothing")
 
 
-async def test_incidents_are_found_by_state_and_by_id(told: SqliteStore) -> None:
+async def test_incidents_are_found_by_state_and_by_id(told: Store) -> None:
     assert len(await told.incidents((), Page())) == 2
     (still_open,) = await told.incidents((IncidentState.OPEN,), Page())
     assert await told.incident(still_open.id) == still_open
@@ -62,7 +62,7 @@ async def test_incidents_are_found_by_state_and_by_id(told: SqliteStore) -> None
         await told.incident("nothing")
 
 
-async def test_anomalies_are_found_by_overlap_series_score_and_whether_they_last(told: SqliteStore) -> None:
+async def test_anomalies_are_found_by_overlap_series_score_and_whether_they_last(told: Store) -> None:
     found = await told.anomalies(AnomalyFilter(), Page())
     assert len(found) >= 3
     assert await told.anomalies(AnomalyFilter(min_score=1.1), Page()) == []
@@ -73,7 +73,7 @@ async def test_anomalies_are_found_by_overlap_series_score_and_whether_they_last
 
 
 async def test_recording_again_changes_nothing_and_sends_nothing_twice(
-    told: SqliteStore, told_effects: list[Effects]
+    told: Store, told_effects: list[Effects]
 ) -> None:
     (first,) = await told.due(START_MS + 10**6, 1)
     await told.settle(replace(first, due_at_ms=None, outcome="sent", attempts=1))
@@ -96,7 +96,7 @@ async def test_recording_again_changes_nothing_and_sends_nothing_twice(
     assert after == before
 
 
-async def test_the_recorded_position_only_grows(store: SqliteStore) -> None:
+async def test_the_recorded_position_only_grows(store: Store) -> None:
     assert await store.recorded_upto() == 0
     await store.record(Effects(), 7)
     await store.record(Effects(), 5)

@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from tests.contracts.test_fact_log import NOTHING, A, B, C, columns, plain, propose
 from tests.contracts.test_sample_store import scored
 
+from quantum.adapters.pieces import FACT_WEIGHT, LARGEST, TOGETHER, choose
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.adapters.sqlite.pieces import FACT_WEIGHT, LARGEST, TOGETHER, choose
 from quantum.application.ports import AnomalyFilter, Page
 from quantum.domain.alerts import Effects
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
+    from tests.contracts.conftest import OpenStore
+    from tests.stores import Store
 
     from quantum.domain.facts import Fact
 
 ALL = 10**9
 
 
-async def lengthen(store: SqliteStore, facts: int, seal_every: int) -> None:
+async def lengthen(store: Store, facts: int, seal_every: int) -> None:
     """Append samples of three series and a heartbeat now and then; seal as they come; some samples are late."""
     for _ in range(facts):
         position = (await store.last())[0] + 1
@@ -44,14 +44,14 @@ async def lengthen(store: SqliteStore, facts: int, seal_every: int) -> None:
             await store.seal(last, scored([0, 2], [last * 10, last * 10 + 3]))
 
 
-async def read_all(store: SqliteStore, after: int = 0, max_rows: int = 5) -> list[Fact]:
+async def read_all(store: Store, after: int = 0, max_rows: int = 5) -> list[Fact]:
     facts: list[Fact] = []
     while more := await store.read(facts[-1].position if facts else after, max_rows):
         facts += more
     return facts
 
 
-async def readings(store: SqliteStore) -> object:
+async def readings(store: Store) -> object:
     samples, scores = await store.samples([0, 1, 2], 0, ALL), await store.scores([0, 1, 2], 0, ALL)
     return (
         plain(await read_all(store)),
@@ -64,7 +64,7 @@ async def readings(store: SqliteStore) -> object:
     )
 
 
-async def merge_all(store: SqliteStore) -> int:
+async def merge_all(store: Store) -> int:
     count = 0
     while await store.merge():
         count += 1
@@ -72,7 +72,7 @@ async def merge_all(store: SqliteStore) -> int:
 
 
 async def test_everything_reads_the_same_after_merging(
-    open_store: Callable[[], AbstractAsyncContextManager[SqliteStore]],
+    open_store: OpenStore,
 ) -> None:
     async with open_store() as store:
         await lengthen(store, 100, seal_every=3)
@@ -86,9 +86,7 @@ async def test_everything_reads_the_same_after_merging(
         assert await readings(store) == before
 
 
-async def test_what_was_merged_is_there_after_reopening(
-    open_store: Callable[[], AbstractAsyncContextManager[SqliteStore]], request: pytest.FixtureRequest
-) -> None:
+async def test_what_was_merged_is_there_after_reopening(open_store: OpenStore, request: pytest.FixtureRequest) -> None:
     async with open_store() as store:
         await lengthen(store, 60, seal_every=3)
         await merge_all(store)
@@ -146,7 +144,7 @@ def test_each_sample_is_rewritten_only_a_few_times_and_pieces_stay_few() -> None
     assert written / (3000 * 200) < 8
 
 
-async def test_landmarks_are_kept_and_listed_oldest_first(store: SqliteStore) -> None:
+async def test_landmarks_are_kept_and_listed_oldest_first(store: Store) -> None:
     assert await store.landmarks() == []
     await store.save(5, b"five", landmark_at_ms=50)
     for position in range(6, 12):
@@ -158,7 +156,7 @@ async def test_landmarks_are_kept_and_listed_oldest_first(store: SqliteStore) ->
     assert await store.newest() == (12, b"again")
 
 
-async def with_landmark(store: SqliteStore, facts: int = 30) -> int:
+async def with_landmark(store: Store, facts: int = 30) -> int:
     await lengthen(store, facts, seal_every=3)
     position, at_ms = await store.last()
     await store.seal(position, NOTHING)
@@ -166,7 +164,7 @@ async def with_landmark(store: SqliteStore, facts: int = 30) -> int:
     return position
 
 
-async def test_forgetting_leaves_what_came_after_and_says_that_the_rest_is_gone(store: SqliteStore) -> None:
+async def test_forgetting_leaves_what_came_after_and_says_that_the_rest_is_gone(store: Store) -> None:
     assert await store.begins_after() == 0
     await store.save(2, b"old")
     landmark = await with_landmark(store)
@@ -185,7 +183,7 @@ async def test_forgetting_leaves_what_came_after_and_says_that_the_rest_is_gone(
         await store.read(landmark - 1, 5)
 
 
-async def test_only_a_landmark_can_be_forgotten_up_to(store: SqliteStore) -> None:
+async def test_only_a_landmark_can_be_forgotten_up_to(store: Store) -> None:
     landmark = await with_landmark(store)
     await store.save(landmark - 1, b"no landmark")
     for position in (landmark - 1, landmark + 1):
@@ -195,7 +193,7 @@ async def test_only_a_landmark_can_be_forgotten_up_to(store: SqliteStore) -> Non
 
 
 async def test_forgetting_everything_leaves_positions_time_and_series(
-    open_store: Callable[[], AbstractAsyncContextManager[SqliteStore]], request: pytest.FixtureRequest
+    open_store: OpenStore, request: pytest.FixtureRequest
 ) -> None:
     async with open_store() as store:
         landmark = await with_landmark(store)
@@ -213,7 +211,7 @@ async def test_forgetting_everything_leaves_positions_time_and_series(
 
 
 async def test_pruning_deletes_what_ended_and_keeps_what_lasts_or_is_unsent(
-    told: SqliteStore,
+    told: Store,
 ) -> None:
     ongoing = await told.anomalies(AnomalyFilter(), Page())
     unsent = await told.deliveries(None, Page())

@@ -10,10 +10,10 @@ from tests.facts import START_MS
 from quantum.application.ports import Delivery, Page
 
 if TYPE_CHECKING:
-    from quantum.adapters.sqlite import SqliteStore
+    from tests.stores import Store
 
 
-async def test_deliveries_are_due_in_order_and_the_next_waits_for_the_one_before(told: SqliteStore) -> None:
+async def test_deliveries_are_due_in_order_and_the_next_waits_for_the_one_before(told: Store) -> None:
     late = START_MS + 10**6
     assert await told.due(START_MS, 10) == []
     assert await told.next_due_ms() is not None
@@ -33,7 +33,7 @@ async def test_deliveries_are_due_in_order_and_the_next_waits_for_the_one_before
     assert await told.next_due_ms() is None
 
 
-async def test_deliveries_are_listed_newest_first_for_all_or_one_alert(told: SqliteStore) -> None:
+async def test_deliveries_are_listed_newest_first_for_all_or_one_alert(told: Store) -> None:
     found: list[Delivery] = await told.deliveries(None, Page())
     assert [one.intent.at_ms for one in found] == sorted((one.intent.at_ms for one in found), reverse=True)
     alert_id = found[0].intent.alert.id

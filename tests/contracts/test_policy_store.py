@@ -9,10 +9,10 @@ from tests.facts import Log, new_pipeline, policy
 from quantum.domain.facts import DeletePolicy, DeleteReceiver, PutPolicy, PutReceiver, WebhookReceiver
 
 if TYPE_CHECKING:
-    from quantum.adapters.sqlite import SqliteStore
+    from tests.stores import Store
 
 
-async def test_policies_and_receivers_are_listed_by_name_until_deleted(told: SqliteStore) -> None:
+async def test_policies_and_receivers_are_listed_by_name_until_deleted(told: Store) -> None:
     assert [one.name for one in await told.policies()] == ["hot", "other"]
     assert [one.name for one in await told.receivers()] == ["ops"]
     pipeline = new_pipeline()

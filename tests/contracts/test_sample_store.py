@@ -12,7 +12,7 @@ from quantum.adapters.chunks import concat_scores
 from quantum.domain.scoring import ScoredRows
 
 if TYPE_CHECKING:
-    from quantum.adapters.sqlite import SqliteStore
+    from tests.stores import Store
 
 
 def scored(slots: list[int], at_ms: list[int], score: float = 0.5) -> ScoredRows:
@@ -23,14 +23,14 @@ def scored(slots: list[int], at_ms: list[int], score: float = 0.5) -> ScoredRows
 
 
 @pytest.fixture
-async def filled(store: SqliteStore) -> SqliteStore:
+async def filled(store: Store) -> Store:
     for at_ms in range(0, 2000, 10):
         await propose(store, [-1, -2], [at_ms, at_ms + 1], [at_ms / 100, 7.0], A, B)
     return store
 
 
 @pytest.mark.parametrize("sealed", [0, 100, 200])
-async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: SqliteStore, sealed: int) -> None:
+async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: Store, sealed: int) -> None:
     await filled.seal(sealed, concat_scores([]))
     found = await filled.samples([1, 0], 500, 531)
     assert found.slots.tolist() == [0, 0, 0, 0, 1, 1, 1]
@@ -40,7 +40,7 @@ async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: S
     assert len(await filled.samples([99], 0, 9999)) == 0
 
 
-async def test_late_samples_of_a_later_segment_are_found_in_order(filled: SqliteStore) -> None:
+async def test_late_samples_of_a_later_segment_are_found_in_order(filled: Store) -> None:
     await filled.seal(200, concat_scores([]))
     await propose(filled, [0], [505], [1.0])
     assert (await filled.samples([0], 500, 511)).at_ms.tolist() == [500, 505, 510]
@@ -48,7 +48,7 @@ async def test_late_samples_of_a_later_segment_are_found_in_order(filled: Sqlite
     assert (await filled.samples([0], 500, 511)).at_ms.tolist() == [500, 505, 510]
 
 
-async def test_kept_scores_come_back_sorted_with_three_digits(filled: SqliteStore) -> None:
+async def test_kept_scores_come_back_sorted_with_three_digits(filled: Store) -> None:
     await filled.seal(50, scored([1, 0, 0], [11, 20, 10], 0.1234))
     await filled.seal(60, scored([0], [15]))
     found = await filled.scores([0, 1], 0, 20)
@@ -58,7 +58,7 @@ async def test_kept_scores_come_back_sorted_with_three_digits(filled: SqliteStor
     assert len((await filled.scores([5], 0, 99)).slots) == 0
 
 
-async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: SqliteStore) -> None:
+async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: Store) -> None:
     await filled.seal(50, scored([0], [10]))
     await filled.seal(50, scored([0], [10]))
     await filled.seal(30, scored([0], [10]))
@@ -66,6 +66,6 @@ async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: Sq
     assert len((await filled.scores([0], 0, 99)).slots) == 1
 
 
-async def test_sealing_beyond_the_end_seals_what_there_is(filled: SqliteStore) -> None:
+async def test_sealing_beyond_the_end_seals_what_there_is(filled: Store) -> None:
     await filled.seal(10_000, concat_scores([]))
     assert await filled.sealed_upto() == 200

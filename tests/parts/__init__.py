@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = {
     "chromium": "chromium",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
     "prometheus": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "victoria-metrics": "victoria-metrics",
@@ -97,7 +99,10 @@ def _no_service_starts() -> Iterator[None]:
 
 def _executable(name: str) -> Path | None:
     found = shutil.which(name)
-    return Path(found) if found else None
+    if found:
+        return Path(found)
+    # Debian keeps the servers of several versions side by side, away from the PATH
+    return max(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), default=None, key=lambda one: int(one.parts[-3]))
 
 
 def _give_up(sentence: str) -> Path:

@@ -91,6 +91,7 @@ def start_child(
     log: Path,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    user: str | None = None,
 ) -> Iterator[Child]:
     """Run a program for the length of a `with` block; afterwards its whole process group is killed and reaped.
 
@@ -99,6 +100,7 @@ def start_child(
         log: file that gets its output; appended to, so that restarts keep one log.
         environment: added to the one of this process.
         directory: its working directory.
+        user: whose rights it has; default: ours.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -108,6 +110,7 @@ def start_child(
             stderr=subprocess.STDOUT,
             env=os.environ | dict(environment or {}),
             cwd=directory,
+            user=user,
             start_new_session=True,
         )
     child = Child(process, log)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from quantum.adapters import wire
-from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
-from quantum.domain.alerts import Alert, AlertState, Anomaly, Effects, Incident, NotificationIntent, Transition
+from quantum.adapters.conclusion_rows import (
+    DELIVERY_COLUMNS,
+    KEPT_CHECKPOINTS,
+    Where,
+    alert_rows,
+    anomaly_rows,
+    delivery_rows,
+    incident_rows,
+    policy_rows,
+    read_delivery,
+    receiver_rows,
+    transition_rows,
+)
+from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import WebhookReceiver
 from quantum.domain.policies import AlertPolicy
@@ -16,12 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantum.adapters.sqlite.engine import Engine
-    from quantum.domain.alerts import IncidentState
+    from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
+    from quantum.domain.alerts import Effects, IncidentState
 
 T = TypeVar("T")
-
-KEPT_CHECKPOINTS: Final = 2
-DELIVERY_COLUMNS: Final = "body, attempts, due_at_ms, outcome, detail, changed_at_ms"
 
 
 class SqliteConclusions:
@@ -40,13 +50,13 @@ class SqliteConclusions:
     def _record(self, connection: sqlite3.Connection, effects: Effects, upto: int) -> None:
         tenant = self._tenant
         for sql, rows in (
-            ("INSERT OR IGNORE INTO transitions VALUES (?, ?, ?, ?)", _transition_rows(tenant, effects)),
-            ("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?)", _alert_rows(tenant, effects)),
-            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?)", _incident_rows(tenant, effects)),
-            ("INSERT OR REPLACE INTO anomalies VALUES (?, ?, ?, ?, ?, ?, ?)", _anomaly_rows(tenant, effects)),
-            (f"INSERT OR IGNORE INTO deliveries VALUES ({', '.join('?' * 12)})", _delivery_rows(tenant, effects)),
-            ("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?)", _policy_rows(tenant, effects)),
-            ("INSERT OR REPLACE INTO receivers VALUES (?, ?, ?, ?)", _receiver_rows(tenant, effects)),
+            ("INSERT OR IGNORE INTO transitions VALUES (?, ?, ?, ?)", transition_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?)", alert_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?)", incident_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO anomalies VALUES (?, ?, ?, ?, ?, ?, ?)", anomaly_rows(tenant, effects)),
+            (f"INSERT OR IGNORE INTO deliveries VALUES ({', '.join('?' * 12)})", delivery_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?)", policy_rows(tenant, effects)),
+            ("INSERT OR REPLACE INTO receivers VALUES (?, ?, ?, ?)", receiver_rows(tenant, effects)),
             ("DELETE FROM policies WHERE tenant = ? AND id = ?", [(tenant, key) for key in effects.deleted_policies]),
             ("DELETE FROM receivers WHERE tenant = ? AND id = ?", [(tenant, key) for key in effects.deleted_receivers]),
         ):
@@ -80,7 +90,7 @@ class SqliteConclusions:
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
         """See AlertStore."""
-        where = _Where(self._tenant)
+        where = Where(self._tenant)
         where.one_of("state", wanted.states or tuple(s for s in AlertState if s is not AlertState.WITHDRAWN))
         where.one_of("severity", wanted.severities)
         where.add("policy_id = ?", wanted.policy_id)
@@ -102,7 +112,7 @@ class SqliteConclusions:
 
     async def incidents(self, states: Sequence[IncidentState], page: Page) -> list[Incident]:
         """See AlertStore."""
-        where = _Where(self._tenant)
+        where = Where(self._tenant)
         where.one_of("state", states)
         return await self._list("incidents", where, page, Incident)
 
@@ -114,7 +124,7 @@ class SqliteConclusions:
 
     async def anomalies(self, wanted: AnomalyFilter, page: Page) -> list[Anomaly]:
         """See AlertStore."""
-        where = _Where(self._tenant)
+        where = Where(self._tenant)
         where.one_of("slot", wanted.slots)
         where.add("score >= ?", wanted.min_score)
         where.add("at_ms < ?", wanted.end_ms)
@@ -123,7 +133,7 @@ class SqliteConclusions:
             where.add("end_ms IS NULL AND 1 = ?", 1)
         return await self._list("anomalies", where, page, Anomaly)
 
-    async def _list(self, table: str, where: _Where, page: Page, kind: type[T]) -> list[T]:
+    async def _list(self, table: str, where: Where, page: Page, kind: type[T]) -> list[T]:
         if page.before is not None:
             where.add("(at_ms, id) < (?, ?)", *page.before)
         sql = f"SELECT body FROM {table} WHERE {where.sql} ORDER BY at_ms DESC, id DESC LIMIT ?"
@@ -160,7 +170,7 @@ class SqliteConclusions:
         rows = await self._engine.read(
             lambda connection: connection.execute(sql, (self._tenant, now_ms, limit)).fetchall()
         )
-        return [_delivery(row) for row in rows]
+        return [read_delivery(row) for row in rows]
 
     async def next_due_ms(self) -> int | None:
         """See NotificationQueue."""
@@ -187,7 +197,7 @@ class SqliteConclusions:
 
     async def deliveries(self, alert_id: str | None, page: Page) -> list[Delivery]:
         """See NotificationQueue."""
-        where = _Where(self._tenant)
+        where = Where(self._tenant)
         where.add("alert_id = ?", alert_id)
         if page.before is not None:
             where.add("(at_ms, id) < (?, ?)", *page.before)
@@ -195,7 +205,7 @@ class SqliteConclusions:
         rows = await self._engine.read(
             lambda connection: connection.execute(sql, (*where.values, page.limit)).fetchall()
         )
-        return [_delivery(row) for row in rows]
+        return [read_delivery(row) for row in rows]
 
     # ---- CheckpointStore --------------------------------------------------------------------------------------
 
@@ -233,91 +243,9 @@ class SqliteConclusions:
         return None if row is None else (int(row[0]), row[1])
 
 
-class _Where:
-    """A WHERE clause in the making; conditions on None are left out."""
-
-    def __init__(self, tenant: str) -> None:
-        self.sql = "tenant = ?"
-        self.values: list[Any] = [tenant]
-
-    def add(self, condition: str, *values: object) -> None:
-        if values[0] is not None:
-            self.sql += f" AND {condition}"
-            self.values += values
-
-    def one_of(self, column: str, values: Sequence[object]) -> None:
-        if values:
-            self.add(f"{column} IN ({', '.join('?' * len(values))})", *map(_sql_value, values))
-
-
-def _sql_value(value: object) -> object:
-    return str(value) if isinstance(value, str) else value
-
-
 def _one(connection: sqlite3.Connection, table: str, tenant: str, key: str, kind: type[T]) -> T:
     sql = f"SELECT body FROM {table} WHERE tenant = ? AND id = ?"
     row = connection.execute(sql, (tenant, key)).fetchone()
     if row is None:
         raise NotFound(f"there is no {kind.__name__.lower()} {key}")
     return wire.decode(row[0], kind)
-
-
-def _delivery(row: tuple[bytes, int, int | None, str, str, int]) -> Delivery:
-    body, attempts, due_at_ms, outcome, detail, changed_at_ms = row
-    return Delivery(
-        intent=wire.decode(body, NotificationIntent),
-        attempts=attempts,
-        due_at_ms=due_at_ms,
-        outcome=outcome,
-        detail=detail,
-        changed_at_ms=changed_at_ms,
-    )
-
-
-def _transition_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [(tenant, one.alert_id, one.seq, wire.encode(one)) for one in effects.transitions]
-
-
-def _alert_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [
-        (tenant, one.id, one.pending_at_ms, one.state.value, one.severity.value, one.policy_id, wire.encode(one))
-        for one in effects.alerts
-    ]
-
-
-def _incident_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [(tenant, one.id, one.opened_at_ms, one.state.value, wire.encode(one)) for one in effects.incidents]
-
-
-def _anomaly_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [
-        (tenant, one.id, one.start_ms, one.end_ms, one.slot, one.score, wire.encode(one)) for one in effects.anomalies
-    ]
-
-
-def _delivery_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [
-        (
-            tenant,
-            one.id,
-            one.at_ms,
-            one.alert.id,
-            one.alert.seq,
-            one.receiver,
-            0,
-            one.at_ms,
-            "",
-            "",
-            one.at_ms,
-            wire.encode(one),
-        )
-        for one in effects.intents
-    ]
-
-
-def _policy_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [(tenant, one.id, one.name, wire.encode(one)) for one in effects.policies]
-
-
-def _receiver_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
-    return [(tenant, one.name, one.name, wire.encode(one)) for one in effects.receivers]

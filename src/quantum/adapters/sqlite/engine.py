@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from quantum.adapters.fact_tail import Undo
 from quantum.adapters.sqlite.schema import migrate
 from quantum.domain.errors import Overloaded, QuantumError, Unavailable
 
@@ -35,26 +36,6 @@ READERS: Final = 3
 BUSY_TIMEOUT_S: Final = 5.0
 FULL: Final = 2
 MEMORY: Final = ":memory:"
-
-
-class Undo:
-    """What to do, last first, if the transaction fails."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], object]] = []
-
-    def __call__(self, step: Callable[[], object]) -> None:
-        """Remember a step."""
-        self._steps.append(step)
-
-    def run(self, down_to: int = 0) -> None:
-        """Undo what was remembered after the first `down_to` steps."""
-        while len(self._steps) > down_to:
-            self._steps.pop()()
-
-    def __len__(self) -> int:
-        """Return how many steps are remembered."""
-        return len(self._steps)
 
 
 @dataclass(frozen=True, slots=True)

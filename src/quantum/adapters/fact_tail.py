@@ -1,0 +1,330 @@
+"""What every SQL store of facts shares: the tail in memory, the judging of proposed rows, and the written forms.
+
+A store keeps facts as rows of a *tail* until they are sealed. What is needed to judge a proposal (which series there
+are, the newest time of each, the rows that are not sealed) is in the memory of the one process that writes; nearly
+every proposal is judged without a question to the database. Whatever changes here during a transaction has an undo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import msgspec
+import numpy as np
+
+from quantum.adapters import chunks, wire
+from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
+from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.labels import LabelSet
+from quantum.domain.series import SampleBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from quantum.domain.scoring import ScoredRows
+
+SAMPLES: Final = "samples"
+OTHER: Final = "other"
+SCORES: Final = "scores"
+BODIES: Final = (Heartbeat, Started, *get_args(Command))
+NEVER_MS: Final = int(np.iinfo(np.int64).min)
+"""The newest time of a series that has no row."""
+
+NewSeries = tuple[tuple[int, LabelSet], ...]
+Header = tuple[int, str, int, int, bytes]
+"""Of a fact: `at_ms`, kind, whether it is backfill, rows, and the body if it is not samples."""
+
+
+class Undo:
+    """What to do, last first, if the transaction fails."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def __call__(self, step: Callable[[], object]) -> None:
+        """Remember a step."""
+        self._steps.append(step)
+
+    def run(self, down_to: int = 0) -> None:
+        """Undo what was remembered after the first `down_to` steps."""
+        while len(self._steps) > down_to:
+            self._steps.pop()()
+
+    def __len__(self) -> int:
+        """Return how many steps are remembered."""
+        return len(self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A proposal with the slots that it would get.
+
+    Attributes:
+        batch: its rows, with slots that are known or given by `fresh`.
+        known: int64 (len(unknown),): slots of `SampleProposal.unknown`, -1 where there is none.
+        fresh: label sets that would be registered, with their slots.
+        suspects: rows that may not be new: no newer than their series, or equal to another row in series and time.
+    """
+
+    batch: SampleBatch
+    known: NDArray[np.int64]
+    fresh: NewSeries
+    suspects: NDArray[np.intp]
+
+    def judge(self, stored: SampleBatch) -> NDArray[np.uint8]:
+        """Return the outcome of each row, shape (n,), given what is stored in `Tail.span_of_doubt`."""
+        outcome = np.zeros(len(self.batch), np.uint8)
+        bits = stored.values.view(np.int64).tolist()
+        there = {
+            (slot, at_ms): (bit, -1)
+            for slot, at_ms, bit in zip(stored.slots.tolist(), stored.at_ms.tolist(), bits, strict=True)
+        }
+        for row in self.suspects.tolist():
+            key = (int(self.batch.slots[row]), int(self.batch.at_ms[row]))
+            own = int(self.batch.values[row : row + 1].view(np.int64)[0])
+            first = there.setdefault(key, (own, row))
+            outcome[row] = STORED if first[1] == row else DUPLICATE if first[0] == own else CONFLICT
+        return outcome
+
+    def samples(self, outcome: NDArray[np.uint8], *, backfill: bool) -> Samples | None:
+        """Return the body of the fact of the rows that are new, or None if there are none."""
+        new = outcome == STORED
+        if not new.any():
+            return None
+        return Samples(self.batch if new.all() else self.batch.take(new), self.fresh, backfill)
+
+    def answer(self, fact: Fact | None, outcome: NDArray[np.uint8]) -> Appended:
+        """Return what the proposer is told."""
+        return Appended(fact, self.known, outcome)
+
+
+@dataclass(slots=True)
+class Tail:
+    """What of the store is in memory. Its writer owns it: it changes only in a transaction, with an undo.
+
+    Attributes:
+        position: of the newest fact; `at_ms` is its time, `sealed` the position up to which facts are sealed.
+        slots: every registered series.
+        newest_ms: newest stored time of each slot, shape (series,) or longer.
+        rows: batches of the facts that are not sealed, by position.
+    """
+
+    position: int = 0
+    at_ms: int = 0
+    sealed: int = 0
+    slots: dict[LabelSet, int] = field(default_factory=dict)
+    newest_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rows: dict[int, SampleBatch] = field(default_factory=dict)
+
+    def make_room(self, size: int) -> None:
+        """Let `newest_ms` have at least `size` elements."""
+        if size > len(self.newest_ms):
+            never = np.full(max(size, 2 * len(self.newest_ms)) - len(self.newest_ms), NEVER_MS)
+            self.newest_ms = np.concatenate([self.newest_ms, never])
+
+    # ---- taking over what is in the database --------------------------------------------------------------------
+
+    def load_series(self, slot: int, labels: LabelSet, newest_ms: int) -> None:
+        """Take over a registered series."""
+        self.slots[labels] = slot
+        self.make_room(slot + 1)
+        self.newest_ms[slot] = max(newest_ms, int(self.newest_ms[slot]))
+
+    def load_fact(self, position: int, at_ms: int, batch: SampleBatch | None) -> None:
+        """Take over a fact that is not sealed, after its series; facts come in order."""
+        self.position, self.at_ms = position, at_ms
+        if batch is not None:
+            self.rows[position] = batch
+            np.maximum.at(self.newest_ms, batch.slots, batch.at_ms)
+
+    # ---- appending ----------------------------------------------------------------------------------------------
+
+    def resolve(self, proposal: SampleProposal) -> Proposed:
+        """Return the proposal with slots; nothing is registered yet, but `newest_ms` has room for all of them."""
+        asked = proposal.batch.slots
+        fresh = self._fresh(proposal, np.unique(-1 - asked[asked < 0]))
+        known = np.array([self.slots.get(one, fresh.get(one, -1)) for one in proposal.unknown], np.int64)
+        slots = asked.copy()
+        slots[asked < 0] = known[-1 - asked[asked < 0]]
+        self.make_room(len(self.slots) + len(fresh))
+        batch = SampleBatch(slots, proposal.batch.at_ms, proposal.batch.values)
+        new_series = tuple((slot, labels) for labels, slot in fresh.items())
+        return Proposed(batch, known, new_series, self._suspects(batch))
+
+    def _fresh(self, proposal: SampleProposal, used: NDArray[np.int64]) -> dict[LabelSet, int]:
+        """Give the next slots to the label sets that have rows and are not registered."""
+        fresh: dict[LabelSet, int] = {}
+        for index in used.tolist():
+            labels = proposal.unknown[index]
+            if labels not in self.slots and labels not in fresh:
+                fresh[labels] = len(self.slots) + len(fresh)
+        return fresh
+
+    def _suspects(self, batch: SampleBatch) -> NDArray[np.intp]:
+        suspects = batch.at_ms <= self.newest_ms[batch.slots]
+        if len(batch) > 1:
+            order = np.lexsort((np.arange(len(batch)), batch.at_ms, batch.slots))
+            same = np.zeros(len(batch), np.bool_)
+            same[order[1:]] = (np.diff(batch.slots[order]) == 0) & (np.diff(batch.at_ms[order]) == 0)
+            same[order[:-1]] |= same[order[1:]]
+            suspects |= same
+        return np.flatnonzero(suspects)
+
+    def span_of_doubt(self, proposed: Proposed) -> tuple[NDArray[np.int64], int, int] | None:
+        """Return slots, start and end of the stored samples that decide about the proposal, or None if none do."""
+        batch, rows = proposed.batch, proposed.suspects
+        old = rows[batch.at_ms[rows] <= self.newest_ms[batch.slots[rows]]]
+        if not len(old):
+            return None
+        return np.unique(batch.slots[old]), int(batch.at_ms[old].min()), int(batch.at_ms[old].max()) + 1
+
+    def append(self, undo: Undo, body: FactBody, now_ms: int) -> Fact:
+        """Return the next fact, and remember it with its series and rows."""
+        before = (self.position, self.at_ms)
+        fact = Fact(self.position + 1, max(now_ms, self.at_ms), body)
+        self.position, self.at_ms = fact.position, fact.at_ms
+
+        def back() -> None:
+            self.position, self.at_ms = before
+
+        undo(back)
+        if isinstance(body, Samples):
+            self._remember(undo, fact.position, body)
+        return fact
+
+    def _remember(self, undo: Undo, position: int, body: Samples) -> None:
+        slots = np.unique(body.batch.slots)
+        before = self.newest_ms[slots].copy()
+        self.slots.update({labels: slot for slot, labels in body.new_series})
+        np.maximum.at(self.newest_ms, body.batch.slots, body.batch.at_ms)
+        self.rows[position] = body.batch
+
+        def forget() -> None:
+            del self.rows[position]
+            self.newest_ms[slots] = before
+            for _, labels in body.new_series:
+                del self.slots[labels]
+
+        undo(forget)
+
+    # ---- sealing ------------------------------------------------------------------------------------------------
+
+    def rows_upto(self, position: int) -> dict[int, SampleBatch]:
+        """Return the batches that are not sealed, up to a position, in order."""
+        return {one: self.rows[one] for one in sorted(self.rows) if one <= position}
+
+    def newest_of(self, sealed: Mapping[int, SampleBatch]) -> tuple[list[int], list[int]]:
+        """Return the slots of some batches and the newest time of each."""
+        slots = np.unique(np.concatenate([np.zeros(0, np.int64), *(batch.slots for batch in sealed.values())]))
+        return slots.tolist(), self.newest_ms[slots].tolist()
+
+    def forget_sealed(self, undo: Undo, upto: int, sealed: Mapping[int, SampleBatch]) -> None:
+        """Note that the facts up to a position are sealed; `sealed` are the batches of them."""
+        before = self.sealed
+        for position in sealed:
+            del self.rows[position]
+        self.sealed = upto
+
+        def unseal() -> None:
+            self.sealed = before
+            self.rows = {**sealed, **self.rows}
+
+        undo(unseal)
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+def select_samples(
+    tail: Sequence[SampleBatch], bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int
+) -> SampleBatch:
+    """Return samples of some series in `[start_ms, end_ms)`, sorted by (slot, at_ms), of equal ones the first.
+
+    Args:
+        tail: batches that are not sealed.
+        bodies: sealed blocks that may have some.
+        slots: which series, sorted.
+        start_ms: first time.
+        end_ms: end of the times.
+    """
+    wanted = slots.tolist()
+    parts = [batch.take(np.isin(batch.slots, slots)) for batch in tail]
+    for body in bodies:
+        parts += [samples for _, samples in chunks.unpack_block(body, wanted)]
+    rows = SampleBatch.concat(parts)
+    rows = rows.take((rows.at_ms >= start_ms) & (rows.at_ms < end_ms))
+    rows = rows.take(np.lexsort((rows.at_ms, rows.slots)))
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = (np.diff(rows.slots) != 0) | (np.diff(rows.at_ms) != 0)
+    return rows.take(first)
+
+
+def select_scores(bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows:
+    """Return kept scores of some series in `[start_ms, end_ms)`, sorted by (slot, at_ms)."""
+    rows = chunks.concat_scores([chunks.unpack_scores(body) for body in bodies])
+    kept = np.isin(rows.slots, slots) & (rows.at_ms >= start_ms) & (rows.at_ms < end_ms)
+    order = np.flatnonzero(kept)
+    return chunks.take_scores(rows, order[np.lexsort((rows.at_ms[order], rows.slots[order]))])
+
+
+def unseal_facts(packed_headers: bytes, rows: SampleBatch, born: Mapping[int, NewSeries], first: int) -> Iterator[Fact]:
+    """Yield the facts of one piece, from position `first` on, exactly as they were appended."""
+    start = 0
+    for position, (at_ms, kind, backfill, count, body) in enumerate(unpack_headers(packed_headers), first):
+        if kind == SAMPLES:
+            samples = Samples(rows.take(slice(start, start + count)), born.get(position, ()), bool(backfill))
+            yield Fact(position, at_ms, samples)
+            start += count
+        else:
+            yield Fact(position, at_ms, _decode_body(body))
+
+
+def row_count(fact: Fact) -> int:
+    """Return how many samples a fact holds."""
+    return len(fact.body.batch) if isinstance(fact.body, Samples) else 0
+
+
+# ---- written forms ----------------------------------------------------------------------------------------------
+
+
+def pack_headers(headers: Sequence[Header]) -> bytes:
+    """Return the headers of a segment's facts as bytes."""
+    return msgspec.msgpack.encode(headers)
+
+
+def unpack_headers(packed: bytes) -> list[Any]:
+    """Return the headers of `pack_headers`."""
+    headers: list[Any] = msgspec.msgpack.decode(packed)
+    return headers
+
+
+def pack_body(body: FactBody) -> tuple[str, int, int, bytes]:
+    """Return kind, backfill, number of rows and bytes of a fact's body, as the tail stores them."""
+    if isinstance(body, Samples):
+        return SAMPLES, int(body.backfill), len(body.batch), chunks.pack_batch(body.batch)
+    return OTHER, 0, 0, wire.encode(body)
+
+
+def unpack_body(kind: str, backfill: int, body: bytes, new_series: NewSeries) -> FactBody:
+    """Return the body of `pack_body`; new series are stored with the series."""
+    if kind == SAMPLES:
+        return Samples(chunks.unpack_batch(body), new_series, bool(backfill))
+    return _decode_body(body)
+
+
+def _decode_body(body: bytes) -> FactBody:
+    value: Any = wire.decode(body, object)
+    if not isinstance(value, BODIES):
+        raise wire.CorruptData(f"a stored fact is a {type(value).__name__}")
+    return value  # type: ignore[no-any-return] # mypy cannot see what BODIES lists
+
+
+def by_position(rows: Iterable[tuple[int, int, bytes]]) -> dict[int, NewSeries]:
+    """Return new series by the position of their fact, of rows (position, slot, labels) in order of slot."""
+    born: dict[int, NewSeries] = {}
+    for position, slot, labels in rows:
+        born[position] = (*born.get(position, ()), (slot, wire.decode(labels, LabelSet)))
+    return born

@@ -1,0 +1,401 @@
+"""The connections to one PostgreSQL database: one writer with group commit under a lease, and a pool of readers.
+
+Requests that wait while a transaction commits share the next one; each caller is answered after *its* commit. When a
+transaction fails, what its requests changed in memory is undone, and because a lost connection does not tell whether
+the commit happened, the memory catches up with the database inside the next transaction. That one begins by updating
+the lease, and so waits for whatever the lost one still does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel, errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from quantum.adapters.fact_tail import Undo
+from quantum.adapters.postgres.lease import LEASE_MS, Lease, refuse_if_forgetful, this_process
+from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
+from quantum.adapters.postgres.statements import Connection, fetch
+from quantum.domain.errors import Overloaded, QuantumError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+MAX_WAITING: Final = 1024
+MAX_SHARED: Final = 64
+"""How many requests may share one commit."""
+READERS: Final = 4
+ATTEMPTS: Final = 6
+"""How often a transaction is tried that the database asks to repeat."""
+FIRST_PAUSE_S: Final = 0.01
+GOODBYE_S: Final = 5.0
+SCHEMA: Final = ""
+"""The tenant whose lease guards the schema."""
+NETWORK: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "quantum",
+}
+"""A server that is gone is noticed within seconds; the address may say otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long is waited.
+
+    Attributes:
+        lease_ms: how long a writer that does not answer keeps others out.
+        start_ms: at a start, for another process to let go of the tenant.
+        answer_s: for one transaction.
+        reader_s: for a connection to read with.
+    """
+
+    lease_ms: int = LEASE_MS
+    start_ms: int = 20_000
+    answer_s: float = 30.0
+    reader_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work in the writer's transaction and the future that its caller waits for.
+
+    Attributes:
+        asks: the work only looks at the memory.
+    """
+
+    work: Callable[[Connection, Undo], Awaitable[Any]]
+    future: asyncio.Future[Any]
+    asks: bool = False
+
+
+class _RefusedError(Exception):
+    """One job's own error: the others are to be done without it."""
+
+    def __init__(self, job: Job, error: Exception) -> None:
+        super().__init__()
+        self.job = job
+        self.error = error
+
+
+class _AgainError(Unavailable):
+    """The database asks to repeat the transaction."""
+
+
+class _BadValueError(Unavailable):
+    """The database refuses what one of the jobs writes."""
+
+
+class Engine:
+    """Runs work on one tenant of a database."""
+
+    def __init__(self, url: str, tenant: str, patience: Patience | None = None) -> None:
+        self._url = url
+        self._patience = patience or Patience()
+        self._lease = Lease(tenant, this_process(), self._patience.lease_ms)
+        self._jobs: asyncio.Queue[Job | None]
+        self._connection: Connection | None = None
+        self._stale = True
+        self._catch_up: Callable[[Connection], Awaitable[None]]
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._pool: AsyncConnectionPool[Connection]
+
+    async def open(self, catch_up: Callable[[Connection], Awaitable[None]]) -> None:
+        """Connect, bring the schema up to date, become the only writer of the tenant, and fill the memory.
+
+        Args:
+            catch_up: brings the memory from what it knows to what is committed. What failed transactions changed in
+                memory was undone before; it may be interrupted and called again.
+
+        Raises:
+            Unavailable: that did not succeed; the message says why.
+        """
+        self._catch_up = catch_up
+        self._jobs = asyncio.Queue(MAX_WAITING)
+        self._connection = await connect(self._url)
+        try:
+            with _translated("the database cannot be opened"):
+                await migrate(self._connection, self._patience)
+                await self._lease.acquire(self._connection, self._patience.start_ms)
+                self._pool = _new_pool(self._url, self._patience.reader_s)
+                await self._pool.open()
+        except BaseException:
+            await self._drop()
+            raise
+        await self._connection.set_autocommit(False)
+        self._tasks = tuple(asyncio.create_task(run()) for run in (self._write_for_ever, self._renew_for_ever))
+        try:
+            await self.write(_nothing)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what waits, let go of the lease, close."""
+        writer, renewer = self._tasks
+        renewer.cancel()
+        await self._jobs.put(None)
+        await asyncio.gather(writer, renewer, return_exceptions=True)
+        if self._connection is not None:
+            with suppress(psycopg.Error, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._connection.set_autocommit(True)
+                    await self._lease.release(self._connection)
+        await self._drop()
+        await self._pool.close()
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    async def write(self, work: Callable[[Connection, Undo], Awaitable[T]]) -> T:
+        """Run work inside a transaction of the writer; return its result once that is committed.
+
+        The work may run more than once: what it changed in memory is undone before it runs again.
+
+        Raises:
+            Overloaded: `MAX_WAITING` requests wait already.
+            Unavailable: the database did not take it, or did not say so.
+        """
+        return await self._enqueue(work, asks=False)
+
+    async def ask(self, look: Callable[[], T]) -> T:
+        """Return what the memory says after everything that was asked to be written before.
+
+        Raises:
+            Overloaded: `MAX_WAITING` requests wait already.
+            Unavailable: the memory has to catch up with the database, which does not answer.
+        """
+
+        async def work(_: Connection, __: Undo) -> T:
+            return look()
+
+        return await self._enqueue(work, asks=True)
+
+    async def _enqueue(self, work: Callable[[Connection, Undo], Awaitable[T]], *, asks: bool) -> T:
+        if self._tasks[0].done():
+            raise Unavailable("the store is closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            self._jobs.put_nowait(Job(work, future, asks))
+        except asyncio.QueueFull:
+            raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
+        return await future
+
+    async def _write_for_ever(self) -> None:
+        while (job := await self._jobs.get()) is not None:
+            jobs = [job]
+            while len(jobs) < MAX_SHARED and not self._jobs.empty():
+                following = self._jobs.get_nowait()
+                if following is None:
+                    self._jobs.put_nowait(None)
+                    break
+                jobs.append(following)
+            await self._serve(jobs)
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._patience.lease_ms / 3000)
+            with suppress(Unavailable):  # the next write says it to somebody
+                await self.write(_nothing)
+
+    async def _serve(self, jobs: list[Job]) -> None:
+        """Do some jobs in one transaction and answer them; if one of them spoils it, the others in another."""
+        try:
+            results = await self._commit(jobs)
+        except _RefusedError as refused:
+            _fail([refused.job], refused.error)
+            if others := [job for job in jobs if job is not refused.job]:
+                await self._serve(others)
+        except _BadValueError as bad:
+            if len(jobs) == 1:
+                _fail(jobs, bad)
+                return
+            for job in jobs:
+                await self._serve([job])
+        except Exception as failure:  # noqa: BLE001 - carried to the callers
+            _fail(jobs, failure)
+        else:
+            for job, result in zip(jobs, results, strict=True):
+                if not job.future.done():
+                    job.future.set_result(result)
+
+    async def _commit(self, jobs: list[Job]) -> list[Any]:
+        pause_s = FIRST_PAUSE_S
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._attempt(jobs)
+            except _AgainError as conflict:
+                sentence = str(conflict)
+                await asyncio.sleep(pause_s)
+                pause_s *= 2
+        raise Unavailable(f"{sentence} ({ATTEMPTS} times)")
+
+    async def _attempt(self, jobs: list[Job]) -> list[Any]:
+        undo = Undo()
+        try:
+            if not self._stale and all(job.asks for job in jobs):
+                return [await job.work(self._connection, undo) for job in jobs]  # type: ignore[arg-type] # not used
+            with _translated("the store did not take the write"):
+                async with asyncio.timeout(self._patience.answer_s) as limit:
+                    connection = await self._fenced(limit)
+                    results = [await _run(job, connection, undo) for job in jobs]
+                    await connection.commit()
+        except BaseException:
+            undo.run()
+            await self._roll_back()
+            raise
+        self._stale = False
+        return results
+
+    async def _fenced(self, limit: asyncio.Timeout) -> Connection:
+        """Return the writer's connection in a transaction that nobody can overtake, the memory up to date."""
+        if self._connection is None:
+            self._connection = await connect(self._url)
+            await self._connection.set_autocommit(False)
+        await self._lease.fence(self._connection)
+        if self._stale:
+            limit.reschedule(None)  # a million series take their time, at a start
+            await self._catch_up(self._connection)
+            limit.reschedule(asyncio.get_running_loop().time() + self._patience.answer_s)
+        self._stale = True  # until the commit is known
+        return self._connection
+
+    async def _roll_back(self) -> None:
+        if self._connection is None:
+            return
+        with suppress(psycopg.Error, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._connection.rollback()
+        if self._connection.closed or self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run work on a reader's connection, which sees one moment, after everything that was committed before.
+
+        Raises:
+            Unavailable: the database does not answer, or all readers are busy.
+        """
+        try:
+            return await self._read(work)
+        except Unavailable as failure:
+            if isinstance(failure.__cause__, TimeoutError | PoolTimeout):
+                raise
+        await self._pool.check()  # after a restart of the server every connection is dead
+        return await self._read(work)
+
+    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        with _translated("the store did not answer"):
+            async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
+                return await work(connection)
+
+
+async def connect(url: str) -> Connection:
+    """Return a connection that commits by itself, to a server that keeps what it has committed.
+
+    Raises:
+        Unavailable: there is none to be had.
+    """
+    with _translated("the database cannot be reached"):
+        connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
+        try:
+            refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+async def migrate(connection: Connection, patience: Patience) -> int:
+    """Bring the schema up to date; return how many steps were taken. Safe to run twice and by two at once."""
+    if await taken_steps(connection) == len(STEPS):
+        return 0
+    await make_guards(connection)
+    lease = Lease(SCHEMA, this_process(), patience.lease_ms)
+    await lease.acquire(connection, patience.start_ms)
+    try:
+        return await take_steps(connection)
+    finally:
+        await lease.release(connection)
+
+
+def with_defaults(url: str) -> str:
+    """Return an address with what it leaves out about the network."""
+    parts: dict[str, Any] = {**NETWORK, **conninfo_to_dict(url)}
+    return make_conninfo(**parts)
+
+
+def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
+    return AsyncConnectionPool(
+        with_defaults(url),
+        connection_class=AsyncConnection,
+        kwargs={"prepare_threshold": None},
+        configure=_for_reading,
+        min_size=1,
+        max_size=READERS,
+        timeout=timeout_s,
+        open=False,
+        name="quantum-readers",
+    )
+
+
+async def _for_reading(connection: Connection) -> None:
+    """Let all statements of a transaction see the same moment."""
+    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    await connection.set_read_only(True)
+
+
+class _translated:  # noqa: N801 - reads as a verb in a with statement
+    """Turns the driver's errors into ours, with a sentence before them."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, QuantumError) or not isinstance(error, psycopg.Error | OSError | TimeoutError):
+            return
+        words = str(error).strip().partition("\n")[0] or "it took too long"
+        sentence = f"{self._sentence}: {words}"
+        if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
+            raise _AgainError(sentence) from error
+        if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+            raise _BadValueError(sentence) from error
+        raise Unavailable(sentence) from error
+
+
+async def _run(job: Job, connection: Connection, undo: Undo) -> Any:
+    try:
+        return await job.work(connection, undo)
+    except (psycopg.Error, TimeoutError):
+        raise
+    except Exception as refusal:
+        raise _RefusedError(job, refusal) from refusal
+
+
+async def _nothing(_: Connection, __: Undo) -> None:
+    """Change nothing: the transaction itself renews the lease."""
+
+
+def _fail(jobs: list[Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(error)

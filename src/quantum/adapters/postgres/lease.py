@@ -1,0 +1,146 @@
+"""The right to be the only writer of a tenant: a row with a holder, an epoch and a time of expiry.
+
+The clock is the database's. Who takes a lease over raises its epoch; every write transaction of a holder updates the
+row under the epoch it knows, so a holder that was paused and replaced cannot write any more, and one that takes over
+waits for a transaction that still runs. That is fencing; expiry only decides when somebody else may try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import psutil
+from psycopg import errors
+
+from quantum.adapters.postgres.schema import NOW_MS
+from quantum.adapters.postgres.statements import change, fetch
+from quantum.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from quantum.adapters.postgres.statements import Connection
+
+LEASE_MS: Final = 10_000
+LOOK_AGAIN_S: Final = 0.1
+
+
+def this_process() -> str:
+    """Return a name of this process that no other ever has: host, number, start and machine, separated by spaces."""
+    process = psutil.Process()
+    return f"{platform.node()} {process.pid} {process.create_time():.2f} {_machine()}"
+
+
+def _machine() -> str:
+    namespace = ""
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it leads nowhere
+    return f"{psutil.boot_time():.0f}-{namespace}"
+
+
+def is_dead(holder: str) -> bool:
+    """Return whether a holder was a process of this machine that is no more; False if that cannot be known."""
+    try:
+        host, number, start, machine = holder.split(" ")
+        if (host, machine) != (platform.node(), _machine()):
+            return False
+        return f"{psutil.Process(int(number)).create_time():.2f}" != start
+    except psutil.NoSuchProcess:
+        return True
+    except (ValueError, psutil.Error):
+        return False
+
+
+def describe(holder: str) -> str:
+    """Return a holder in words."""
+    host, _, rest = holder.partition(" ")
+    return f"process {rest.partition(' ')[0]} on {host}" if rest else "nobody"
+
+
+class Lease:
+    """One process's lease of one tenant."""
+
+    def __init__(self, tenant: str, holder: str, length_ms: int = LEASE_MS) -> None:
+        self.tenant = tenant
+        self.holder = holder
+        self.length_ms = length_ms
+        self.epoch = 0
+
+    async def acquire(self, connection: Connection, wait_ms: int) -> None:
+        """Take the lease; wait while another process has it. The connection commits by itself.
+
+        Raises:
+            Unavailable: somebody still has it after `wait_ms`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + wait_ms / 1000
+        while not await self._taken(connection):
+            if loop.time() >= deadline_s:
+                holder, _ = await self._seen(connection)
+                raise Unavailable(
+                    f"tenant {self.tenant!r} of this database is in use by another Quantum ({describe(holder)}); "
+                    "stop it first"
+                )
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _taken(self, connection: Connection) -> bool:
+        """Take the lease if nobody has it, or who had it is gone; return whether that was done."""
+        try:
+            return await self._try(connection)
+        except errors.SerializationFailure:
+            return False
+
+    async def _try(self, connection: Connection) -> bool:
+        await change(
+            connection,
+            "INSERT INTO leases (tenant, holder, epoch, expires_ms) VALUES (%s, '', 0, 0)"
+            " ON CONFLICT (tenant) DO NOTHING",
+            self.tenant,
+        )
+        holder, epoch = await self._seen(connection)
+        free = "expires_ms >= 0" if is_dead(holder) else f"expires_ms <= {NOW_MS}"
+        taken = await change(
+            connection,
+            f"UPDATE leases SET holder = %s, epoch = epoch + 1, expires_ms = {NOW_MS} + %s"
+            f" WHERE tenant = %s AND epoch = %s AND {free}",
+            *(self.holder, self.length_ms, self.tenant, epoch),
+        )
+        if taken:
+            self.epoch = epoch + 1
+        return bool(taken)
+
+    async def _seen(self, connection: Connection) -> tuple[str, int]:
+        found = await fetch(connection, "SELECT holder, epoch FROM leases WHERE tenant = %s", self.tenant)
+        return str(found[0][0]), int(found[0][1])
+
+    async def fence(self, connection: Connection) -> None:
+        """Renew the lease as the first statement of a transaction, which nobody else's can then overtake.
+
+        Raises:
+            Unavailable: another process has taken over, or commits would not be durable.
+        """
+        found = await fetch(
+            connection,
+            f"UPDATE leases SET expires_ms = {NOW_MS} + %s WHERE tenant = %s AND epoch = %s"
+            " RETURNING current_setting('synchronous_commit')",
+            *(self.length_ms, self.tenant, self.epoch),
+        )
+        if not found:
+            raise Unavailable(f"another Quantum has taken over tenant {self.tenant!r} of this database; stop this one")
+        refuse_if_forgetful(found[0][0])
+
+    async def release(self, connection: Connection) -> None:
+        """Let the next process have it at once. The connection commits by itself."""
+        await change(
+            connection,
+            "UPDATE leases SET holder = '', expires_ms = 0 WHERE tenant = %s AND epoch = %s",
+            *(self.tenant, self.epoch),
+        )
+
+
+def refuse_if_forgetful(synchronous_commit: str) -> None:
+    """Raise Unavailable if the server would answer a commit before it is on disk."""
+    if synchronous_commit == "off":
+        raise Unavailable("PostgreSQL runs with synchronous_commit=off, so answered writes could be lost; turn it on")

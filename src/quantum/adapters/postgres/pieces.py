@@ -1,0 +1,117 @@
+"""Sealed pieces of the log in PostgreSQL: written by sealing, replaced by merging, deleted by forgetting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from quantum.adapters import pieces
+from quantum.adapters.fact_tail import SAMPLES, SCORES, unpack_headers
+from quantum.adapters.pieces import Piece, Stored
+from quantum.adapters.postgres.statements import change, change_each, fetch
+from quantum.domain.errors import NotFound
+
+if TYPE_CHECKING:
+    from quantum.adapters.postgres.statements import Connection
+
+INSERT_SEGMENT: Final = (
+    "INSERT INTO segments (tenant, last_position, first_position, row_count, headers, row_order)"
+    " VALUES (%s, %s, %s, %s, %s, %s)"
+)
+INSERT_BLOCK: Final = (
+    "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+BODIES: Final = "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND last_position = %s ORDER BY block"
+EXTENTS: Final = (
+    "SELECT first_position, last_position, row_count FROM segments WHERE tenant = %s ORDER BY last_position"
+)
+FORGOTTEN: Final = (
+    "INSERT INTO marks (tenant, name, position) VALUES (%s, 'forgotten', %s)"
+    " ON CONFLICT (tenant, name) DO UPDATE SET position = greatest(marks.position, excluded.position)"
+)
+
+
+async def insert(connection: Connection, tenant: str, piece: Piece) -> None:
+    """Write a piece."""
+    segment = (piece.last, piece.first, piece.row_count, piece.headers, piece.order)
+    await change(connection, INSERT_SEGMENT, tenant, *segment)
+    await change_each(connection, INSERT_BLOCK, [(tenant, *block) for block in piece.blocks()])
+
+
+async def stored(connection: Connection, tenant: str, last: int) -> Stored:
+    """Return the piece that ends at a position."""
+    found = await fetch(
+        connection, "SELECT headers, row_order FROM segments WHERE tenant = %s AND last_position = %s", tenant, last
+    )
+    headers, order = found[0]
+    samples, scores = [
+        [body for (body,) in await fetch(connection, BODIES, tenant, kind, last)] for kind in (SAMPLES, SCORES)
+    ]
+    return Stored(last, headers, order, samples, scores)
+
+
+async def neighbours(connection: Connection, tenant: str) -> tuple[int, list[Stored]] | None:
+    """Return the first position of neighbouring pieces that should be one, and those, or None if no merge pays."""
+    extents = await fetch(connection, EXTENTS, tenant)
+    landmarks = await fetch(
+        connection, "SELECT position FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL", tenant
+    )
+    chosen = pieces.choose([(first, last, rows) for first, last, rows in extents], [place for (place,) in landmarks])
+    if chosen is None:
+        return None
+    first, end = chosen
+    return first, [await stored(connection, tenant, last) for _, last, _ in extents if first <= last <= end]
+
+
+async def replace(connection: Connection, tenant: str, piece: Piece) -> None:
+    """Write a merged piece in the place of those that it is made of."""
+    for last in piece.replaces:
+        await change(connection, "DELETE FROM segments WHERE tenant = %s AND last_position = %s", tenant, last)
+        for kind in (SAMPLES, SCORES):
+            await change(
+                connection,
+                "DELETE FROM blocks WHERE tenant = %s AND kind = %s AND last_position = %s",
+                *(tenant, kind, last),
+            )
+    await insert(connection, tenant, piece)
+
+
+async def forget(connection: Connection, tenant: str, upto: int) -> None:
+    """Delete the pieces up to a landmark and the states before it."""
+    known = await fetch(
+        connection,
+        "SELECT 1 FROM checkpoints WHERE tenant = %s AND position = %s AND landmark_at_ms IS NOT NULL",
+        *(tenant, upto),
+    )
+    if not known:
+        raise NotFound(f"there is no landmark at position {upto}")
+    await change(connection, "DELETE FROM segments WHERE tenant = %s AND last_position <= %s", tenant, upto)
+    for kind in (SAMPLES, SCORES):
+        await change(
+            connection, "DELETE FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s", tenant, kind, upto
+        )
+    await change(connection, "DELETE FROM checkpoints WHERE tenant = %s AND position < %s", tenant, upto)
+    await change(connection, FORGOTTEN, tenant, upto)
+
+
+async def begins_after(connection: Connection, tenant: str) -> int:
+    """Return the position up to which facts were forgotten, or 0."""
+    found = await fetch(connection, "SELECT position FROM marks WHERE tenant = %s AND name = 'forgotten'", tenant)
+    return int(found[0][0]) if found else 0
+
+
+async def end(connection: Connection, tenant: str) -> tuple[int, int]:
+    """Return position and time of the last fact that was sealed, though it may be forgotten since, or zeros."""
+    found = await fetch(
+        connection,
+        "SELECT last_position, headers FROM segments WHERE tenant = %s ORDER BY last_position DESC LIMIT 1",
+        tenant,
+    )
+    if found:
+        return int(found[0][0]), int(unpack_headers(found[0][1])[-1][0])
+    found = await fetch(
+        connection,
+        "SELECT position, landmark_at_ms FROM checkpoints WHERE tenant = %s AND position = %s",
+        *(tenant, await begins_after(connection, tenant)),
+    )
+    return (int(found[0][0]), int(found[0][1])) if found else (0, 0)
