@@ -65,6 +65,7 @@ class PostgresFacts:
         self._tenant = tenant
         self._tail = Tail()
         self._unsealing = Unsealing()
+        self._decoded = chunks.DecodedBlocks()
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -104,7 +105,8 @@ class PostgresFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = await _blocks(connection, self._tenant, SAMPLES, *doubt)
-            stored = await _aside(select_samples, list(self._tail.rows.values()), bodies, *doubt)
+            tail = list(self._tail.rows.values())
+            stored = await _aside(select_samples, tail, bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)

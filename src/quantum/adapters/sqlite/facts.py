@@ -46,6 +46,7 @@ class SqliteFacts:
         self._tenant = tenant
         self._tail = Tail()
         self._unsealing = Unsealing()
+        self._decoded = chunks.DecodedBlocks()
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -73,7 +74,8 @@ class SqliteFacts:
         doubt = self._tail.span_of_doubt(proposed)
         stored = SampleBatch.concat([])
         if doubt is not None:
-            stored = self._find(connection, *doubt, list(self._tail.rows.values()))
+            bodies = _blocks(connection, self._tenant, SAMPLES, *doubt)
+            stored = select_samples(list(self._tail.rows.values()), bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
