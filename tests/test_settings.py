@@ -86,3 +86,9 @@ def test_stub_auth_is_fine_on_loopback(host: str, tmp_path: Path) -> None:
 def test_a_variable_inside_something_that_is_no_section_is_ignored_beside_the_real_problem(tmp_path: Path) -> None:
     problems = problems_of(file_with(tmp_path, "server = 3"), {"QUANTUM_SERVER__PORT": "1"})
     assert problems == ["server: expected a table of settings, got 3"]
+
+
+def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[retention]\ndays = 7\n")
+    assert problems_of(file)[0].startswith("retention.days: 7 is less than limits.max_age_ms")
+    assert load_settings(file, {"QUANTUM_LIMITS__MAX_AGE_MS": "604800000"}).retention.keep_ms == 604_800_000

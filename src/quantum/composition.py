@@ -32,6 +32,7 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.timemachine import TimeMachine
+from quantum.application.upkeep import Upkeep
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -147,12 +148,25 @@ class Container(containers.DeclarativeContainer):
     pipeline = providers.Factory(Pipeline, detector, compiler)
 
     ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))
-    monitor = providers.Singleton(Monitor, store, store, store, store, stream, feed, clock, pipeline.provider, codec)
+    monitor = providers.Singleton(
+        Monitor,
+        store,
+        store,
+        store,
+        store,
+        stream,
+        feed,
+        clock,
+        pipeline.provider,
+        codec,
+        settings.provided.retention.keep_ms,
+    )
+    upkeep = providers.Singleton(Upkeep, store, store, store, store, clock, settings.provided.retention.keep_ms)
     control = providers.Singleton(Control, store, stream, clock, monitor)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
-    machine = providers.Singleton(TimeMachine, store, store, pipeline.provider)
+    machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
 
     bounds = providers.Singleton(

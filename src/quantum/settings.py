@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX: Final = "QUANTUM_"
+DAY_MS: Final = 86_400_000
 DEFAULT_FILE: Final = "quantum.toml"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -96,7 +97,23 @@ class IngestLimits(Section, frozen=True, kw_only=True):
     max_body_bytes: Positive = 10_000_000
     max_decoded_bytes: Positive = 32 << 20
     max_future_ms: Positive = 600_000
-    max_age_ms: Positive = 30 * 86_400_000
+    max_age_ms: Positive = 30 * DAY_MS
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    """How long what was accepted is kept.
+
+    Attributes:
+        days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
+            eighth later; alerts, incidents and the detectors' memory stay.
+    """
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+
+    @property
+    def keep_ms(self) -> int:
+        """The time in milliseconds."""
+        return self.days * DAY_MS
 
 
 class Logs(Section, frozen=True, kw_only=True):
@@ -121,6 +138,7 @@ class Settings(Section, frozen=True, kw_only=True):
     auth: Auth = Auth()
     host_metrics: HostMetrics = HostMetrics()
     limits: IngestLimits = IngestLimits()
+    retention: Retention = Retention()
     logs: Logs = Logs()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
@@ -219,10 +237,18 @@ def _split(kind: Any, raw: object) -> object:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    if settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host):
-        return []
-    exposed = f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
-    return [f"{exposed} everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"]
+    problems = []
+    if not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
+        problems.append(
+            f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
+            " everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"
+        )
+    if settings.retention.keep_ms < settings.limits.max_age_ms:
+        problems.append(
+            f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
+            " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
+        )
+    return problems
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ from quantum.application.control import Control, install_defaults, policy_id
 from quantum.application.ingest import Ingest, Limits, incoming_readings
 from quantum.application.monitoring import Monitor, StateCodec, Tick
 from quantum.application.ports import AlertFilter, Page
+from quantum.application.upkeep import Upkeep
 from quantum.domain.alerts import Alert, AlertState, Incident
 from quantum.domain.errors import Conflict, Unavailable
 from quantum.domain.facts import Heartbeat, PutPolicy, PutReceiver, WebhookReceiver
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
 
 CPU = labels("cpu", host="a")
+CODEC = StateCodec(wire.pack_state, wire.unpack_state)
+KEEP_MS = 86_400_000
 
 
 class System:
@@ -37,8 +40,8 @@ class System:
     def __init__(self, store: SqliteStore, clock: ManualClock) -> None:
         self.store, self.clock = store, clock
         self.stream, self.feed = MemoryStream(), MemoryFeed()
-        self.codec = StateCodec(wire.pack_state, wire.unpack_state)
-        self.monitor = Monitor(store, store, store, store, self.stream, self.feed, clock, new_pipeline, self.codec)
+        self.monitor = Monitor(store, store, store, store, self.stream, self.feed, clock, new_pipeline, CODEC, KEEP_MS)
+        self.upkeep = Upkeep(store, store, store, store, clock, KEEP_MS)
         self.control = Control(store, self.stream, clock, self.monitor)
         self.ingest = Ingest(store, self.stream, clock, Limits())
         self.pump: asyncio.Task[None] | None = None

@@ -5,21 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.application.test_monitoring import running
-from tests.facts import START_MS, labels, new_pipeline, policy
+from tests.application.test_monitoring import CODEC, running
+from tests.facts import START_MS, JumpDetector, full_match, labels, new_pipeline, policy
 
+from quantum.adapters.memory import ManualClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import AlertFilter, Page
 from quantum.application.timemachine import Draft, TimeMachine, history_lines
+from quantum.domain.alerts import AlertState
 from quantum.domain.errors import Rejected
 from quantum.domain.facts import PutPolicy, PutReceiver, WebhookReceiver
+from quantum.domain.labels import MatcherCompiler
+from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Comparison, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CPU = labels("cpu", host="a")
-END_MS = START_MS + 1_000_000
+DAY_MS = 86_400_000
+END_MS = START_MS + 4 * DAY_MS
 OPS = WebhookReceiver(name="ops", url="http://ops/")
 
 
@@ -34,8 +39,20 @@ async def store() -> AsyncIterator[SqliteStore]:
         yield opened
 
 
+async def live_two_days(store: SqliteStore, clock: ManualClock | None = None) -> None:
+    """Fill a store whose facts are kept for a day: a landmark every three hours, an alert every other hour."""
+    async with running(store, clock or ManualClock(START_MS)) as system:
+        await system.control.submit(PutReceiver(OPS, 0, "me"))
+        await system.control.submit(PutPolicy(policy(receivers=("ops",)), 0, "me"))
+        for minute in range(2 * 24 * 12):
+            await system.send({CPU: 95.0 if minute % 24 == 0 else 10.0 + minute % 3}, after_ms=298_000)
+            await system.send({CPU: 10.0}, after_ms=2000)
+        await system.kill()
+        await system.monitor.close()
+
+
 def machine(store: SqliteStore) -> TimeMachine:
-    return TimeMachine(store, store, new_pipeline)
+    return TimeMachine(store, store, store, store, new_pipeline, CODEC)
 
 
 async def test_a_replay_with_the_policies_in_force_equals_what_was_recorded(store: SqliteStore) -> None:
@@ -79,3 +96,77 @@ async def test_an_empty_log_has_an_empty_history() -> None:
     async with SqliteStore(MEMORY) as store:
         history = await machine(store).replay(0, END_MS)
         assert (history.samples, history.transitions, history.fired) == (0, [], [])
+
+
+class OtherJump(JumpDetector):
+    """A later version of the detector, which cannot use the states of the first."""
+
+    version = 2
+
+
+def next_version() -> Pipeline:
+    return Pipeline(OtherJump(), MatcherCompiler(full_match))
+
+
+async def test_a_replay_from_a_landmark_equals_the_same_stretch_of_a_replay_from_the_beginning() -> None:
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store)
+        whole = await machine(store).replay(0, END_MS)
+        (*_, (position, at_ms)) = [mark for mark in await store.landmarks() if mark[1] < START_MS + DAY_MS]
+        start_ms = at_ms + 1
+        part = await machine(store).replay(start_ms, END_MS)
+        assert position > 10
+        assert part.transitions == [one for one in whole.transitions if one.at_ms >= start_ms]
+        assert part.intents == [one for one in whole.intents if one.at_ms >= start_ms]
+        assert 0 < part.samples < whole.samples
+
+
+async def test_a_draft_is_tried_from_a_landmark_without_the_alerts_that_were_open_there() -> None:
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store)
+        start_ms = START_MS + DAY_MS
+        strict = policy("strict", condition=Threshold(op=Comparison.ABOVE, raise_at=94.0, clear_at=80.0))
+        history = await machine(store).replay(start_ms, END_MS, Draft((strict,)))
+        assert {one.policy_id for one in history.alerts.values()} == {"strict"}
+        assert history.intents == []
+
+
+async def test_after_forgetting_a_replay_begins_where_the_log_does_and_says_so() -> None:
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store)
+        whole = await machine(store).replay(0, END_MS)
+        position, at_ms = (await store.landmarks())[3]
+        await store.forget(position)
+        left = await machine(store).replay(0, END_MS)
+        assert left.start_ms == at_ms
+        assert left.transitions == [one for one in whole.transitions if one.at_ms >= at_ms]
+        with pytest.raises(Rejected, match="was forgotten"):
+            await machine(store).replay(0, at_ms)
+
+
+async def test_a_new_version_of_the_detector_replays_what_is_left() -> None:
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store)
+        later = TimeMachine(store, store, store, store, next_version, CODEC)
+        whole = await later.replay(START_MS + DAY_MS, END_MS)
+        assert whole.transitions == (await machine(store).replay(START_MS + DAY_MS, END_MS)).transitions
+        position, at_ms = (await store.landmarks())[3]
+        await store.forget(position)
+        left = await later.replay(at_ms, END_MS)
+        assert left.transitions == (await machine(store).replay(at_ms, END_MS)).transitions
+
+
+async def test_a_start_with_a_new_version_of_the_detector_goes_on_with_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = ManualClock(START_MS)
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store, clock)
+        await store.forget((await store.landmarks())[3][0])
+        before = repr(await store.alerts(AlertFilter(), Page()))
+        monkeypatch.setattr("tests.application.test_monitoring.new_pipeline", next_version)
+        async with running(store, clock) as system:
+            assert repr(await store.alerts(AlertFilter(), Page())) == before
+            await system.send({CPU: 95.0})
+            await system.send({CPU: 95.0})
+            assert len(await store.alerts(AlertFilter(states=(AlertState.FIRING,)), Page())) == 1

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 STEP_MS = 10_000
 STEPS = 8640
 DAY_STEPS = 8640
+KEEP_MS = 90 * 86_400_000
+CODEC = StateCodec(wire.pack_state, wire.unpack_state)
 RESTARTS = (1800, 4321, 7000)
 WEB = [labels("load", host=f"web-{n}") for n in range(10)]
 DISKS = [labels("disk", host=f"web-{n}") for n in range(8)]
@@ -64,7 +66,8 @@ class Life:
             MemoryFeed(),
             clock,
             pipeline,
-            StateCodec(wire.pack_state, wire.unpack_state),
+            CODEC,
+            KEEP_MS,
         )
         self.control = Control(store, self.stream, clock, self.monitor)
         self.ingest = Ingest(store, self.stream, clock, Limits())
@@ -186,7 +189,7 @@ async def test_a_day_with_faults_replays_to_the_same_bytes_twice(kind: str, tmp_
         told = {line.split(b'"')[1] for line in lived.splitlines()}
         assert told == {b"transition", b"intent", b"incident"}
         assert lived.count(b'"firing"') > 5
-        machine = TimeMachine(store, store, pipeline)
+        machine = TimeMachine(store, store, store, store, pipeline, CODEC)
         for _ in range(2):
             history = await machine.replay(0, START_MS * 2)
             assert history_lines(history.transitions, history.intents, history.incidents.values()) == lived

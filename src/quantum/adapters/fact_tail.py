@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-import msgspec
 import numpy as np
 
 from quantum.adapters import chunks, wire
+from quantum.adapters.pieces import SAMPLES, unpack_headers
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -26,16 +26,12 @@ if TYPE_CHECKING:
 
     from quantum.domain.scoring import ScoredRows
 
-SAMPLES: Final = "samples"
 OTHER: Final = "other"
-SCORES: Final = "scores"
 BODIES: Final = (Heartbeat, Started, *get_args(Command))
 NEVER_MS: Final = int(np.iinfo(np.int64).min)
 """The newest time of a series that has no row."""
 
 NewSeries = tuple[tuple[int, LabelSet], ...]
-Header = tuple[int, str, int, int, bytes]
-"""Of a fact: `at_ms`, kind, whether it is backfill, rows, and the body if it is not samples."""
 
 
 class Undo:
@@ -270,11 +266,8 @@ def select_scores(bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: i
     return chunks.take_scores(rows, order[np.lexsort((rows.at_ms[order], rows.slots[order]))])
 
 
-def unseal_facts(
-    packed_headers: bytes, order: bytes, bodies: Sequence[bytes], born: Mapping[int, NewSeries], first: int
-) -> Iterator[Fact]:
-    """Yield the facts of one segment, from position `first` on, exactly as they were appended."""
-    rows = chunks.unpack_samples(order, bodies)
+def unseal_facts(packed_headers: bytes, rows: SampleBatch, born: Mapping[int, NewSeries], first: int) -> Iterator[Fact]:
+    """Yield the facts of one piece, from position `first` on, exactly as they were appended."""
     start = 0
     for position, (at_ms, kind, backfill, count, body) in enumerate(unpack_headers(packed_headers), first):
         if kind == SAMPLES:
@@ -291,17 +284,6 @@ def row_count(fact: Fact) -> int:
 
 
 # ---- written forms ----------------------------------------------------------------------------------------------
-
-
-def pack_headers(headers: Sequence[Header]) -> bytes:
-    """Return the headers of a segment's facts as bytes."""
-    return msgspec.msgpack.encode(headers)
-
-
-def unpack_headers(packed: bytes) -> list[Any]:
-    """Return the headers of `pack_headers`."""
-    headers: list[Any] = msgspec.msgpack.decode(packed)
-    return headers
 
 
 def pack_body(body: FactBody) -> tuple[str, int, int, bytes]:

@@ -45,6 +45,8 @@ CHECKPOINT_AFTER_MS: Final = 60_000
 CHECKPOINT_AFTER_ROWS: Final = 300_000
 BIG_STATE_BYTES: Final = 32 << 20
 """States larger than this are saved with every seal only."""
+LANDMARKS: Final = 8
+"""So many landmarks divide the time that facts are kept: what is forgotten is up to an eighth older than asked."""
 RATE_WINDOW_MS: Final = 10_000
 
 
@@ -137,6 +139,7 @@ class Monitor:
         clock: Clock,
         pipeline: Callable[[], Pipeline],
         codec: StateCodec,
+        keep_ms: int,
     ) -> None:
         self.pipeline = pipeline()
         self.recent = Recent()
@@ -145,6 +148,7 @@ class Monitor:
         self._fresh_pipeline = pipeline
         self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
         self._stream, self._feed, self._clock, self._codec = stream, feed, clock, codec
+        self._landmark_every_ms, self._landmark_at_ms = keep_ms // LANDMARKS, 0
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._refusals: dict[int, QuantumError] = {}
         self._sealed = self._sealed_at_ms = 0
@@ -160,6 +164,7 @@ class Monitor:
         """Restore the newest checkpoint, catch up with the log, and note that watching begins (again)."""
         self.recorded = await self._alerts.recorded_upto()
         self._sealed = await self._samples.sealed_upto()
+        self._landmark_at_ms = max((at_ms for _, at_ms in await self._checkpoints.landmarks()), default=0)
         await self._restore()
         await self._catch_up()
         await self.append(Started())
@@ -176,6 +181,9 @@ class Monitor:
         except (ValueError, KeyError):
             # a state of another version is no loss: the log has everything, it only takes longer
             self.pipeline = self._fresh_pipeline()
+            oldest = await self._checkpoints.newest(await self._log.begins_after())
+            if oldest is not None:
+                self.pipeline.adopt(self._codec.unpack(oldest[1]), labels)
 
     async def _catch_up(self) -> None:
         while facts := await self._log.read(self.pipeline.position, GROUP_ROWS):
@@ -207,7 +215,7 @@ class Monitor:
         """Take in what is left, seal it and save the state, so that the next start is quick."""
         await self._catch_up()
         await self._seal()
-        await self._save()
+        await self._save(is_sealed=True)
 
     # ---- taking facts in --------------------------------------------------------------------------------------
 
@@ -281,7 +289,7 @@ class Monitor:
         at_ms = self.pipeline.at_ms
         if self.recent.rows >= SEAL_AFTER_ROWS or at_ms - self._sealed_at_ms >= SEAL_AFTER_MS:
             await self._seal()
-            await self._save()
+            await self._save(is_sealed=True)
         elif self._state_bytes < BIG_STATE_BYTES and (
             at_ms - self._saved_at_ms >= CHECKPOINT_AFTER_MS or self._rows_since_save >= CHECKPOINT_AFTER_ROWS
         ):
@@ -294,10 +302,13 @@ class Monitor:
         self._sealed, self._sealed_at_ms = upto, self.pipeline.at_ms
         self.recent.drop(upto)
 
-    async def _save(self) -> None:
-        position = self.pipeline.position
+    async def _save(self, *, is_sealed: bool = False) -> None:
+        position, at_ms = self.pipeline.position, self.pipeline.at_ms
         packed = await asyncio.to_thread(lambda: self._codec.pack(self.pipeline.dump()))
-        await self._checkpoints.save(position, packed)
+        is_landmark = is_sealed and at_ms - self._landmark_at_ms >= self._landmark_every_ms
+        await self._checkpoints.save(position, packed, at_ms if is_landmark else None)
+        if is_landmark:
+            self._landmark_at_ms = at_ms
         self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, len(packed)
 
     # ---- for people -------------------------------------------------------------------------------------------

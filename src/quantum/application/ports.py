@@ -90,8 +90,15 @@ class FactLog(Protocol):
     async def read(self, after: int, max_rows: int) -> list[Fact]:
         """Return facts with positions > `after`, in order: at least one if there is one, until `max_rows` samples.
 
-        Sealed or not makes no difference: every fact comes back exactly as it was appended, rows in the same order.
+        Sealed, merged or neither makes no difference: every fact comes back exactly as it was appended, rows in the
+        same order.
+
+        Raises:
+            NotFound: the fact after `after` was forgotten.
         """
+
+    async def begins_after(self) -> int:
+        """Return the position up to which facts were forgotten, or 0."""
 
     async def last(self) -> tuple[int, int]:
         """Return position and `at_ms` of the newest fact, or (0, 0)."""
@@ -119,12 +126,38 @@ class SampleStore(Protocol):
     async def sealed_upto(self) -> int:
         """Return the position up to which facts are sealed, or 0."""
 
+    async def merge(self) -> bool:
+        """Rewrite some neighbouring sealed pieces as one, if that pays; return whether it did.
+
+        Everything reads the same before, meanwhile and after. Repeated until it returns False, the number of pieces
+        grows with the logarithm of what is stored, up to a size of piece that fits in memory. Pieces on different
+        sides of a landmark stay apart. Only one caller at a time.
+        """
+
+    async def forget(self, upto: int) -> None:
+        """Delete facts, samples and scores of positions up to that of a landmark, and the states before it.
+
+        Series keep their slots. Only one caller at a time, and not beside `merge`.
+
+        Raises:
+            NotFound: there is no landmark at that position.
+        """
+
 
 class CheckpointStore(Protocol):
     """States of the pipeline at positions of the log, so that a restart need not read everything."""
 
-    async def save(self, position: int, state: bytes) -> None:
-        """Keep a state; older states may be dropped once this one is durable, except those needed by retention."""
+    async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
+        """Keep a state; older ones may be dropped once this one is durable, except landmarks.
+
+        Args:
+            position: of the last fact that the state knows; for a landmark, everything up to it is sealed.
+            state: as the pipeline dumped it.
+            landmark_at_ms: the time of that fact, if the state is to be kept until its past is forgotten.
+        """
+
+    async def landmarks(self) -> list[tuple[int, int]]:
+        """Return position and time of every landmark, oldest first."""
 
     async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
         """Return the state with the highest position (not above `upto`), or None."""
@@ -175,6 +208,9 @@ class AlertStore(Protocol):
 
     async def recorded_upto(self) -> int:
         """Return the newest recorded position, or 0."""
+
+    async def prune(self, before_ms: int) -> None:
+        """Delete anomalies that began and ended, and deliveries that were settled, before a time."""
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
         """Return matching alerts; withdrawn ones only when asked for by state."""

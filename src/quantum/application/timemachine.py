@@ -19,10 +19,11 @@ from quantum.domain.facts import DeletePolicy, DeleteReceiver, Fact, Heartbeat, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from quantum.application.ports import AlertStore, FactLog
+    from quantum.application.monitoring import StateCodec
+    from quantum.application.ports import AlertStore, CheckpointStore, FactLog, SampleStore
     from quantum.domain.alerts import Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
-    from quantum.domain.pipeline import Pipeline
+    from quantum.domain.pipeline import Pipeline, PipelineState
     from quantum.domain.policies import AlertPolicy
 
 ROWS_AT_ONCE: Final = 200_000
@@ -68,10 +69,18 @@ class Comparison:
 class TimeMachine:
     """Replays one tenant's log."""
 
-    def __init__(self, log: FactLog, alerts: AlertStore, pipeline: Callable[[], Pipeline]) -> None:
-        self._log = log
-        self._alerts = alerts
+    def __init__(
+        self,
+        log: FactLog,
+        samples: SampleStore,
+        alerts: AlertStore,
+        checkpoints: CheckpointStore,
+        pipeline: Callable[[], Pipeline],
+        codec: StateCodec,
+    ) -> None:
+        self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
         self._pipeline = pipeline
+        self._codec = codec
 
     async def replay(
         self,
@@ -83,7 +92,7 @@ class TimeMachine:
         """Return the history of `[start_ms, end_ms)` as the pipeline concludes it from the facts.
 
         Args:
-            start_ms: from when on to report; what came before is run too, to learn from.
+            start_ms: from when on to report; the pipeline knows what came before.
             end_ms: where to stop.
             draft: policies to try; None keeps those of the log.
             progress: is told the share that is done, in [0, 1].
@@ -93,17 +102,42 @@ class TimeMachine:
         """
         if start_ms >= end_ms:
             raise Rejected("replay_range", "the end of a replay must lie after its start")
-        pipeline, history = self._pipeline(), History(start_ms, end_ms)
+        pipeline = await self._pipeline_at(start_ms)
+        # what was forgotten cannot be replayed; the history says from when on it is
+        history = History(max(start_ms, pipeline.at_ms), end_ms)
+        if history.start_ms >= end_ms:
+            raise Rejected("replay_range", f"everything before {history.start_ms} was forgotten")
         if draft is not None:
             pipeline.install(draft.policies, draft.receivers)
-        last, _ = await self._log.last()
+        first, (last, _) = pipeline.position, await self._log.last()
         while facts := await self._log.read(pipeline.position, ROWS_AT_ONCE):
             wanted = [fact for fact in facts if fact.at_ms < end_ms]
             await asyncio.to_thread(_run, pipeline, wanted, history, drafted=draft is not None)
-            progress(facts[-1].position / max(1, last))
+            progress((facts[-1].position - first) / max(1, last - first))
             if len(wanted) < len(facts):
                 break
         return history
+
+    async def _pipeline_at(self, start_ms: int) -> Pipeline:
+        """Return the pipeline as it was at the last landmark before a time, or at the beginning of what is left."""
+        begins = await self._log.begins_after()
+        before = [position for position, at_ms in await self._checkpoints.landmarks() if at_ms < start_ms]
+        labels = dict(await self._samples.series())
+        pipeline = self._pipeline()
+        try:
+            pipeline.restore(await self._state(max(begins, *before, 0)), labels)
+        except (ValueError, KeyError):
+            # there is none, or it is of another version of the detector, which then learns from all that is left
+            pipeline = self._pipeline()
+            if begins:
+                pipeline.adopt(await self._state(begins), labels)
+        return pipeline
+
+    async def _state(self, position: int) -> PipelineState:
+        found = await self._checkpoints.newest(position)
+        if found is None:
+            raise KeyError(position)
+        return self._codec.unpack(found[1])
 
     async def compare(self, history: History) -> Comparison:
         """Return how the fired alerts of a replay differ from those that were recorded."""

@@ -54,7 +54,8 @@ def replay(
         console = Console(stderr=True)
         progress = Progress(console=console, transient=True) if console.is_terminal else None
         async with SqliteStore(store_path(settings)) as store:
-            machine = TimeMachine(store, store, build(settings).pipeline)
+            container = build(settings)
+            machine = TimeMachine(store, store, store, store, container.pipeline, container.codec())
             with progress or nullcontext():
                 task = progress.add_task("replaying", total=1.0) if progress else None
                 history = await machine.replay(start_ms, end_ms, draft, _teller(progress, task))

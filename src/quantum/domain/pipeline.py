@@ -297,11 +297,14 @@ class Pipeline:
             self._follow(watch, changes, self.at_ms, found)
 
     def install(self, policies: Iterable[AlertPolicy], receivers: Iterable[WebhookReceiver]) -> None:
-        """Put policies in force without a fact, before the first one: how a replay tries a draft.
+        """Put policies in force, and no others, without a fact: how a replay tries a draft.
+
+        What was in force ends without a word: its alerts and incidents are forgotten.
 
         Raises:
             QuantumError: one of them could not be put in force.
         """
+        self.catalog, self._incidents, self._watches = Catalog(), IncidentBook(), {}
         for receiver in receivers:
             self.catalog.put_receiver(PutReceiver(receiver, None, "draft"))
         for policy in policies:
@@ -354,6 +357,15 @@ class Pipeline:
             raise ValueError(f"the state is of detector {memory.detector}, this is {self._detector_version}")
         prefix = "detector."
         self.detector.restore({n.removeprefix(prefix): a for n, a in state.arrays.items() if n.startswith(prefix)})
+        self.adopt(state, labels)
+
+    def adopt(self, state: PipelineState, labels: Mapping[int, LabelSet]) -> None:
+        """Do as `restore`, but leave the state of the detector, which may be another, and let it learn anew.
+
+        Raises:
+            ValueError: the state does not fit the series.
+        """
+        memory = state.memory
         self.newest.restore(state.arrays)
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}

@@ -61,7 +61,11 @@ DELIVERIES: Final = _insert(
 )
 POLICIES: Final = _insert("policies", "tenant, id, name, body", key="tenant, id")
 RECEIVERS: Final = _insert("receivers", "tenant, id, name, body", key="tenant, id")
-CHECKPOINTS: Final = _insert("checkpoints", "tenant, position, body", key="tenant, position")
+CHECKPOINT: Final = (
+    "INSERT INTO checkpoints (tenant, position, landmark_at_ms, body) VALUES (%s, %s, %s, %s)"
+    " ON CONFLICT (tenant, position) DO UPDATE SET body = excluded.body,"
+    " landmark_at_ms = coalesce(excluded.landmark_at_ms, checkpoints.landmark_at_ms)"
+)
 MARK: Final = (
     "INSERT INTO marks (tenant, name, position) VALUES (%s, 'recorded', %s)"
     " ON CONFLICT (tenant, name) DO UPDATE SET position = greatest(marks.position, excluded.position)"
@@ -77,7 +81,7 @@ SETTLE: Final = (
     " WHERE tenant = %s AND id = %s"
 )
 FORGET_CHECKPOINTS: Final = (
-    "DELETE FROM checkpoints WHERE tenant = %s AND position NOT IN ("
+    "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
     "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
 )
 END: Final = 2**62
@@ -119,6 +123,20 @@ class PostgresConclusions:
         """See AlertStore."""
         rows = await self._fetch("SELECT position FROM marks WHERE tenant = %s AND name = 'recorded'", self._tenant)
         return int(rows[0][0]) if rows else 0
+
+    async def prune(self, before_ms: int) -> None:
+        """See AlertStore."""
+
+        async def delete(connection: Connection, _: Undo) -> None:
+            old = (self._tenant, before_ms)
+            await change(
+                connection, "DELETE FROM anomalies WHERE tenant = %s AND at_ms < %s AND end_ms IS NOT NULL", *old
+            )
+            await change(
+                connection, "DELETE FROM deliveries WHERE tenant = %s AND at_ms < %s AND due_at_ms IS NULL", *old
+            )
+
+        await self._engine.write(delete)
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
         """See AlertStore."""
@@ -223,14 +241,23 @@ class PostgresConclusions:
 
     # ---- CheckpointStore --------------------------------------------------------------------------------------
 
-    async def save(self, position: int, state: bytes) -> None:
+    async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
         """See CheckpointStore."""
 
         async def put(connection: Connection, _: Undo) -> None:
-            await change(connection, CHECKPOINTS, self._tenant, position, state)
+            await change(connection, CHECKPOINT, self._tenant, position, landmark_at_ms, state)
             await change(connection, FORGET_CHECKPOINTS, self._tenant, self._tenant, KEPT_CHECKPOINTS)
 
         await self._engine.write(put)
+
+    async def landmarks(self) -> list[tuple[int, int]]:
+        """See CheckpointStore."""
+        rows = await self._fetch(
+            "SELECT position, landmark_at_ms FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL"
+            " ORDER BY position",
+            self._tenant,
+        )
+        return [(int(position), int(at_ms)) for position, at_ms in rows]
 
     async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
         """See CheckpointStore."""

@@ -11,27 +11,26 @@ import numpy as np
 from quantum.adapters import chunks, wire
 from quantum.adapters.fact_tail import (
     NEVER_MS,
-    SAMPLES,
-    SCORES,
     NewSeries,
     Tail,
     by_position,
     pack_body,
-    pack_headers,
     row_count,
     select_samples,
     select_scores,
     unpack_body,
-    unpack_headers,
     unseal_facts,
 )
-from quantum.adapters.postgres.statements import change, change_each, fetch
+from quantum.adapters.pieces import SAMPLES, SCORES, pack_merged, pack_piece
+from quantum.adapters.postgres import pieces
+from quantum.adapters.postgres.statements import change, fetch
+from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,10 +55,6 @@ UPDATE_NEWEST: Final = (
     " FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BIGINT[])) AS seen (slot, newest_ms)"
     " WHERE series.tenant = %s AND series.slot = seen.slot"
 )
-INSERT_BLOCK: Final = (
-    "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
 
 
 class PostgresFacts:
@@ -69,6 +64,7 @@ class PostgresFacts:
         self._engine = engine
         self._tenant = tenant
         self._tail = Tail()
+        self._unsealed: tuple[tuple[int, int], SampleBatch] | None = None
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -89,15 +85,14 @@ class PostgresFacts:
 
     async def _load_sealed(self, connection: Connection) -> None:
         tail = self._tail
-        sealed = await _sealed_upto(connection, self._tenant)
-        if sealed == tail.sealed:
+        sealed, at_ms = await pieces.end(connection, self._tenant)
+        if sealed <= tail.sealed:
             return
         for position in tail.rows_upto(sealed):
             del tail.rows[position]
         tail.sealed = sealed
         if sealed > tail.position:
-            headers, _ = await _segment(connection, self._tenant, sealed)
-            tail.position, tail.at_ms = sealed, unpack_headers(headers)[-1][0]
+            tail.position, tail.at_ms = sealed, at_ms
 
     # ---- FactLog ----------------------------------------------------------------------------------------------
 
@@ -138,8 +133,14 @@ class PostgresFacts:
         """See FactLog."""
         return await self._engine.read(partial(self._read, after, max_rows))
 
+    async def begins_after(self) -> int:
+        """See FactLog."""
+        return await self._engine.read(lambda connection: pieces.begins_after(connection, self._tenant))
+
     async def _read(self, after: int, max_rows: int, connection: Connection) -> list[Fact]:
-        if after < await _sealed_upto(connection, self._tenant):
+        if after < (first := await pieces.begins_after(connection, self._tenant)):
+            raise NotFound(f"the facts up to position {first} were forgotten; this begins after {after}")
+        if after < await pieces.sealed_upto(connection, self._tenant):
             return await self._read_sealed(connection, after, max_rows)
         return await self._read_tail(connection, after, max_rows)
 
@@ -179,18 +180,21 @@ class PostgresFacts:
                     if found and rows > max_rows:
                         return found
                     found.append(fact)
+            self._unsealed = None
         return found
 
-    async def _unseal(self, connection: Connection, first: int, last: int) -> list[Fact]:
-        """Return the facts of one segment exactly as they were appended."""
-        headers, order = await _segment(connection, self._tenant, last)
-        bodies = await fetch(
-            connection,
-            "SELECT body FROM blocks WHERE tenant = %s AND kind = 'samples' AND last_position = %s ORDER BY block",
-            *(self._tenant, last),
-        )
-        born = await _new_series(connection, self._tenant, first, last)
-        return await _aside(lambda: list(unseal_facts(headers, order, [body for (body,) in bodies], born, first)))
+    async def _unseal(self, connection: Connection, first: int, last: int) -> Iterator[Fact]:
+        """Return the facts of one piece exactly as they were appended."""
+        headers, order = await pieces.segment(connection, self._tenant, last)
+        # a piece is read a part at a time; what was decoded for one part serves the next
+        known = self._unsealed
+        if known is not None and known[0] == (first, last):
+            rows = known[1]
+        else:
+            bodies = await pieces.bodies(connection, self._tenant, SAMPLES, last)
+            rows = await _aside(chunks.unpack_samples, order, bodies)
+        self._unsealed = ((first, last), rows)
+        return unseal_facts(headers, rows, await _new_series(connection, self._tenant, first, last), first)
 
     # ---- SampleStore ------------------------------------------------------------------------------------------
 
@@ -234,49 +238,32 @@ class PostgresFacts:
             *(self._tenant, first, upto),
         )
         sealed = tail.rows_upto(upto)
-        order, blocks = await _aside(chunks.pack_samples, SampleBatch.concat(list(sealed.values())))
-        await change(
-            connection,
-            "INSERT INTO segments (tenant, last_position, first_position, headers, row_order)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            *(self._tenant, upto, first, pack_headers(headers), order),
-        )
-        await self._insert_blocks(connection, SAMPLES, upto, blocks)
-        await self._insert_blocks(connection, SCORES, upto, await _aside(chunks.pack_scores, scores))
+        rows = SampleBatch.concat(list(sealed.values()))
+        await pieces.insert(connection, self._tenant, await _aside(pack_piece, first, upto, headers, rows, scores))
         await change(connection, UPDATE_NEWEST, *tail.newest_of(sealed), self._tenant)
         await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
         tail.forget_sealed(undo, upto, sealed)
-
-    async def _insert_blocks(
-        self, connection: Connection, kind: str, upto: int, blocks: Sequence[chunks.Block]
-    ) -> None:
-        rows = [
-            (self._tenant, kind, upto, number, one.min_slot, one.max_slot, one.min_ms, one.max_ms, one.body)
-            for number, one in enumerate(blocks)
-        ]
-        await change_each(connection, INSERT_BLOCK, rows)
 
     async def sealed_upto(self) -> int:
         """See SampleStore."""
         return await self._engine.ask(lambda: self._tail.sealed)
 
+    async def merge(self) -> bool:
+        """See SampleStore."""
+        found = await self._engine.read(lambda connection: pieces.worth_merging(connection, self._tenant))
+        if found is None:
+            return False
+        piece = await _aside(pack_merged, *found)
+        await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
+        return True
+
+    async def forget(self, upto: int) -> None:
+        """See SampleStore."""
+        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+
 
 _aside = asyncio.to_thread
 """Compressing and decompressing takes long enough to be kept off the event loop."""
-
-
-async def _sealed_upto(connection: Connection, tenant: str) -> int:
-    found = await fetch(connection, "SELECT max(last_position) FROM segments WHERE tenant = %s", tenant)
-    return int(found[0][0] or 0)
-
-
-async def _segment(connection: Connection, tenant: str, last: int) -> tuple[bytes, bytes]:
-    found = await fetch(
-        connection,
-        "SELECT headers, row_order FROM segments WHERE tenant = %s AND last_position = %s",
-        *(tenant, last),
-    )
-    return found[0][0], found[0][1]
 
 
 async def _new_series(connection: Connection, tenant: str, first: int, last: int) -> dict[int, NewSeries]:

@@ -44,7 +44,7 @@ STEPS: Final = (
     """
     CREATE TABLE IF NOT EXISTS segments (
         tenant TEXT NOT NULL, last_position BIGINT NOT NULL, first_position BIGINT NOT NULL,
-        headers BYTEA NOT NULL, row_order BYTEA NOT NULL,
+        row_count BIGINT NOT NULL, headers BYTEA NOT NULL, row_order BYTEA NOT NULL,
         PRIMARY KEY (tenant, last_position)
     )
     """,
@@ -59,7 +59,7 @@ STEPS: Final = (
     "CREATE INDEX IF NOT EXISTS blocks_by_time ON blocks (tenant, kind, max_ms, min_ms, min_slot, max_slot)",
     """
     CREATE TABLE IF NOT EXISTS checkpoints (
-        tenant TEXT NOT NULL, position BIGINT NOT NULL, body BYTEA NOT NULL,
+        tenant TEXT NOT NULL, position BIGINT NOT NULL, landmark_at_ms BIGINT, body BYTEA NOT NULL,
         PRIMARY KEY (tenant, position)
     )
     """,

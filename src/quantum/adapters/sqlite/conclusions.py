@@ -78,6 +78,16 @@ class SqliteConclusions:
 
         return await self._engine.read(find)
 
+    async def prune(self, before_ms: int) -> None:
+        """See AlertStore."""
+
+        def delete(connection: sqlite3.Connection, _: object) -> None:
+            old = (self._tenant, before_ms)
+            connection.execute("DELETE FROM anomalies WHERE tenant = ? AND at_ms < ? AND end_ms IS NOT NULL", old)
+            connection.execute("DELETE FROM deliveries WHERE tenant = ? AND at_ms < ? AND due_at_ms IS NULL", old)
+
+        await self._engine.write(delete)
+
     async def alerts(self, wanted: AlertFilter, page: Page) -> list[Alert]:
         """See AlertStore."""
         where = Where(self._tenant)
@@ -199,18 +209,31 @@ class SqliteConclusions:
 
     # ---- CheckpointStore --------------------------------------------------------------------------------------
 
-    async def save(self, position: int, state: bytes) -> None:
+    async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
         """See CheckpointStore."""
 
         def put(connection: sqlite3.Connection, _: object) -> None:
-            connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (self._tenant, position, state))
             connection.execute(
-                "DELETE FROM checkpoints WHERE tenant = ? AND position NOT IN ("
+                "INSERT INTO checkpoints (tenant, position, landmark_at_ms, body) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (tenant, position) DO UPDATE SET body = excluded.body,"
+                " landmark_at_ms = coalesce(excluded.landmark_at_ms, checkpoints.landmark_at_ms)",
+                (self._tenant, position, landmark_at_ms, state),
+            )
+            connection.execute(
+                "DELETE FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NULL AND position NOT IN ("
                 "SELECT position FROM checkpoints WHERE tenant = ? ORDER BY position DESC LIMIT ?)",
                 (self._tenant, self._tenant, KEPT_CHECKPOINTS),
             )
 
         await self._engine.write(put)
+
+    async def landmarks(self) -> list[tuple[int, int]]:
+        """See CheckpointStore."""
+        sql = (
+            "SELECT position, landmark_at_ms FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NOT NULL"
+            " ORDER BY position"
+        )
+        return await self._engine.read(lambda connection: connection.execute(sql, (self._tenant,)).fetchall())
 
     async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
         """See CheckpointStore."""

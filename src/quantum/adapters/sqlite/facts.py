@@ -9,20 +9,19 @@ import numpy as np
 from quantum.adapters import chunks, wire
 from quantum.adapters.fact_tail import (
     NEVER_MS,
-    SAMPLES,
-    SCORES,
     NewSeries,
     Tail,
     by_position,
     pack_body,
-    pack_headers,
     row_count,
     select_samples,
     select_scores,
     unpack_body,
-    unpack_headers,
     unseal_facts,
 )
+from quantum.adapters.pieces import SAMPLES, SCORES, pack_piece
+from quantum.adapters.sqlite import pieces
+from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
@@ -46,6 +45,7 @@ class SqliteFacts:
         self._engine = engine
         self._tenant = tenant
         self._tail = Tail()
+        self._unsealed: tuple[tuple[int, int], SampleBatch] | None = None
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -54,11 +54,8 @@ class SqliteFacts:
             "SELECT slot, labels, newest_ms FROM series WHERE tenant = ? ORDER BY slot", (self._tenant,)
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
-        tail.sealed = tail.position = _scalar(
-            connection, "SELECT max(last_position) FROM segments WHERE tenant = ?", self._tenant
-        )
-        if tail.sealed:
-            tail.at_ms = unpack_headers(_segment(connection, self._tenant, tail.sealed)[0])[-1][0]
+        tail.position, tail.at_ms = pieces.end(connection, self._tenant)
+        tail.sealed = tail.position
         for position, at_ms, kind, body in connection.execute(
             "SELECT position, at_ms, kind, body FROM facts WHERE tenant = ? AND position > ? ORDER BY position",
             (self._tenant, tail.sealed),
@@ -107,7 +104,13 @@ class SqliteFacts:
         """See FactLog."""
         return await self._engine.read(lambda connection: self._read(connection, after, max_rows))
 
+    async def begins_after(self) -> int:
+        """See FactLog."""
+        return await self._engine.read(lambda connection: pieces.begins_after(connection, self._tenant))
+
     def _read(self, connection: sqlite3.Connection, after: int, max_rows: int) -> list[Fact]:
+        if after < (first := pieces.begins_after(connection, self._tenant)):
+            raise NotFound(f"the facts up to position {first} were forgotten; this begins after {after}")
         sealed = _scalar(connection, "SELECT max(last_position) FROM segments WHERE tenant = ?", self._tenant)
         if after < sealed:
             return self._read_sealed(connection, after, max_rows)
@@ -146,14 +149,17 @@ class SqliteFacts:
         return found
 
     def _unseal(self, connection: sqlite3.Connection, first: int, last: int) -> Iterator[Fact]:
-        """Return the facts of one segment exactly as they were appended."""
+        """Yield the facts of one piece exactly as they were appended."""
         headers, order = _segment(connection, self._tenant, last)
-        bodies = connection.execute(
-            "SELECT body FROM blocks WHERE tenant = ? AND kind = 'samples' AND last_position = ? ORDER BY block",
-            (self._tenant, last),
-        ).fetchall()
-        born = _new_series(connection, self._tenant, first, last)
-        return unseal_facts(headers, order, [body for (body,) in bodies], born, first)
+        # a piece is read a part at a time; what was decoded for one part serves the next
+        known = self._unsealed
+        if known is not None and known[0] == (first, last):
+            rows = known[1]
+        else:
+            rows = chunks.unpack_samples(order, pieces.bodies(connection, self._tenant, SAMPLES, last))
+        self._unsealed = ((first, last), rows)
+        yield from unseal_facts(headers, rows, _new_series(connection, self._tenant, first, last), first)
+        self._unsealed = None
 
     # ---- SampleStore ------------------------------------------------------------------------------------------
 
@@ -206,13 +212,8 @@ class SqliteFacts:
             (self._tenant, first, upto),
         ).fetchall()
         sealed = tail.rows_upto(upto)
-        order, blocks = chunks.pack_samples(SampleBatch.concat(list(sealed.values())))
-        connection.execute(
-            "INSERT INTO segments (tenant, last_position, first_position, headers, row_order) VALUES (?, ?, ?, ?, ?)",
-            (self._tenant, upto, first, pack_headers(headers), order),
-        )
-        self._insert_blocks(connection, SAMPLES, upto, blocks)
-        self._insert_blocks(connection, SCORES, upto, chunks.pack_scores(scores))
+        piece = pack_piece(first, upto, headers, SampleBatch.concat(list(sealed.values())), scores)
+        pieces.insert(connection, self._tenant, piece)
         connection.executemany(
             "UPDATE series SET newest_ms = ? WHERE tenant = ? AND slot = ?",
             [(newest_ms, self._tenant, slot) for slot, newest_ms in zip(*tail.newest_of(sealed), strict=True)],
@@ -220,30 +221,21 @@ class SqliteFacts:
         connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", (self._tenant, upto))
         tail.forget_sealed(undo, upto, sealed)
 
-    def _insert_blocks(
-        self, connection: sqlite3.Connection, kind: str, upto: int, blocks: Sequence[chunks.Block]
-    ) -> None:
-        connection.executemany(
-            "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    self._tenant,
-                    kind,
-                    upto,
-                    number,
-                    *(block.min_slot, block.max_slot),
-                    block.min_ms,
-                    block.max_ms,
-                    block.body,
-                )
-                for number, block in enumerate(blocks)
-            ],
-        )
-
     async def sealed_upto(self) -> int:
         """See SampleStore."""
         return await self._engine.write(lambda _, __: self._tail.sealed)
+
+    async def merge(self) -> bool:
+        """See SampleStore."""
+        piece = await self._engine.read(lambda connection: pieces.merge_some(connection, self._tenant))
+        if piece is None:
+            return False
+        await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
+        return True
+
+    async def forget(self, upto: int) -> None:
+        """See SampleStore."""
+        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:

@@ -21,7 +21,7 @@ STEPS: Final = (
     );
     CREATE TABLE segments (
         tenant TEXT NOT NULL, last_position INTEGER NOT NULL, first_position INTEGER NOT NULL,
-        headers BLOB NOT NULL, row_order BLOB NOT NULL,
+        row_count INTEGER NOT NULL, headers BLOB NOT NULL, row_order BLOB NOT NULL,
         PRIMARY KEY (tenant, last_position)
     );
     CREATE TABLE blocks (
@@ -32,7 +32,7 @@ STEPS: Final = (
     );
     CREATE INDEX blocks_by_time ON blocks (tenant, kind, max_ms, min_ms, min_slot, max_slot);
     CREATE TABLE checkpoints (
-        tenant TEXT NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL,
+        tenant TEXT NOT NULL, position INTEGER NOT NULL, landmark_at_ms INTEGER, body BLOB NOT NULL,
         PRIMARY KEY (tenant, position)
     );
     CREATE TABLE marks (

@@ -1,0 +1,73 @@
+"""Upkeep: small pieces are merged, and what is older than asked is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.application.test_monitoring import KEEP_MS
+from tests.application.test_timemachine import DAY_MS, live_two_days
+from tests.facts import START_MS
+
+from quantum.adapters.memory import ManualClock
+from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.application.monitoring import LANDMARKS
+from quantum.application.upkeep import UPKEEP_MS, Upkeep
+
+if TYPE_CHECKING:
+    from quantum.adapters.sqlite.engine import Engine
+
+
+async def keep_up(store: SqliteStore, clock: ManualClock) -> None:
+    upkeep = Upkeep(store, store, store, store, clock, KEEP_MS)
+    running = asyncio.create_task(upkeep.run_once())
+    await asyncio.sleep(0)
+    clock.advance(UPKEEP_MS)
+    await running
+
+
+async def test_landmarks_divide_the_time_that_facts_are_kept() -> None:
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store)
+        times = [at_ms for _, at_ms in await store.landmarks()]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        assert all(KEEP_MS / LANDMARKS <= gap < KEEP_MS / LANDMARKS + 900_000 for gap in gaps)
+        assert len(times) == 2 * LANDMARKS
+
+
+async def test_what_is_older_than_asked_is_forgotten_and_no_more() -> None:
+    clock = ManualClock(START_MS)
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store, clock)
+        await keep_up(store, clock)
+        kept_from_ms = int((await store.samples([0], 0, START_MS * 2)).at_ms.min())
+        assert clock.now_ms() - KEEP_MS * (1 + 1.1 / LANDMARKS) <= kept_from_ms <= clock.now_ms() - KEEP_MS
+        begins = await store.begins_after()
+        assert begins > 0
+        await keep_up(store, clock)
+        assert await store.begins_after() == begins
+        clock.advance(2 * DAY_MS)
+        await keep_up(store, clock)
+        (landmark,) = await store.landmarks()
+        left = await store.samples([0], 0, START_MS * 2)
+        assert len(left)
+        assert int(left.at_ms.min()) > landmark[1]
+
+
+async def test_small_pieces_become_few() -> None:
+    clock = ManualClock(START_MS)
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store, clock)
+        before = await store.samples([0], 0, START_MS * 2)
+        engine: Engine = store._file
+
+        async def pieces() -> int:
+            sql = "SELECT count(*) FROM segments"
+            return await engine.read(lambda connection: int(connection.execute(sql).fetchone()[0]))
+
+        many = await pieces()
+        while await store.merge():
+            pass
+        assert await pieces() < many / 4
+        assert (await store.samples([0], 0, START_MS * 2)).values.tolist() == before.values.tolist()
