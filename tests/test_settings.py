@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quantum.settings import Settings, SettingsError, load_settings
+from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_all_problems_of_file_and_environment_are_named_at_once(tmp_path: Path) 
         "server",
         "host_metrics.interval_ms",
         "limits.max_series",
-        "store",
+        "store.kind",
     ]
     assert "did you mean data_dir?" in problems[0]
 
@@ -92,3 +92,34 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
     file = file_with(tmp_path, "[retention]\ndays = 7\n")
     assert problems_of(file)[0].startswith("retention.days: 7 is less than limits.max_age_ms")
     assert load_settings(file, {"QUANTUM_LIMITS__MAX_AGE_MS": "604800000"}).retention.keep_ms == 604_800_000
+
+
+def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
+    file = file_with(tmp_path, 'store = "memory"')
+    assert load_settings(file, {}).store == Store(kind="memory")
+    assert load_settings(file, {"QUANTUM_STORE__TENANT": "a"}).store == Store(kind="memory", tenant="a")
+    assert load_settings(file, {"QUANTUM_STORE": "sqlite"}).store == Store()
+    assert load_settings(file, {}, {"store.kind": "sqlite"}).store == Store()
+
+
+@pytest.mark.parametrize("url", ["", "db.example", "mysql://db.example/quantum"])
+def test_postgres_without_an_address_is_refused(url: str, tmp_path: Path) -> None:
+    environment = {"QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": url}
+    assert "store.url: kind postgres needs" in problems_of(file_with(tmp_path, ""), environment)[0]
+
+
+def test_a_tenant_has_a_plain_name(tmp_path: Path) -> None:
+    assert problems_of(file_with(tmp_path, ""), {"QUANTUM_STORE__TENANT": "a b"})[0].startswith("store.tenant:")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@db/q", "postgresql://me:(set)@db/q"),
+        ("postgresql://me@db/q?password=s3cret&sslmode=require", "postgresql://me@db/q?password=(set)&sslmode=require"),
+        ("postgresql://me@db:5432/q", "postgresql://me@db:5432/q"),
+        ("postgresql:///q?host=/run", "postgresql:///q?host=/run"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown

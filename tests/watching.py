@@ -18,7 +18,7 @@ from dependency_injector import providers
 from quantum.adapters.memory import ManualClock
 from quantum.composition import build
 from quantum.domain.facts import Heartbeat
-from quantum.settings import Settings
+from quantum.settings import Settings, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ class Watching:
         clock: its time, which passes only when told to.
     """
 
-    settings: Settings = field(default_factory=lambda: Settings(store="memory"))
+    settings: Settings = field(default_factory=lambda: Settings(store=Store(kind="memory")))
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
     container: Any = None
     http: httpx.AsyncClient = field(init=False)

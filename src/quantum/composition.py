@@ -43,14 +43,29 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.postgres import PostgresStore
     from quantum.domain.detectors import Detector
+
+    Store = SqliteStore | PostgresStore
 
 MAX_PATTERN = 1000
 
 
 def store_path(settings: Settings) -> str:
     """Return where the embedded store keeps its file."""
-    return MEMORY if settings.store == "memory" else str(Path(settings.data_dir) / "quantum.db")
+    return MEMORY if settings.store.kind == "memory" else str(Path(settings.data_dir) / "quantum.db")
+
+
+def build_sqlite(settings: Settings) -> SqliteStore:
+    """Return the embedded store."""
+    return SqliteStore(store_path(settings), settings.store.tenant)
+
+
+def build_postgres(settings: Settings) -> PostgresStore:
+    """Return the store on a PostgreSQL database."""
+    from quantum.adapters.postgres import Patience, PostgresStore  # noqa: PLC0415 - imports the driver
+
+    return PostgresStore(settings.store.url, settings.store.tenant, Patience(start_ms=settings.store.wait_ms))
 
 
 def full_match(pattern: str) -> Callable[[str], bool]:
@@ -102,7 +117,7 @@ def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bou
 
 def build_app(
     settings: Settings,
-    store: SqliteStore,
+    store: Store,
     ingest: Ingest,
     queries: Queries,
     control: Control,
@@ -131,12 +146,17 @@ def build_app(
 
 
 class Container(containers.DeclarativeContainer):
-    """Everything of one process in the role `all`, on the embedded profile."""
+    """Everything of one process in the role `all`."""
 
     settings = providers.Dependency(instance_of=Settings)
 
     clock = providers.Singleton(SystemClock)
-    store = providers.Singleton(SqliteStore, providers.Callable(store_path, settings))
+    store = providers.Selector(
+        settings.provided.store.kind,
+        memory=providers.Singleton(build_sqlite, settings),
+        sqlite=providers.Singleton(build_sqlite, settings),
+        postgres=providers.Singleton(build_postgres, settings),
+    )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
     identity = providers.Singleton(StubIdentity)
@@ -177,6 +197,12 @@ class Container(containers.DeclarativeContainer):
     app = providers.Singleton(
         build_app, settings, store, ingest, queries, control, machine, identity, sockets, vitals, bounds
     )
+
+
+def build_store(settings: Settings) -> Store:
+    """Return the store that the settings name, not opened."""
+    store: Store = build(settings).store()
+    return store
 
 
 def build(settings: Settings) -> Any:

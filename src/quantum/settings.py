@@ -8,6 +8,7 @@ the environment and, with `adapters/wire.py` and the HTTP messages, the only use
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX: Final = "QUANTUM_"
+HIDDEN: Final = "(set)"
+"""Stands for a secret that may not be shown."""
 DAY_MS: Final = 86_400_000
 DEFAULT_FILE: Final = "quantum.toml"
+SHORT: Final = {"store": "kind"}
+"""A text in the place of these sections is the value of the setting that they are mostly about."""
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -116,6 +121,22 @@ class Retention(Section, frozen=True, kw_only=True):
         return self.days * DAY_MS
 
 
+class Store(Section, frozen=True, kw_only=True):
+    """Where facts, samples and conclusions are kept. `store = "memory"` is short for `store.kind`.
+
+    Attributes:
+        kind: `sqlite` is one file, `postgres` a server, `memory` is for trying things out.
+        url: address of the PostgreSQL database.
+        tenant: whose data this process keeps; several may share a database, each with one process that writes.
+        wait_ms: how long a start waits for another process to let go of the tenant.
+    """
+
+    kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
+    url: str = ""
+    tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")] = "default"
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
+
+
 class Logs(Section, frozen=True, kw_only=True):
     """Structured logs on stderr."""
 
@@ -127,13 +148,12 @@ class Settings(Section, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: where the embedded store keeps its files.
-        store: `sqlite` survives restarts, `memory` is for trying things out.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
     """
 
     data_dir: str = "quantum-data"
-    store: Literal["sqlite", "memory"] = "sqlite"
+    store: Store = Store()
     server: Server = Server()
     auth: Auth = Auth()
     host_metrics: HostMetrics = HostMetrics()
@@ -197,6 +217,8 @@ def _set(tree: dict[str, Any], path: list[str], value: object) -> None:
     *sections, name = path
     for section in sections:
         following = tree.setdefault(section, {})
+        if isinstance(following, str) and section in SHORT:
+            following = tree[section] = {SHORT[section]: following}
         if not isinstance(following, dict):
             return
         tree = following
@@ -218,6 +240,8 @@ def _build(kind: type[Section], tree: Mapping[str, Any], prefix: str, problems: 
 
 def _value(kind: Any, raw: object, name: str, problems: list[str]) -> object:
     if isinstance(kind, type) and issubclass(kind, Section):
+        if isinstance(raw, str) and name in SHORT:
+            raw = {SHORT[name]: raw}
         if isinstance(raw, dict):
             return _build(kind, raw, f"{name}.", problems)
         problems.append(f"{name}: expected a table of settings, got {raw!r}")
@@ -238,6 +262,11 @@ def _split(kind: Any, raw: object) -> object:
 
 def _contradictions(settings: Settings) -> list[str]:
     problems = []
+    if settings.store.kind == "postgres" and not settings.store.url.startswith(("postgresql://", "postgres://")):
+        problems.append(
+            "store.url: kind postgres needs the address of a database, for example"
+            " postgresql://quantum@db.example/quantum; QUANTUM_STORE__URL keeps a password out of the file"
+        )
     if not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
         problems.append(
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
@@ -249,6 +278,11 @@ def _contradictions(settings: Settings) -> list[str]:
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
     return problems
+
+
+def without_password(url: str) -> str:
+    """Return an address that may be shown."""
+    return re.sub(r"(password=)[^&\s]+", rf"\1{HIDDEN}", re.sub(r"(://[^:/@]*):[^@]*@", rf"\1:{HIDDEN}@", url))
 
 
 def _is_loopback(host: str) -> bool:

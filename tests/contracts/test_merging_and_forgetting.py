@@ -6,19 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts.test_fact_log import NOTHING, A, B, C, columns, plain, propose
 from tests.contracts.test_sample_store import scored
 
 from quantum.adapters.pieces import FACT_WEIGHT, LARGEST, TOGETHER, choose
-from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import AnomalyFilter, Page
 from quantum.domain.alerts import Effects
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Heartbeat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.contracts.conftest import OpenStore
     from tests.stores import Store
 
@@ -98,12 +99,15 @@ async def test_what_was_merged_is_there_after_reopening(open_store: OpenStore, r
         assert await readings(store) == before
 
 
-@settings(max_examples=15)
+@pytest.mark.parametrize("kind", ["memory", "postgres"])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 4), st.booleans()), min_size=4, max_size=25),
 )
-async def test_merging_between_any_appends_and_seals_changes_no_reading(steps: list[tuple[int, int, bool]]) -> None:
-    async with SqliteStore(MEMORY) as plainly, SqliteStore(MEMORY) as merging:
+async def test_merging_between_any_appends_and_seals_changes_no_reading(
+    kind: str, new_store: Callable[[str], OpenStore], steps: list[tuple[int, int, bool]]
+) -> None:
+    async with new_store("memory")() as plainly, new_store(kind)() as merging:
         for facts, seal_every, merges in steps:
             for store in (plainly, merging):
                 await lengthen(store, facts, seal_every)

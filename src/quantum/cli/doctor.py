@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.composition import store_path
 from quantum.domain.errors import QuantumError
-from quantum.settings import SettingsError, load_settings
+from quantum.settings import SettingsError, load_settings, without_password
 
 if TYPE_CHECKING:
     from quantum.settings import Settings
@@ -64,18 +64,31 @@ def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
 
 
 async def _store(settings: Settings) -> Finding:
+    if settings.store.kind == "postgres":
+        return await _postgres(settings)
     path = store_path(settings)
     if path == MEMORY:
         return Finding("store", well=True, words="in memory: nothing survives a restart")
     if not await asyncio.to_thread(Path(path).exists):
         return Finding("store", well=True, words=f"{path} does not exist yet; the first start makes it")
     try:
-        async with SqliteStore(path) as store:
+        async with SqliteStore(path, settings.store.tenant) as store:
             verdict, (position, _) = await store.check(), await store.last()
     except QuantumError as error:
         return Finding("store", well="in use by another Quantum" in str(error), words=str(error))
     words = f"{path} has {position:,} facts" if verdict == "ok" else f"{path} is damaged: {verdict}; restore a copy"
     return Finding("store", well=verdict == "ok", words=words)
+
+
+async def _postgres(settings: Settings) -> Finding:
+    from quantum.adapters.postgres import survey  # noqa: PLC0415 - imports the driver
+
+    where = without_password(settings.store.url)
+    try:
+        found = await survey(settings.store.url, settings.store.tenant)
+    except QuantumError as error:
+        return Finding("store", well=False, words=f"{where}: {error}")
+    return Finding("store", well=not found.risks, words=f"{where}: {'; '.join((*found.risks, *found.facts))}")
 
 
 def _space(settings: Settings) -> Finding:
@@ -116,9 +129,16 @@ def migrate(*, config: Config = None, data_dir: DataDir = None) -> None:
     """Create the store or bring its schema up to date; safe to run twice. A start does this by itself."""
     settings = load_settings(config, overrides={"data_dir": data_dir})
 
-    async def work() -> None:
-        async with SqliteStore(store_path(settings)):
-            pass
+    if settings.store.kind == "postgres":
+        from quantum.adapters.postgres import migrate_database  # noqa: PLC0415 - imports the driver
 
-    asyncio.run(work())
+        steps = asyncio.run(migrate_database(settings.store.url))
+        print(f"{without_password(settings.store.url)} is up to date ({steps} steps were missing)")
+        return
+    asyncio.run(_open(store_path(settings)))
     print(f"{store_path(settings)} is up to date")
+
+
+async def _open(path: str) -> None:
+    async with SqliteStore(path):
+        pass

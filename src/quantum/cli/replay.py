@@ -16,10 +16,9 @@ from rich.table import Table
 
 from quantum.adapters.http.control import replay_report
 from quantum.adapters.http.tables import read_draft
-from quantum.adapters.sqlite import SqliteStore
 from quantum.application.timemachine import TimeMachine
 from quantum.cli import CommandFailed
-from quantum.composition import build, store_path
+from quantum.composition import build
 from quantum.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ def replay(
     async def work() -> ReplayReport:
         console = Console(stderr=True)
         progress = Progress(console=console, transient=True) if console.is_terminal else None
-        async with SqliteStore(store_path(settings)) as store:
-            container = build(settings)
+        container = build(settings)
+        async with container.store() as store:
             machine = TimeMachine(store, store, store, store, container.pipeline, container.codec())
             with progress or nullcontext():
                 task = progress.add_task("replaying", total=1.0) if progress else None

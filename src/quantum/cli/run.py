@@ -10,13 +10,12 @@ from cyclopts import Parameter
 
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.logs import configure_logs
-from quantum.settings import load_settings
+from quantum.settings import HIDDEN, load_settings, without_password
 
 if TYPE_CHECKING:
     from quantum.settings import Settings
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
-HIDDEN = "(set)"
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 
@@ -68,6 +67,7 @@ def _tree(settings: Settings) -> dict[str, Any]:
     import msgspec  # noqa: PLC0415 - only to show settings as plain values
 
     tree: dict[str, Any] = msgspec.to_builtins(settings)
+    tree["store"]["url"] = without_password(settings.store.url)
     for receiver in tree["receivers"]:
         if receiver.get("secret"):
             receiver["secret"] = HIDDEN

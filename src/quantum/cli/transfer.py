@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TextIO
@@ -17,11 +17,10 @@ from rich.progress import Progress
 from quantum.adapters.csv_files import milliseconds
 from quantum.adapters.memory import MemoryStream, SystemClock
 from quantum.adapters.sample_files import CsvWriter, TextWriter, read_csv, read_text
-from quantum.adapters.sqlite import SqliteStore
 from quantum.application.ingest import Ingest
 from quantum.application.transfer import give_out, matching_series, take_in
 from quantum.cli import CommandFailed
-from quantum.composition import build_limits, full_match, store_path
+from quantum.composition import build_limits, build_store, full_match, store_path
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.selectors import parse_selector
 from quantum.settings import load_settings
@@ -102,7 +101,7 @@ def export_samples(
         as_json: print an account as JSON, on standard error if the samples go to standard output.
     """
     settings = _settings(config, data_dir)
-    if not Path(store_path(settings)).is_file():
+    if settings.store.kind == "sqlite" and not Path(store_path(settings)).is_file():
         raise CommandFailed(f"{settings.data_dir} holds no store; name the right one with --data-dir")
     span = _moment("--from", from_), END_MS if to is None else _moment("--to", to)
     with output.open("w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as file:
@@ -112,8 +111,11 @@ def export_samples(
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    overrides = {"data_dir": str(data_dir) if data_dir else None, "store": "sqlite"}
-    return load_settings(str(config) if config else None, overrides=overrides)
+    overrides = {"data_dir": str(data_dir) if data_dir else None}
+    settings = load_settings(str(config) if config else None, overrides=overrides)
+    if settings.store.kind == "memory":
+        raise CommandFailed("store.kind is memory, which nothing outlives; choose sqlite or postgres")
+    return settings
 
 
 def _moment(option: str, text: str) -> int:
@@ -125,12 +127,11 @@ def _moment(option: str, text: str) -> int:
 
 async def _import(settings: Settings, files: list[Path], kind: Format, name: str | None) -> Receipt:
     clock = SystemClock()
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(SqliteStore(store_path(settings)))
+    async with build_store(settings) as store:
         ingest = Ingest(store, MemoryStream(held=1), clock, build_limits(settings))
         await ingest.open(store)
-        progress = stack.enter_context(_progress())
-        return await take_in(ingest, _batches(files, kind, name, progress, clock.now_ms()))
+        with _progress() as progress:
+            return await take_in(ingest, _batches(files, kind, name, progress, clock.now_ms()))
 
 
 def _batches(files: list[Path], kind: Format, name: str | None, progress: Progress, now_ms: int) -> Iterator[Incoming]:
@@ -145,7 +146,7 @@ async def _export(
     settings: Settings, selectors: list[str], span: tuple[int, int], kind: str, file: TextIO
 ) -> dict[str, int]:
     matchers = [parse_selector(text) for text in selectors]
-    async with SqliteStore(store_path(settings)) as store:
+    async with build_store(settings) as store:
         series = await matching_series(store, matchers, MatcherCompiler(full_match))
         writer = (CsvWriter if kind == "csv" else TextWriter)(file, [labels for _, labels in series])
         written = rows = 0

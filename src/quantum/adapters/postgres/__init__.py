@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Self
 from quantum.adapters.postgres.conclusions import PostgresConclusions
 from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
+from quantum.adapters.postgres.inspection import Survey, migrate_database, survey
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Patience", "PostgresStore"]
+__all__ = ["Patience", "PostgresStore", "Survey", "migrate_database", "survey"]
 
 
 class PostgresStore(PostgresFacts, PostgresConclusions):

@@ -125,7 +125,7 @@ class Engine:
         self._jobs = asyncio.Queue(MAX_WAITING)
         self._connection = await connect(self._url)
         try:
-            with _translated("the database cannot be opened"):
+            with translated("the database cannot be opened"):
                 await migrate(self._connection, self._patience)
                 await self._lease.acquire(self._connection, self._patience.start_ms)
                 self._pool = _new_pool(self._url, self._patience.reader_s)
@@ -245,7 +245,7 @@ class Engine:
         try:
             if not self._stale and all(job.asks for job in jobs):
                 return [await job.work(self._connection, undo) for job in jobs]  # type: ignore[arg-type] # not used
-            with _translated("the store did not take the write"):
+            with translated("the store did not take the write"):
                 async with asyncio.timeout(self._patience.answer_s) as limit:
                     connection = await self._fenced(limit)
                     results = [await _run(job, connection, undo) for job in jobs]
@@ -301,7 +301,7 @@ class Engine:
         return await self._read(work)
 
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        with _translated("the store did not answer"):
+        with translated("the store did not answer"):
             async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
                 return await work(connection)
 
@@ -312,7 +312,7 @@ async def connect(url: str) -> Connection:
     Raises:
         Unavailable: there is none to be had.
     """
-    with _translated("the database cannot be reached"):
+    with translated("the database cannot be reached"):
         connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
         try:
             refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
@@ -336,9 +336,16 @@ async def migrate(connection: Connection, patience: Patience) -> int:
 
 
 def with_defaults(url: str) -> str:
-    """Return an address with what it leaves out about the network."""
-    parts: dict[str, Any] = {**NETWORK, **conninfo_to_dict(url)}
-    return make_conninfo(**parts)
+    """Return an address with what it leaves out about the network.
+
+    Raises:
+        Unavailable: it is none; it is not repeated, because it may hold a password.
+    """
+    try:
+        parts: dict[str, Any] = {**NETWORK, **conninfo_to_dict(url)}
+        return make_conninfo(**parts)
+    except psycopg.ProgrammingError:
+        raise Unavailable("store.url is no address of a PostgreSQL database") from None
 
 
 def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
@@ -361,16 +368,17 @@ async def _for_reading(connection: Connection) -> None:
     await connection.set_read_only(True)
 
 
-class _translated:  # noqa: N801 - reads as a verb in a with statement
+class translated:  # noqa: N801 - reads as a verb in a with statement
     """Turns the driver's errors into ours, with a sentence before them."""
 
     def __init__(self, sentence: str) -> None:
         self._sentence = sentence
 
     def __enter__(self) -> None:
-        pass
+        """Begin."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Raise Unavailable in the place of an error of the driver or the network."""
         if isinstance(error, QuantumError) or not isinstance(error, psycopg.Error | OSError | TimeoutError):
             return
         words = str(error).strip().partition("\n")[0] or "it took too long"

@@ -1,0 +1,75 @@
+"""What can be seen of a database without writing to it, and bringing its schema up to date without running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from quantum.adapters.postgres.engine import Patience, connect, migrate, translated
+from quantum.adapters.postgres.lease import describe
+from quantum.adapters.postgres.schema import NOW_MS, STEPS, taken_steps
+from quantum.adapters.postgres.statements import fetch
+
+if TYPE_CHECKING:
+    from quantum.adapters.postgres.statements import Connection
+
+MUST_BE_ON: Final = ("fsync", "full_page_writes")
+"""Without these a loss of power can cost what was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is so and what is dangerous, in words."""
+
+    facts: tuple[str, ...]
+    risks: tuple[str, ...]
+
+
+async def survey(url: str, tenant: str) -> Survey:
+    """Return what is seen of a tenant's database; a running Quantum is not disturbed.
+
+    Raises:
+        Unavailable: the database cannot be had or would forget commits.
+    """
+    connection = await connect(url)
+    try:
+        with translated("the database did not answer"):
+            risks = await _risks(connection)
+            steps = await taken_steps(connection)
+            if steps < len(STEPS):
+                lacks = f"its schema lacks {len(STEPS) - steps} of {len(STEPS)} steps"
+                return Survey((f"{lacks}; a start or `quantum migrate` adds them",), risks)
+            return Survey(await _facts(connection, tenant), risks)
+    finally:
+        await connection.close()
+
+
+async def _risks(connection: Connection) -> tuple[str, ...]:
+    found = await fetch(connection, "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", list(MUST_BE_ON))
+    return tuple(f"{name} is off, so a loss of power can damage it; turn it on" for name, on in found if on == "off")
+
+
+async def _facts(connection: Connection, tenant: str) -> tuple[str, ...]:
+    last = await fetch(
+        connection,
+        "SELECT greatest((SELECT max(position) FROM facts WHERE tenant = %s),"
+        " (SELECT max(last_position) FROM segments WHERE tenant = %s))",
+        *(tenant, tenant),
+    )
+    lease = await fetch(connection, f"SELECT holder FROM leases WHERE tenant = %s AND expires_ms > {NOW_MS}", tenant)
+    writer = describe(str(lease[0][0])) if lease else "nobody"
+    return f"tenant {tenant} has {last[0][0] or 0:,} facts", f"{writer} writes now"
+
+
+async def migrate_database(url: str) -> int:
+    """Bring the schema of a database up to date; return how many steps were missing.
+
+    Raises:
+        Unavailable: that did not succeed.
+    """
+    connection = await connect(url)
+    try:
+        with translated("the schema was not brought up to date"):
+            return await migrate(connection, Patience())
+    finally:
+        await connection.close()
