@@ -37,9 +37,11 @@ function joined(large: number, unit: string, small: number, next: string): strin
   return small ? `${large} ${unit} ${small} ${next}` : `${large} ${unit}`;
 }
 
-/** A moment in the reader's own time zone. */
+/** A moment in the reader's own time zone, as in a log: `2026-11-23 13:57:49`. */
 export function moment(ms: number | null): string {
-  return ms === null ? '–' : new Date(ms).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+  if (ms === null || !Number.isFinite(ms)) return '–';
+  const at = new Date(ms), two = (part: number) => String(part).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
 /** The reader's time zone, by name and distance from UTC at a moment: `Europe/Berlin, UTC+2`. */
