@@ -15,6 +15,12 @@ const api = async (path) => (await fetch(`${base}/api/v1/${path}`)).json();
 const alert = (await api('alerts')).items[0];
 const series = alert?.contributors[0] ?? (await api('series?q=host_cpu_busy_ratio')).items[0] ?? (await api('series')).items[0];
 const incident = (await api('incidents')).items[0];
+const policies = (await api('policies')).items;
+const policy = policies.find((one) => one.name === alert?.policy_name) ?? policies[0];
+const tryOut = async (page) => {
+  await page.getByLabel('in the last').selectOption({ label: '1 h' });
+  await page.getByRole('button', { name: 'Try it on the past' }).click();
+};
 const pages = [
   ['overview', '/', /Nothing is wrong|incident|Learning|Waiting/],
   ['explore', '/explore', /series/],
@@ -24,6 +30,8 @@ const pages = [
   ['incidents', '/incidents?state=all', /Incidents/],
   ...(incident ? [['incident', `/incidents/${incident.id}`, /Notes/]] : []),
   ['policies', '/policies', /Receivers/],
+  ...(policy ? [['policy', `/policies?edit=${policy.id}`, /Woken|Nobody would have been woken/, tryOut]] : []),
+  ['replay', '/replay?range=1h', /comes to exactly the same/, (page) => page.getByRole('button', { name: 'Replay' }).click()],
   ['missing', '/no-such-page', /nothing here/],
 ];
 const browser = await chromium.launch({
@@ -35,12 +43,13 @@ for (const colorScheme of ['light', 'dark']) {
   for (const [size, viewport] of [['wide', { width: 1440, height: 900 }], ['narrow', { width: 390, height: 844 }]]) {
     // the page's policy forbids foreign scripts, the accessibility checker included
     const context = await browser.newContext({ colorScheme, viewport, bypassCSP: true, reducedMotion: 'reduce' });
-    for (const [name, path, text] of pages) {
+    for (const [name, path, text, first] of pages) {
       const page = await context.newPage();
       page.on('pageerror', (error) => faults.push(`${name} ${colorScheme} ${size}: ${error.message}`));
       page.on('console', (message) => message.type() === 'error' && faults.push(`${name} ${colorScheme} ${size}: ${message.text()}`));
       await page.goto(base + path, { waitUntil: 'domcontentloaded' });
-      await page.getByText(text).first().waitFor({ timeout: 10_000 }).catch(() => faults.push(`${name} ${colorScheme} ${size}: ${text} is not shown`));
+      await first?.(page);
+      await page.getByText(text).first().waitFor({ timeout: 20_000 }).catch(() => faults.push(`${name} ${colorScheme} ${size}: ${text} is not shown`));
       await page.waitForTimeout(name === 'series' || name === 'overview' ? 1500 : 500);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       if (overflow > 1) faults.push(`${name} ${colorScheme} ${size}: the page is ${overflow} px wider than the window`);

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, ElementRef, OnDestroy, effect, inject, input, output, signal, untracked } from '@angular/core';
+import { ChangeDetectionStrategy, Component, ElementRef, Injector, OnDestroy, afterNextRender, effect, inject, input, output, signal, untracked } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { Subject } from 'rxjs';
 import { Api, sentence } from '../api/api';
@@ -40,6 +40,7 @@ export class PolicyEditor implements OnDestroy {
   protected readonly ago = (hours: number) => duration(hours * HOUR_MS).replace(/^1 d$/, '24 h');
   private readonly api = inject(Api);
   private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
+  private readonly injector = inject(Injector);
   private readonly stop = new Subject<void>();
 
   constructor() {
@@ -111,6 +112,7 @@ export class PolicyEditor implements OnDestroy {
     this.error.set('');
     this.tried.set(false);
     this.trial.set(null);
+    afterNextRender(() => this.host.nativeElement.querySelector<HTMLElement>('[name=name]')?.focus(), { injector: this.injector });
   }
 
   private isSound(): boolean {

@@ -3,7 +3,7 @@ import { RouterLink } from '@angular/router';
 import { AlertItem, ReplayReport } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { duration, many, moment } from '../parts/format';
-import { difference, headline, laneName, lanesOf, span, wakes } from './story';
+import { difference, headline, laneName, lanesOf, span, wakes, why } from './story';
 
 const LANES = 8;
 const ROWS = 20;
@@ -38,6 +38,7 @@ export class Outcome {
   protected readonly duration = duration;
   protected readonly many = many;
   protected readonly moment = moment;
+  protected readonly why = why;
 
   protected name(alert: AlertItem): string {
     return laneName(alert, this.several());

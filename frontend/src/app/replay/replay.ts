@@ -9,6 +9,9 @@ import { Outcome } from './outcome';
 
 const PASTS: Record<string, number> = { '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
 
+/** What came in the last moments may still be on its way through the live pipeline, and would look like a difference. */
+const SETTLING_MS = 2000;
+
 interface Run { report: ReplayReport; askedMs: number; rules: string }
 
 /** The time machine: the past once more, under the policies of then or of now, and how it differs from what was. */
@@ -58,8 +61,8 @@ export class Replay implements OnDestroy {
   }
 
   protected async run(): Promise<void> {
-    const endMs = Date.now(), askedMs = endMs - PASTS[this.past()], now = this.now();
-    this.sinceMs.set(endMs);
+    const sinceMs = Date.now(), endMs = sinceMs - SETTLING_MS, askedMs = endMs - PASTS[this.past()], now = this.now();
+    this.sinceMs.set(sinceMs);
     this.done.set(null);
     try {
       const policies = now ? (await this.api.policies()).items.map(requested) : null;

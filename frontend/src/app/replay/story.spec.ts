@@ -1,7 +1,7 @@
-import { aReport, anAlert, AT_MS } from '../../testing/things';
+import { aContributor, aReport, anAlert, AT_MS } from '../../testing/things';
 import { dice } from '../../testing/dice';
 import { AlertItem, PageItem } from '../api/messages';
-import { difference, headline, laneName, lanesOf, span, wakes } from './story';
+import { difference, headline, laneName, lanesOf, span, wakes, why } from './story';
 
 const HOUR = 3_600_000;
 const page = (part: Partial<PageItem> = {}): PageItem => ({
@@ -29,6 +29,16 @@ describe('the headline of a replay', () => {
     const pages = [page(), page({ receiver: 'boss' }), page(), page({ state: 'resolved' })];
     expect(headline(aReport({ alerts: [anAlert(), anAlert()], pages }))).toMatchObject({ kind: 'critical', title: 'Woken: on-call 2 times, boss once' });
     expect(wakes(pages)).toHaveLength(3);
+  });
+});
+
+describe('why an alert fired', () => {
+  it('is its reason while it fires', () => expect(why(anAlert())).toBe('cpu{host="a"} is 0.99, above 0.9'));
+  it('is told by its worst series when it is over', () => {
+    expect(why(anAlert({ state: 'resolved', reason: 'mended for 20 s' }))).toBe('cpu was 0.99, usually 0.2 to 0.6; mended for 20 s');
+    const silent = aContributor({ value: null, lower: null, upper: null });
+    expect(why(anAlert({ state: 'resolved', reason: 'mended', contributors: [silent] }))).toBe('cpu was silent; mended');
+    expect(why(anAlert({ state: 'resolved', reason: 'mended', contributors: [] }))).toBe('mended');
   });
 });
 

@@ -1,5 +1,5 @@
 import { AlertItem, PageItem, ReplayReport } from '../api/messages';
-import { count, duration, many } from '../parts/format';
+import { compact, count, duration, many } from '../parts/format';
 
 /** A replay in words and pictures: who would have been woken, when, and how that differs from what was. */
 export interface Headline { kind: 'ok' | 'warning' | 'critical' | 'learning'; title: string; detail: string }
@@ -33,6 +33,14 @@ export function laneName(alert: AlertItem, withPolicy: boolean): string {
   return withPolicy ? [alert.policy_name, group].filter(Boolean).join(' · ') : group || 'all series';
 }
 
+/** Why an alert fired. Its own reason says so while it fires; afterwards that says why it is over, and its worst series tells. */
+export function why(alert: AlertItem): string {
+  const worst = alert.contributors[0];
+  if (alert.state === 'firing' || !worst) return alert.reason;
+  const usual = worst.lower === null ? '' : `, usually ${compact(worst.lower)} to ${compact(worst.upper)}`;
+  return `${worst.name} ${worst.value === null ? 'was silent' : `was ${compact(worst.value)}`}${usual}; ${alert.reason}`;
+}
+
 /** Alerts as bars over the time of a replay, in percent of it; the busiest lanes first. */
 export function lanesOf(report: ReplayReport, withPolicy = false): Lane[] {
   const lanes = new Map<string, Bar[]>();
@@ -46,7 +54,7 @@ export function lanesOf(report: ReplayReport, withPolicy = false): Lane[] {
 function barOf(alert: AlertItem, { start_ms, end_ms }: ReplayReport): Bar {
   const [begin, end] = span(alert, end_ms).map((at) => Math.min(Math.max(at, start_ms), end_ms));
   const share = 100 / Math.max(1, end_ms - start_ms);
-  return { id: alert.id, left: (begin - start_ms) * share, width: (end - begin) * share, severity: alert.severity, words: alert.reason };
+  return { id: alert.id, left: (begin - start_ms) * share, width: (end - begin) * share, severity: alert.severity, words: why(alert) };
 }
 
 /** From when to when an alert fired; one that has not ended lasts to the end. */

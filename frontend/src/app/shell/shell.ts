@@ -1,6 +1,8 @@
 import { Dialog } from '@angular/cdk/dialog';
 import { ChangeDetectionStrategy, Component, HostListener, computed, inject, signal } from '@angular/core';
-import { Router, RouterLink, RouterLinkActive, RouterOutlet } from '@angular/router';
+import { takeUntilDestroyed } from '@angular/core/rxjs-interop';
+import { NavigationEnd, Router, RouterLink, RouterLinkActive, RouterOutlet } from '@angular/router';
+import { filter } from 'rxjs';
 import { Api } from '../api/api';
 import { Live } from '../api/live';
 import { Clock } from '../parts/clock';
@@ -52,6 +54,9 @@ export class Shell {
   private chordUntil = 0;
 
   constructor() {
+    // where the pages do not fit side by side, the one that is shown is brought into sight
+    this.router.events.pipe(filter((event) => event instanceof NavigationEnd), takeUntilDestroyed()).subscribe(() =>
+      setTimeout(() => document.querySelector('nav [aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })));
     this.live.watch('overview', () => undefined);
     this.api.session().then((session) => this.banner.set(session.banner), () => undefined);
   }
