@@ -77,6 +77,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
 def _compile_kernels(container: Any) -> None:
     remote_write.warm_up()
     container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+    container.promql().warm_up()
 
 
 def _listen(settings: Settings) -> socket.socket:
