@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BLOCK_VALUES: Final = 65_536
 """A block stops growing at this many samples: reading one series decodes at most one block's directory."""
+DECODED_VALUES: Final = 4_000_000
+"""So many values of decoded blocks are kept where old samples are expected: 32 MB."""
 OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
 PCODEC: Final = ChunkConfig(compression_level=4)
@@ -100,21 +102,69 @@ def _pack_block(slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.
     return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), _sealed(body))
 
 
-def unpack_block(body: bytes, wanted: Sequence[int] | None = None) -> Iterator[tuple[int, SampleBatch]]:
-    """Yield (slot, samples in the order accepted) of a block's series, or of the wanted ones alone."""
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A block in memory: values of shape (len(slots), len(at_ms)), the times in the order accepted."""
+
+    slots: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def select(self, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+        """Return samples of some series in `[start_ms, end_ms)`, by series, then in the order accepted."""
+        rows = np.flatnonzero(np.isin(self.slots, wanted))
+        inside = np.flatnonzero((self.at_ms >= start_ms) & (self.at_ms < end_ms))
+        return _table(self.slots[rows], self.at_ms[inside], self.values[np.ix_(rows, inside)])
+
+
+class DecodedBlocks:
+    """The blocks that were asked for last, decoded: whoever sends old samples again sends many of the same time."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[bytes, Decoded] = {}
+        self._values = 0
+
+    def select(self, body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+        """Do as `select_block`."""
+        block = self._blocks.pop(body, None)
+        if block is None:
+            block = _decode(body)
+            self._values += block.values.size
+        self._blocks[body] = block
+        while self._values > DECODED_VALUES:
+            self._values -= self._blocks.pop(next(iter(self._blocks))).values.size
+        return block.select(wanted, start_ms, end_ms)
+
+
+def _decode(body: bytes) -> Decoded:
+    packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
+    slots, at_ms = np.frombuffer(packed_slots, "<i8"), unpack_integers(packed_at_ms)
+    values = np.concatenate([unpack_floats(column) for column in columns])
+    return Decoded(slots, at_ms, values.reshape(len(slots), len(at_ms)))
+
+
+def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+    """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
+
+    Only what is asked for is decoded, as far as the form of the block allows.
+    """
     packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
     slots = np.frombuffer(packed_slots, "<i8")
-    chosen = np.arange(len(slots)) if wanted is None else np.flatnonzero(np.isin(slots, wanted))
-    if not len(chosen):
-        return
-    at_ms = unpack_integers(packed_at_ms)
-    together = unpack_floats(columns[0]) if len(at_ms) < OWN_COLUMN else None
-    for index in chosen.tolist():
-        if together is None:
-            values = unpack_floats(columns[index])
-        else:
-            values = together[index * len(at_ms) : (index + 1) * len(at_ms)]
-        yield int(slots[index]), SampleBatch(np.full(len(at_ms), slots[index]), at_ms, values)
+    rows = np.flatnonzero(np.isin(slots, wanted))
+    at_ms = unpack_integers(packed_at_ms) if len(rows) else np.zeros(0, np.int64)
+    inside = np.flatnonzero((at_ms >= start_ms) & (at_ms < end_ms))
+    if not len(inside):
+        return SampleBatch.concat([])
+    if len(at_ms) < OWN_COLUMN:
+        values = unpack_floats(columns[0]).reshape(len(slots), len(at_ms))[np.ix_(rows, inside)]
+    else:
+        values = np.stack([unpack_floats(columns[row])[inside] for row in rows.tolist()])
+    return _table(slots[rows], at_ms[inside], values)
+
+
+def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SampleBatch:
+    """Return a table of series and times as rows."""
+    return SampleBatch(np.repeat(slots, len(at_ms)), np.tile(at_ms, len(slots)), values.ravel())
 
 
 def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
@@ -125,9 +175,10 @@ def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
     known, starts = np.unique(slots[by_slot], return_index=True)
     start_of = dict(zip(known.tolist(), starts.tolist(), strict=True))
     for body in bodies:
-        for slot, samples in unpack_block(body):
-            places = by_slot[start_of[slot] : start_of[slot] + len(samples)]
-            rows.at_ms[places], rows.values[places] = samples.at_ms, samples.values
+        block = _decode(body)
+        for index, slot in enumerate(block.slots.tolist()):
+            places = by_slot[start_of[slot] : start_of[slot] + len(block.at_ms)]
+            rows.at_ms[places], rows.values[places] = block.at_ms, block.values[index]
     return rows
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+import msgspec
 import numpy as np
 
 from quantum.adapters import chunks, wire
-from quantum.adapters.pieces import SAMPLES, unpack_headers
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
     from quantum.domain.scoring import ScoredRows
 
+SAMPLES: Final = "samples"
 OTHER: Final = "other"
+SCORES: Final = "scores"
 BODIES: Final = (Heartbeat, Started, *get_args(Command))
 NEVER_MS: Final = int(np.iinfo(np.int64).min)
 """The newest time of a series that has no row."""
 
 NewSeries = tuple[tuple[int, LabelSet], ...]
+Header = tuple[int, str, int, int, bytes]
+"""Of a fact: `at_ms`, kind, whether it is backfill, rows, and the body if it is not samples."""
 
 
 class Undo:
@@ -73,16 +77,18 @@ class Proposed:
     def judge(self, stored: SampleBatch) -> NDArray[np.uint8]:
         """Return the outcome of each row, shape (n,), given what is stored in `Tail.span_of_doubt`."""
         outcome = np.zeros(len(self.batch), np.uint8)
-        bits = stored.values.view(np.int64).tolist()
-        there = {
-            (slot, at_ms): (bit, -1)
-            for slot, at_ms, bit in zip(stored.slots.tolist(), stored.at_ms.tolist(), bits, strict=True)
-        }
-        for row in self.suspects.tolist():
-            key = (int(self.batch.slots[row]), int(self.batch.at_ms[row]))
-            own = int(self.batch.values[row : row + 1].view(np.int64)[0])
-            first = there.setdefault(key, (own, row))
-            outcome[row] = STORED if first[1] == row else DUPLICATE if first[0] == own else CONFLICT
+        if not len(self.suspects):
+            return outcome
+        rows = SampleBatch.concat([stored, self.batch.take(self.suspects)])
+        # a stable sort: within the rows of one series and time, what is stored comes first, then the first proposed
+        order = np.lexsort((rows.at_ms, rows.slots))
+        slots, at_ms, bits = rows.slots[order], rows.at_ms[order], rows.values.view(np.int64)[order]
+        is_first = np.ones(len(order), np.bool_)
+        is_first[1:] = (np.diff(slots) != 0) | (np.diff(at_ms) != 0)
+        first = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+        verdict = np.empty(len(order), np.uint8)
+        verdict[order] = np.where(is_first, STORED, np.where(bits == bits[first], DUPLICATE, CONFLICT))
+        outcome[self.suspects] = verdict[len(stored) :]
         return outcome
 
     def samples(self, outcome: NDArray[np.uint8], *, backfill: bool) -> Samples | None:
@@ -235,7 +241,12 @@ class Tail:
 
 
 def select_samples(
-    tail: Sequence[SampleBatch], bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int
+    tail: Sequence[SampleBatch],
+    bodies: Iterable[bytes],
+    slots: NDArray[np.int64],
+    start_ms: int,
+    end_ms: int,
+    select: Callable[[bytes, NDArray[np.int64], int, int], SampleBatch] = chunks.select_block,
 ) -> SampleBatch:
     """Return samples of some series in `[start_ms, end_ms)`, sorted by (slot, at_ms), of equal ones the first.
 
@@ -245,17 +256,20 @@ def select_samples(
         slots: which series, sorted.
         start_ms: first time.
         end_ms: end of the times.
+        select: takes what is asked for from a block.
     """
-    wanted = slots.tolist()
-    parts = [batch.take(np.isin(batch.slots, slots)) for batch in tail]
-    for body in bodies:
-        parts += [samples for _, samples in chunks.unpack_block(body, wanted)]
-    rows = SampleBatch.concat(parts)
-    rows = rows.take((rows.at_ms >= start_ms) & (rows.at_ms < end_ms))
+    parts = [_inside(batch, slots, start_ms, end_ms) for batch in tail]
+    rows = SampleBatch.concat([*parts, *(select(body, slots, start_ms, end_ms) for body in bodies)])
     rows = rows.take(np.lexsort((rows.at_ms, rows.slots)))
     first = np.ones(len(rows), np.bool_)
     first[1:] = (np.diff(rows.slots) != 0) | (np.diff(rows.at_ms) != 0)
     return rows.take(first)
+
+
+def _inside(batch: SampleBatch, slots: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+    # times first: most batches have none that is asked for, and that is quickly seen
+    rows = np.flatnonzero((batch.at_ms >= start_ms) & (batch.at_ms < end_ms))
+    return batch.take(rows[np.isin(batch.slots[rows], slots)])
 
 
 def select_scores(bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows:
@@ -284,6 +298,17 @@ def row_count(fact: Fact) -> int:
 
 
 # ---- written forms ----------------------------------------------------------------------------------------------
+
+
+def pack_headers(headers: Sequence[Header]) -> bytes:
+    """Return the headers of a segment's facts as bytes."""
+    return msgspec.msgpack.encode(headers)
+
+
+def unpack_headers(packed: bytes) -> list[Any]:
+    """Return the headers of `pack_headers`."""
+    headers: list[Any] = msgspec.msgpack.decode(packed)
+    return headers
 
 
 def pack_body(body: FactBody) -> tuple[str, int, int, bytes]:

@@ -1,4 +1,4 @@
-"""Sealed pieces of the log as every SQL store keeps them: how they are packed, and which are to be merged.
+"""Sealed pieces of the log, for every SQL store: how facts are packed, and which neighbours are merged.
 
 A piece is a range of positions: a row of `segments` (the facts' headers and the order of their rows) and rows of
 `blocks` (samples by series, kept scores). Small pieces get live data out of memory soon; large ones compress better and
@@ -12,20 +12,19 @@ rewritten as often as its piece doubles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from quantum.adapters import chunks
+from quantum.adapters.fact_tail import SAMPLES, SCORES, pack_headers, row_count, unpack_headers, unseal_facts
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from quantum.adapters.fact_tail import Header, NewSeries
+    from quantum.domain.facts import Fact
     from quantum.domain.scoring import ScoredRows
 
-SAMPLES: Final = "samples"
-SCORES: Final = "scores"
 TOGETHER: Final = 4
 """So many neighbours become one."""
 FACT_WEIGHT: Final = 20
@@ -33,13 +32,16 @@ FACT_WEIGHT: Final = 20
 LARGEST: Final = 2_000_000
 """No merged piece weighs more: it is decoded in memory as a whole when its facts are read again."""
 
+Extent = tuple[int, int, int]
+"""First position, last position and rows of a piece."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A range of positions in its stored form.
 
     Attributes:
-        headers: of the facts, as msgpack.
+        headers: of the facts, see `pack_headers`.
         order: slots of the rows as accepted, see `chunks.pack_samples`.
         replaces: last positions of the pieces that this one is made of.
     """
@@ -53,21 +55,42 @@ class Piece:
     scores: Sequence[chunks.Block]
     replaces: tuple[int, ...] = ()
 
+    def blocks(self) -> Iterator[tuple[str, int, int, int, int, int, int, bytes]]:
+        """Yield kind, last position, number, slots from and to, times from and to, and body of every block."""
+        for kind, blocks in ((SAMPLES, self.samples), (SCORES, self.scores)):
+            for number, one in enumerate(blocks):
+                yield kind, self.last, number, one.min_slot, one.max_slot, one.min_ms, one.max_ms, one.body
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A piece as a store returns it: headers, order, and the bodies of its blocks by kind, in order."""
+
+    last: int
+    headers: bytes
+    order: bytes
+    samples: Sequence[bytes]
+    scores: Sequence[bytes]
+
 
 def pack_piece(
-    first: int, last: int, headers: list[Any], rows: SampleBatch, scores: ScoredRows, replaces: tuple[int, ...] = ()
+    first: int,
+    last: int,
+    headers: Sequence[Header],
+    rows: SampleBatch,
+    scores: ScoredRows,
+    replaces: tuple[int, ...] = (),
 ) -> Piece:
     """Return the stored form of facts: their headers, all their rows in the order accepted, and kept scores."""
     order, blocks = chunks.pack_samples(rows)
-    packed = msgspec.msgpack.encode(headers)
-    return Piece(first, last, len(rows), packed, order, blocks, chunks.pack_scores(scores), replaces)
+    return Piece(first, last, len(rows), pack_headers(headers), order, blocks, chunks.pack_scores(scores), replaces)
 
 
-def choose(extents: Sequence[tuple[int, int, int]], landmarks: Sequence[int]) -> tuple[int, int] | None:
+def choose(extents: Sequence[Extent], landmarks: Sequence[int]) -> tuple[int, int] | None:
     """Return first and last position of neighbours that should be one piece, or None.
 
     Args:
-        extents: first position, last position and rows of every piece, in order.
+        extents: of every piece, in order.
         landmarks: positions that stay the end of a piece.
     """
     walls = set(landmarks)
@@ -81,41 +104,42 @@ def choose(extents: Sequence[tuple[int, int, int]], landmarks: Sequence[int]) ->
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPiece:
-    """A piece as it is read: the bytes of its headers, of the order of its rows, and of its blocks."""
-
-    last: int
-    headers: bytes
-    order: bytes
-    samples: Sequence[bytes]
-    scores: Sequence[bytes]
-
-
-def pack_merged(first: int, parts: Sequence[StoredPiece]) -> Piece:
-    """Return neighbouring pieces, the first of which begins at position `first`, as one that replaces them."""
+def merge(first: int, parts: Sequence[Stored]) -> Piece:
+    """Return neighbouring pieces, the first of which begins at a position, as one."""
     headers = [header for part in parts for header in unpack_headers(part.headers)]
     rows = SampleBatch.concat([chunks.unpack_samples(part.order, part.samples) for part in parts])
     scores = chunks.concat_scores([chunks.unpack_scores(body) for part in parts for body in part.scores])
     return pack_piece(first, parts[-1].last, headers, rows, scores, tuple(part.last for part in parts))
 
 
-def chosen_run(extents: Sequence[tuple[int, int, int]], landmarks: Sequence[int]) -> tuple[int, list[int]] | None:
-    """Return the first position and the last positions of the pieces that `choose` chooses, or None."""
-    chosen = choose(extents, landmarks)
-    if chosen is None:
-        return None
-    return chosen[0], [last for first, last, _ in extents if chosen[0] <= first and last <= chosen[1]]
+class Unsealing:
+    """Gives the facts of pieces back, a part at a time: what was decoded for one part serves the next."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[int, int], SampleBatch] | None = None
+
+    def facts(self, first: int, piece: Stored, born: Mapping[int, NewSeries]) -> Iterator[Fact]:
+        """Yield the facts of a piece that begins at a position, exactly as they were appended.
+
+        Its rows stay in memory until the last fact was taken, or those of another piece are asked for.
+        """
+        extent, kept = (first, piece.last), self._kept
+        rows = kept[1] if kept is not None and kept[0] == extent else chunks.unpack_samples(piece.order, piece.samples)
+        self._kept = (extent, rows)
+        yield from unseal_facts(piece.headers, rows, born, first)
+        self._kept = None
 
 
-def block_rows(tenant: str, piece: Piece) -> Iterator[tuple[Any, ...]]:
-    """Yield (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body) of each block."""
-    for kind, blocks in ((SAMPLES, piece.samples), (SCORES, piece.scores)):
-        for number, one in enumerate(blocks):
-            yield tenant, kind, piece.last, number, one.min_slot, one.max_slot, one.min_ms, one.max_ms, one.body
+def take(facts: Iterable[Fact], after: int, max_rows: int, found: list[Fact]) -> bool:
+    """Append facts with positions > `after` to those found, until they have `max_rows` samples; return whether they do.
 
-
-def unpack_headers(packed: bytes) -> list[Any]:
-    """Return (at_ms, kind, backfill, rows, body if it is not samples) of each fact of a piece."""
-    headers: list[Any] = msgspec.msgpack.decode(packed)
-    return headers
+    The first fact is appended however many samples it has.
+    """
+    rows = sum(map(row_count, found))
+    for fact in facts:
+        if fact.position > after:
+            rows += row_count(fact)
+            if found and rows > max_rows:
+                return True
+            found.append(fact)
+    return rows >= max_rows

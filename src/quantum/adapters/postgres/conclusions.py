@@ -61,10 +61,14 @@ DELIVERIES: Final = _insert(
 )
 POLICIES: Final = _insert("policies", "tenant, id, name, body", key="tenant, id")
 RECEIVERS: Final = _insert("receivers", "tenant, id, name, body", key="tenant, id")
-CHECKPOINT: Final = (
+CHECKPOINTS: Final = (
     "INSERT INTO checkpoints (tenant, position, landmark_at_ms, body) VALUES (%s, %s, %s, %s)"
     " ON CONFLICT (tenant, position) DO UPDATE SET body = excluded.body,"
     " landmark_at_ms = coalesce(excluded.landmark_at_ms, checkpoints.landmark_at_ms)"
+)
+LANDMARKS: Final = (
+    "SELECT position, landmark_at_ms FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL"
+    " ORDER BY position"
 )
 MARK: Final = (
     "INSERT INTO marks (tenant, name, position) VALUES (%s, 'recorded', %s)"
@@ -79,6 +83,10 @@ DUE: Final = (
 SETTLE: Final = (
     "UPDATE deliveries SET attempts = %s, due_at_ms = %s, outcome = %s, detail = %s, changed_at_ms = %s"
     " WHERE tenant = %s AND id = %s"
+)
+PRUNE: Final = (
+    "DELETE FROM anomalies WHERE tenant = %s AND at_ms < %s AND end_ms IS NOT NULL",
+    "DELETE FROM deliveries WHERE tenant = %s AND at_ms < %s AND due_at_ms IS NULL",
 )
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
@@ -128,13 +136,8 @@ class PostgresConclusions:
         """See AlertStore."""
 
         async def delete(connection: Connection, _: Undo) -> None:
-            old = (self._tenant, before_ms)
-            await change(
-                connection, "DELETE FROM anomalies WHERE tenant = %s AND at_ms < %s AND end_ms IS NOT NULL", *old
-            )
-            await change(
-                connection, "DELETE FROM deliveries WHERE tenant = %s AND at_ms < %s AND due_at_ms IS NULL", *old
-            )
+            for statement in PRUNE:
+                await change(connection, statement, self._tenant, before_ms)
 
         await self._engine.write(delete)
 
@@ -245,19 +248,14 @@ class PostgresConclusions:
         """See CheckpointStore."""
 
         async def put(connection: Connection, _: Undo) -> None:
-            await change(connection, CHECKPOINT, self._tenant, position, landmark_at_ms, state)
+            await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
             await change(connection, FORGET_CHECKPOINTS, self._tenant, self._tenant, KEPT_CHECKPOINTS)
 
         await self._engine.write(put)
 
     async def landmarks(self) -> list[tuple[int, int]]:
         """See CheckpointStore."""
-        rows = await self._fetch(
-            "SELECT position, landmark_at_ms FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL"
-            " ORDER BY position",
-            self._tenant,
-        )
-        return [(int(position), int(at_ms)) for position, at_ms in rows]
+        return [(position, at_ms) for position, at_ms in await self._fetch(LANDMARKS, self._tenant)]
 
     async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
         """See CheckpointStore."""

@@ -11,17 +11,17 @@ import numpy as np
 from quantum.adapters import chunks, wire
 from quantum.adapters.fact_tail import (
     NEVER_MS,
+    SAMPLES,
+    SCORES,
     NewSeries,
     Tail,
     by_position,
     pack_body,
-    row_count,
     select_samples,
     select_scores,
     unpack_body,
-    unseal_facts,
 )
-from quantum.adapters.pieces import SAMPLES, SCORES, pack_merged, pack_piece
+from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.domain.errors import NotFound
@@ -30,7 +30,7 @@ from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -64,7 +64,8 @@ class PostgresFacts:
         self._engine = engine
         self._tenant = tenant
         self._tail = Tail()
-        self._unsealed: tuple[tuple[int, int], SampleBatch] | None = None
+        self._unsealing = Unsealing()
+        self._decoded = chunks.DecodedBlocks()
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -86,8 +87,6 @@ class PostgresFacts:
     async def _load_sealed(self, connection: Connection) -> None:
         tail = self._tail
         sealed, at_ms = await pieces.end(connection, self._tenant)
-        if sealed <= tail.sealed:
-            return
         for position in tail.rows_upto(sealed):
             del tail.rows[position]
         tail.sealed = sealed
@@ -106,7 +105,8 @@ class PostgresFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = await _blocks(connection, self._tenant, SAMPLES, *doubt)
-            stored = await _aside(select_samples, list(self._tail.rows.values()), bodies, *doubt)
+            tail = list(self._tail.rows.values())
+            stored = await _aside(select_samples, tail, bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
@@ -135,12 +135,12 @@ class PostgresFacts:
 
     async def begins_after(self) -> int:
         """See FactLog."""
-        return await self._engine.read(lambda connection: pieces.begins_after(connection, self._tenant))
+        return await self._engine.read(partial(pieces.begins_after, tenant=self._tenant))
 
     async def _read(self, after: int, max_rows: int, connection: Connection) -> list[Fact]:
         if after < (first := await pieces.begins_after(connection, self._tenant)):
             raise NotFound(f"the facts up to position {first} were forgotten; this begins after {after}")
-        if after < await pieces.sealed_upto(connection, self._tenant):
+        if after < await _sealed_upto(connection, self._tenant):
             return await self._read_sealed(connection, after, max_rows)
         return await self._read_tail(connection, after, max_rows)
 
@@ -166,35 +166,16 @@ class PostgresFacts:
 
     async def _read_sealed(self, connection: Connection, after: int, max_rows: int) -> list[Fact]:
         found: list[Fact] = []
-        rows = 0
         for last, first in await fetch(
             connection,
             "SELECT last_position, first_position FROM segments WHERE tenant = %s AND last_position > %s ORDER BY 1",
             *(self._tenant, after),
         ):
-            if found and rows >= max_rows:
+            piece = await pieces.stored(connection, self._tenant, last)
+            born = await _new_series(connection, self._tenant, first, last)
+            if await _aside(take, self._unsealing.facts(first, piece, born), after, max_rows, found):
                 break
-            for fact in await self._unseal(connection, first, last):
-                if fact.position > after:
-                    rows += row_count(fact)
-                    if found and rows > max_rows:
-                        return found
-                    found.append(fact)
-            self._unsealed = None
         return found
-
-    async def _unseal(self, connection: Connection, first: int, last: int) -> Iterator[Fact]:
-        """Return the facts of one piece exactly as they were appended."""
-        headers, order = await pieces.segment(connection, self._tenant, last)
-        # a piece is read a part at a time; what was decoded for one part serves the next
-        known = self._unsealed
-        if known is not None and known[0] == (first, last):
-            rows = known[1]
-        else:
-            bodies = await pieces.bodies(connection, self._tenant, SAMPLES, last)
-            rows = await _aside(chunks.unpack_samples, order, bodies)
-        self._unsealed = ((first, last), rows)
-        return unseal_facts(headers, rows, await _new_series(connection, self._tenant, first, last), first)
 
     # ---- SampleStore ------------------------------------------------------------------------------------------
 
@@ -239,7 +220,8 @@ class PostgresFacts:
         )
         sealed = tail.rows_upto(upto)
         rows = SampleBatch.concat(list(sealed.values()))
-        await pieces.insert(connection, self._tenant, await _aside(pack_piece, first, upto, headers, rows, scores))
+        piece = await _aside(pack_piece, first, upto, headers, rows, scores)
+        await pieces.insert(connection, self._tenant, piece)
         await change(connection, UPDATE_NEWEST, *tail.newest_of(sealed), self._tenant)
         await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
         tail.forget_sealed(undo, upto, sealed)
@@ -250,10 +232,10 @@ class PostgresFacts:
 
     async def merge(self) -> bool:
         """See SampleStore."""
-        found = await self._engine.read(lambda connection: pieces.worth_merging(connection, self._tenant))
+        found = await self._engine.read(partial(pieces.neighbours, tenant=self._tenant))
         if found is None:
             return False
-        piece = await _aside(pack_merged, *found)
+        piece = await _aside(merge, *found)
         await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
         return True
 
@@ -264,6 +246,11 @@ class PostgresFacts:
 
 _aside = asyncio.to_thread
 """Compressing and decompressing takes long enough to be kept off the event loop."""
+
+
+async def _sealed_upto(connection: Connection, tenant: str) -> int:
+    found = await fetch(connection, "SELECT max(last_position) FROM segments WHERE tenant = %s", tenant)
+    return int(found[0][0] or 0)
 
 
 async def _new_series(connection: Connection, tenant: str, first: int, last: int) -> dict[int, NewSeries]:

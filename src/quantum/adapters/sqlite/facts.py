@@ -9,17 +9,17 @@ import numpy as np
 from quantum.adapters import chunks, wire
 from quantum.adapters.fact_tail import (
     NEVER_MS,
+    SAMPLES,
+    SCORES,
     NewSeries,
     Tail,
     by_position,
     pack_body,
-    row_count,
     select_samples,
     select_scores,
     unpack_body,
-    unseal_facts,
 )
-from quantum.adapters.pieces import SAMPLES, SCORES, pack_piece
+from quantum.adapters.pieces import Unsealing, pack_piece, take
 from quantum.adapters.sqlite import pieces
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
@@ -28,7 +28,7 @@ from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -45,7 +45,8 @@ class SqliteFacts:
         self._engine = engine
         self._tenant = tenant
         self._tail = Tail()
-        self._unsealed: tuple[tuple[int, int], SampleBatch] | None = None
+        self._unsealing = Unsealing()
+        self._decoded = chunks.DecodedBlocks()
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -73,7 +74,8 @@ class SqliteFacts:
         doubt = self._tail.span_of_doubt(proposed)
         stored = SampleBatch.concat([])
         if doubt is not None:
-            stored = self._find(connection, *doubt, list(self._tail.rows.values()))
+            bodies = _blocks(connection, self._tenant, SAMPLES, *doubt)
+            stored = select_samples(list(self._tail.rows.values()), bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
@@ -133,33 +135,15 @@ class SqliteFacts:
 
     def _read_sealed(self, connection: sqlite3.Connection, after: int, max_rows: int) -> list[Fact]:
         found: list[Fact] = []
-        rows = 0
         for last, first in connection.execute(
             "SELECT last_position, first_position FROM segments WHERE tenant = ? AND last_position > ? ORDER BY 1",
             (self._tenant, after),
         ).fetchall():
-            if found and rows >= max_rows:
+            born = _new_series(connection, self._tenant, first, last)
+            piece = pieces.stored(connection, self._tenant, last)
+            if take(self._unsealing.facts(first, piece, born), after, max_rows, found):
                 break
-            for fact in self._unseal(connection, first, last):
-                if fact.position > after:
-                    rows += row_count(fact)
-                    if found and rows > max_rows:
-                        return found
-                    found.append(fact)
         return found
-
-    def _unseal(self, connection: sqlite3.Connection, first: int, last: int) -> Iterator[Fact]:
-        """Yield the facts of one piece exactly as they were appended."""
-        headers, order = _segment(connection, self._tenant, last)
-        # a piece is read a part at a time; what was decoded for one part serves the next
-        known = self._unsealed
-        if known is not None and known[0] == (first, last):
-            rows = known[1]
-        else:
-            rows = chunks.unpack_samples(order, pieces.bodies(connection, self._tenant, SAMPLES, last))
-        self._unsealed = ((first, last), rows)
-        yield from unseal_facts(headers, rows, _new_series(connection, self._tenant, first, last), first)
-        self._unsealed = None
 
     # ---- SampleStore ------------------------------------------------------------------------------------------
 
@@ -212,8 +196,8 @@ class SqliteFacts:
             (self._tenant, first, upto),
         ).fetchall()
         sealed = tail.rows_upto(upto)
-        piece = pack_piece(first, upto, headers, SampleBatch.concat(list(sealed.values())), scores)
-        pieces.insert(connection, self._tenant, piece)
+        rows = SampleBatch.concat(list(sealed.values()))
+        pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
         connection.executemany(
             "UPDATE series SET newest_ms = ? WHERE tenant = ? AND slot = ?",
             [(newest_ms, self._tenant, slot) for slot, newest_ms in zip(*tail.newest_of(sealed), strict=True)],
@@ -240,13 +224,6 @@ class SqliteFacts:
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:
     return int(connection.execute(sql, (tenant,)).fetchone()[0] or 0)
-
-
-def _segment(connection: sqlite3.Connection, tenant: str, last: int) -> tuple[bytes, bytes]:
-    found: tuple[bytes, bytes] = connection.execute(
-        "SELECT headers, row_order FROM segments WHERE tenant = ? AND last_position = ?", (tenant, last)
-    ).fetchone()
-    return found
 
 
 def _new_series(connection: sqlite3.Connection, tenant: str, first: int, last: int) -> dict[int, NewSeries]:

@@ -1,23 +1,18 @@
-"""Sealed pieces of the log in SQLite: written by sealing, rewritten larger by merging, deleted by forgetting."""
+"""Sealed pieces of the log in SQLite: written by sealing, replaced by merging, deleted by forgetting."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from quantum.adapters.pieces import (
-    SAMPLES,
-    SCORES,
-    Piece,
-    StoredPiece,
-    block_rows,
-    chosen_run,
-    pack_merged,
-    unpack_headers,
-)
+from quantum.adapters import pieces
+from quantum.adapters.fact_tail import SAMPLES, SCORES, unpack_headers
+from quantum.adapters.pieces import Piece, Stored
 from quantum.domain.errors import NotFound
 
 if TYPE_CHECKING:
     import sqlite3
+
+BODIES: Final = "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? ORDER BY block"
 
 
 def insert(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
@@ -30,14 +25,17 @@ def insert(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
     connection.executemany(
         "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        block_rows(tenant, piece),
+        [(tenant, *block) for block in piece.blocks()],
     )
 
 
-def bodies(connection: sqlite3.Connection, tenant: str, kind: str, last: int) -> list[bytes]:
-    """Return the blocks of one piece, in order."""
-    sql = "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? ORDER BY block"
-    return [body for (body,) in connection.execute(sql, (tenant, kind, last))]
+def stored(connection: sqlite3.Connection, tenant: str, last: int) -> Stored:
+    """Return the piece that ends at a position."""
+    headers, order = connection.execute(
+        "SELECT headers, row_order FROM segments WHERE tenant = ? AND last_position = ?", (tenant, last)
+    ).fetchone()
+    bodies = ([body for (body,) in connection.execute(BODIES, (tenant, kind, last))] for kind in (SAMPLES, SCORES))
+    return Stored(last, headers, order, *bodies)
 
 
 def merge_some(connection: sqlite3.Connection, tenant: str) -> Piece | None:
@@ -49,29 +47,21 @@ def merge_some(connection: sqlite3.Connection, tenant: str) -> Piece | None:
     landmarks = connection.execute(
         "SELECT position FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NOT NULL", (tenant,)
     ).fetchall()
-    run = chosen_run(extents, [position for (position,) in landmarks])
-    if run is None:
+    chosen = pieces.choose(extents, [position for (position,) in landmarks])
+    if chosen is None:
         return None
-    first, lasts = run
-    return pack_merged(first, [_stored(connection, tenant, last) for last in lasts])
-
-
-def _stored(connection: sqlite3.Connection, tenant: str, last: int) -> StoredPiece:
-    headers, order = connection.execute(
-        "SELECT headers, row_order FROM segments WHERE tenant = ? AND last_position = ?", (tenant, last)
-    ).fetchone()
-    samples, scores = (bodies(connection, tenant, kind, last) for kind in (SAMPLES, SCORES))
-    return StoredPiece(last, headers, order, samples, scores)
+    first, end = chosen
+    return pieces.merge(first, [stored(connection, tenant, last) for _, last, _ in extents if first <= last <= end])
 
 
 def replace(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
     """Write a merged piece in the place of those that it is made of."""
-    old = [(tenant, last) for last in piece.replaces]
-    connection.executemany("DELETE FROM segments WHERE tenant = ? AND last_position = ?", old)
-    for kind in (SAMPLES, SCORES):
-        connection.executemany(
-            "DELETE FROM blocks WHERE tenant = ? AND last_position = ? AND kind = ?", [(*one, kind) for one in old]
-        )
+    for last in piece.replaces:
+        connection.execute("DELETE FROM segments WHERE tenant = ? AND last_position = ?", (tenant, last))
+        for kind in (SAMPLES, SCORES):
+            connection.execute(
+                "DELETE FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ?", (tenant, kind, last)
+            )
     insert(connection, tenant, piece)
 
 
@@ -103,7 +93,7 @@ def begins_after(connection: sqlite3.Connection, tenant: str) -> int:
 
 
 def end(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:
-    """Return position and time of the last fact that is sealed (it may be forgotten since), or zeros."""
+    """Return position and time of the last fact that was sealed, though it may be forgotten since, or zeros."""
     row = connection.execute(
         "SELECT last_position, headers FROM segments WHERE tenant = ? ORDER BY last_position DESC LIMIT 1", (tenant,)
     ).fetchone()

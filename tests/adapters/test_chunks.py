@@ -1,0 +1,124 @@
+"""Chunks: exact to the bit, damaged bytes are an error, and a part of a block is what the whole says of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum.adapters import chunks
+from quantum.adapters.wire import CorruptData
+from quantum.domain.series import SampleBatch
+
+VALUES = st.floats(width=64) | st.sampled_from([0.1, 0.25, 12.34, -7.0, 1e300, -0.0, 5e-324])
+ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2**41), VALUES), min_size=1, max_size=300)
+
+
+def batch_of(rows: list[tuple[int, int, float]]) -> SampleBatch:
+    return SampleBatch.of(*(list(column) for column in zip(*rows, strict=True)))
+
+
+def table(series: int, times: int) -> SampleBatch:
+    """Return rows of series that share their times, as an agent sends them."""
+    at_ms = 1_700_000_000_000 + 1000 * np.repeat(np.arange(times), series)
+    return SampleBatch(np.tile(np.arange(series), times), at_ms, np.arange(series * times) / 10)
+
+
+def bits(batch: SampleBatch) -> list[tuple[int, int, int]]:
+    columns = batch.slots, batch.at_ms, batch.values.view(np.int64)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@given(ROWS)
+def test_a_batch_comes_back_bit_by_bit(rows: list[tuple[int, int, float]]) -> None:
+    batch = batch_of(rows)
+    assert bits(chunks.unpack_batch(chunks.pack_batch(batch))) == bits(batch)
+
+
+@given(ROWS)
+def test_a_segment_comes_back_in_the_order_accepted(rows: list[tuple[int, int, float]]) -> None:
+    batch = batch_of(rows)
+    order, blocks = chunks.pack_samples(batch)
+    assert bits(chunks.unpack_samples(order, [block.body for block in blocks])) == bits(batch)
+    for block in blocks:
+        assert block.min_slot <= block.max_slot
+        assert block.min_ms <= block.max_ms
+
+
+@given(st.lists(VALUES, min_size=1, max_size=200))
+def test_floats_are_exact_to_the_bit(values: list[float]) -> None:
+    column = np.array(values)
+    assert chunks.unpack_floats(chunks.pack_floats(column)).view(np.int64).tolist() == column.view(np.int64).tolist()
+
+
+@given(
+    rows=ROWS | st.builds(lambda n, m: bits_free(table(n, m)), st.integers(1, 3), st.sampled_from([3, 127, 128, 200])),
+    wanted=st.sets(st.integers(0, 5)),
+    bounds=st.tuples(st.integers(0, 2**41), st.integers(0, 2**41)),
+)
+def test_selecting_from_a_block_is_filtering_what_is_in_it(
+    rows: list[tuple[int, int, float]], wanted: set[int], bounds: tuple[int, int]
+) -> None:
+    batch, (start_ms, end_ms) = batch_of(rows), bounds
+    slots = np.array(sorted(wanted), np.int64)
+    keep = np.isin(batch.slots, slots) & (batch.at_ms >= start_ms) & (batch.at_ms < end_ms)
+    expected = sorted(bits(batch.take(np.flatnonzero(keep))))
+    bodies = [block.body for block in chunks.pack_samples(batch)[1]]
+    kept = chunks.DecodedBlocks()
+    for select in (chunks.select_block, kept.select, kept.select):
+        found = SampleBatch.concat([select(body, slots, start_ms, end_ms) for body in bodies])
+        assert sorted(bits(found)) == expected
+
+
+def bits_free(batch: SampleBatch) -> list[tuple[int, int, float]]:
+    return list(zip(batch.slots.tolist(), batch.at_ms.tolist(), batch.values.tolist(), strict=True))
+
+
+def test_decoded_blocks_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "DECODED_VALUES", 250)
+    kept = chunks.DecodedBlocks()
+    bodies = [chunks.pack_samples(table(1, count))[1][0].body for count in (100, 110, 120, 300)]
+    for body in (*bodies, *bodies):
+        assert len(kept.select(body, np.array([0]), 0, 2**62)) in (100, 110, 120, 300)
+        assert kept._values == sum(block.values.size for block in kept._blocks.values()) <= 250
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, -1])
+def test_damaged_bytes_are_an_error_and_never_wrong_data(place: int) -> None:
+    batch = table(2, 130)
+    order, blocks = chunks.pack_samples(batch)
+    for body, read in (
+        (chunks.pack_batch(batch), chunks.unpack_batch),
+        (order, lambda data: chunks.unpack_samples(data, [])),
+        (blocks[0].body, lambda data: chunks.select_block(data, np.array([0]), 0, 2**62)),
+    ):
+        damaged = bytearray(body)
+        damaged[place] ^= 1
+        with pytest.raises(CorruptData, match="checksum"):
+            read(bytes(damaged))
+
+
+def test_series_of_an_agent_share_their_times_and_cost_little() -> None:
+    batch = table(100, 1000)
+    _, blocks = chunks.pack_samples(batch)
+    assert sum(len(block.body) for block in blocks) < 0.5 * len(batch)
+
+
+def test_what_the_first_version_stored_is_read() -> None:
+    """Golden bytes of `pack_batch` and `pack_samples`: whatever is written in future, these must be read."""
+    batch = SampleBatch.of([0, 1, 0, 1], [1000, 1000, 2000, 2000], [1.5, -2.0, 2.5, 1e-9])
+    assert bits(chunks.unpack_batch(BATCH)) == bits(batch)
+    assert bits(chunks.unpack_samples(ORDER, [BLOCK])) == bits(batch)
+
+
+BATCH = bytes.fromhex(
+    "2d4a37d628b52ffd2060750100c800000100ff0100e80300f83f00c000044095d626e80b2e113e0900406030060c301301e0"
+    "0c30106406461b401b"
+)
+ORDER = bytes.fromhex("6acd1d1428b52ffd201081000000000000010000000000000001000000")
+BLOCK = bytes.fromhex(
+    "1521b5dc93c41000000000000000000100000000000000c41e70636f21030081040104010000001000401f00000000000054"
+    "0000a00f0091c43aff70636f2103000201040106030000004200e0ffffffffffffff0740a5b509fa824b842f000000000000"
+    "00fc5f0000000000000004c000c60000"
+)
