@@ -143,16 +143,20 @@ async def test_a_commit_that_happened_though_nobody_heard_of_it_is_known_to_the_
         await propose(store, [-1], [10], [1.0], A)
         connection = store._database._connection
         assert connection is not None
-        commit = connection.commit
+        execute = connection.execute
 
-        async def commit_and_vanish() -> None:
-            await commit()
-            raise psycopg.OperationalError("the line went dead")
+        async def execute_and_vanish(text: bytes, *values: Any, **options: Any) -> Any:
+            found = await execute(text, *values, **options)
+            if text == b"COMMIT":
+                assert connection._pipeline is not None
+                await connection._pipeline.sync()
+                raise psycopg.OperationalError("the line went dead")
+            return found
 
-        connection.commit = commit_and_vanish  # type: ignore[method-assign]
+        connection.execute = execute_and_vanish  # type: ignore[method-assign, assignment]
         with pytest.raises(Unavailable, match="the line went dead"):
             await propose(store, [-1, -2], [20, 20], [2.0, 3.0], A, B)
-        del connection.commit
+        del connection.execute
         assert (await store.last())[0] == 2
         again = await propose(store, [-1, -2], [20, 20], [2.0, 4.0], A, B)
         assert (again.fact, again.outcome.tolist(), again.slots.tolist()) == (None, [1, 2], [0, 1])
@@ -399,14 +403,10 @@ async def test_a_database_that_is_told_to_forget_commits_is_refused_from_then_on
         await store.append(Heartbeat(), 1)
         connection = store._database._connection
         assert connection is not None
-        await connection.set_autocommit(True)
         await connection.execute("SET synchronous_commit TO off")
-        await connection.set_autocommit(False)
         with pytest.raises(Unavailable, match="synchronous_commit=off"):
             await store.append(Heartbeat(), 2)
-        await connection.set_autocommit(True)
         await connection.execute("SET synchronous_commit TO on")
-        await connection.set_autocommit(False)
         assert (await store.append(Heartbeat(), 2)).position == 2
 
 
