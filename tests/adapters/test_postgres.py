@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import subprocess
+import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.contracts.test_fact_log import A, B, everything, propose
 from tests.parts.postgres import new_cluster, sql
 
@@ -221,6 +222,48 @@ async def test_a_closed_store_says_so(database: str) -> None:
         pass
     with pytest.raises(Unavailable, match="the store is closed"):
         await store.append(Heartbeat(), 0)
+
+
+async def test_a_write_that_comes_while_the_store_closes_is_answered(database: str) -> None:
+    store = await PostgresStore(database, "t", HASTY).__aenter__()
+    before = asyncio.create_task(store.append(Heartbeat(), 1))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="the store is closed"):
+        await store.append(Heartbeat(), 2)
+    await closing
+    assert (await before).position == 1
+
+
+async def test_requests_that_share_a_transaction_share_two_journeys_to_the_server(database: str) -> None:
+    turns: list[str] = []
+    home = conninfo_to_dict(database)["host"]
+    with tempfile.TemporaryDirectory() as near:
+        proxy = await asyncio.start_unix_server(relay(f"{home}/.s.PGSQL.5432", turns), f"{near}/.s.PGSQL.5432")
+        async with proxy, opened(make_conninfo(database, host=near)) as store:
+            await propose(store, [-1], [0], [0.0], A)
+            await store.policies()  # now the first reader has connected too
+            turns.clear()
+            await asyncio.gather(*(propose(store, [0, -1], [n, n], [1.0, 2.0], B) for n in range(1, 40)))
+            assert turns == [">", "<", ">", "<"]
+
+
+def relay(target: str, turns: list[str]) -> Any:
+    """Return a handler that passes bytes on to a socket and back, and notes when the direction changes."""
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: str) -> None:
+        while data := await source.read(65_536):
+            if turns[-1:] != [direction]:
+                turns.append(direction)
+            sink.write(data)
+        sink.close()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(target)
+        await asyncio.gather(pump(reader, far_writer, ">"), pump(far_reader, writer, "<"))
+
+    return handle
 
 
 # ---- one writer ---------------------------------------------------------------------------------------------------

@@ -202,6 +202,9 @@ class Engine:
                     break
                 jobs.append(following)
             await self._serve(jobs)
+        while not self._jobs.empty():
+            if (late := self._jobs.get_nowait()) is not None:
+                _fail([late], Unavailable("the store is closed"))
 
     async def _renew_for_ever(self) -> None:
         while True:
