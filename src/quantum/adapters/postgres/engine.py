@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel, errors
+from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -40,6 +40,8 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
+ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""All statements of a reader see the same moment."""
 SCHEMA: Final = ""
 """The tenant whose lease guards the schema."""
 NETWORK: Final = {
@@ -317,7 +319,11 @@ class Engine:
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         with translated("the store did not answer"):
             async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
-                return await work(connection)
+                async with connection.pipeline():
+                    await connection.execute(ONE_MOMENT)
+                    result = await work(connection)
+                    await connection.execute(b"COMMIT")
+                return result
 
 
 async def connect(url: str) -> Connection:
@@ -366,20 +372,13 @@ def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         with_defaults(url),
         connection_class=AsyncConnection,
-        kwargs={"prepare_threshold": None},
-        configure=_for_reading,
+        kwargs={"prepare_threshold": None, "autocommit": True},
         min_size=1,
         max_size=READERS,
         timeout=timeout_s,
         open=False,
         name="quantum-readers",
     )
-
-
-async def _for_reading(connection: Connection) -> None:
-    """Let all statements of a transaction see the same moment."""
-    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-    await connection.set_read_only(True)
 
 
 class translated:  # noqa: N801 - reads as a verb in a with statement
