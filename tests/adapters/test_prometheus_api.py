@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.watching import START_MS, Watching
 
+from quantum.domain.promql import kernels
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -115,6 +117,11 @@ async def test_series_labels_and_values_are_found_by_selector_and_time(system: W
     assert (await ask(system, "label/room/values"))["data"] == ["a", 'b"\\']
     assert (await ask(system, "label/__name__/values", **{"match[]": 'temp{room="a"}'}))["data"] == ["temp"]
     assert (await ask(system, "label/nothing/values"))["data"] == []
+
+
+async def test_everything_can_be_compiled_before_the_first_query(system: Watching) -> None:
+    system.container.promql().warm_up()
+    assert kernels.find_windows.signatures  # type: ignore[attr-defined]
 
 
 async def test_metadata_and_build_info_let_clients_connect(system: Watching) -> None:
