@@ -21,6 +21,7 @@ from quantum.adapters.http.control import incident_routes, policy_routes, receiv
 from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from quantum.adapters.postgres import PostgresStore
+    from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
     Store = SqliteStore | PostgresStore
@@ -70,16 +72,35 @@ def build_postgres(settings: Settings) -> PostgresStore:
 
 def full_match(pattern: str) -> Callable[[str], bool]:
     """Return a test that a whole text matches a pattern, in time linear in the text (RE2)."""
+    compiled = _compiled(pattern)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def groups_of(pattern: str) -> Callable[[str], Callable[[str], str] | None]:
+    """Return the groups of a text that matches a pattern as a whole, in time linear in the text (RE2)."""
+    compiled = _compiled(pattern)
+
+    def match(text: str) -> Callable[[str], str] | None:
+        found = compiled.fullmatch(text)
+        if found is None:
+            return None
+        texts = [found.group(), *(one or "" for one in found.groups())]
+        numbers = {str(number): number for number in range(len(texts))} | dict(compiled.groupindex)
+        return lambda name: texts[numbers[name]] if name in numbers else ""
+
+    return match
+
+
+def _compiled(pattern: str) -> Any:
     if len(pattern) > MAX_PATTERN:
         raise Rejected("regex", f"a regular expression has at most {MAX_PATTERN} characters")
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
     try:
-        compiled = re2.compile(pattern, options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
-    return lambda value: compiled.fullmatch(value) is not None
 
 
 def build_detector() -> Detector:
@@ -115,6 +136,14 @@ def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bou
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
+    """Return what answers PromQL."""
+    from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
+    from quantum.application.promql import PromQueries  # noqa: PLC0415 - imports numba, a second
+
+    return PromQueries(store, lambda: monitor.pipeline.labels, compiler, parse_promql, groups_of)
+
+
 def build_app(
     settings: Settings,
     store: Store,
@@ -126,11 +155,18 @@ def build_app(
     sockets: LiveSockets,
     vitals: Vitals,
     bounds: Bounds,
+    promql: PromQueries,
+    clock: SystemClock,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
     return create_app(
-        raw_routes=[*ingest_routes(ingest, bounds), *health_routes(vitals), live_route(sockets)],
+        raw_routes=[
+            *ingest_routes(ingest, bounds),
+            *health_routes(vitals),
+            live_route(sockets),
+            prometheus_routes(promql, clock, release),
+        ],
         json_routes=[
             *query_routes(queries, store, store, release),
             *policy_routes(control),
@@ -188,6 +224,7 @@ class Container(containers.DeclarativeContainer):
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
         Bounds, settings.provided.limits.max_body_bytes, settings.provided.limits.max_decoded_bytes
@@ -195,7 +232,19 @@ class Container(containers.DeclarativeContainer):
     sockets = providers.Singleton(LiveSockets, feed, queries)
     vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets)
     app = providers.Singleton(
-        build_app, settings, store, ingest, queries, control, machine, identity, sockets, vitals, bounds
+        build_app,
+        settings,
+        store,
+        ingest,
+        queries,
+        control,
+        machine,
+        identity,
+        sockets,
+        vitals,
+        bounds,
+        promql,
+        clock,
     )
 
 

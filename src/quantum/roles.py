@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from quantum.settings import Settings
 
 DRAIN_S: Final = 5
+COLD_S: Final = 4.0
+"""Kernels that take longer than this were not loaded but compiled."""
 WEBSOCKET_BYTES: Final = 1 << 20
 
 log = structlog.get_logger("quantum")
@@ -75,8 +77,12 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
 
 
 def _compile_kernels(container: Any) -> None:
+    begin_s = time.monotonic()
     remote_write.warm_up()
     container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+    if time.monotonic() - begin_s > COLD_S:
+        # the first start of an installation; later ones load what queries need when the first query comes
+        container.promql().warm_up()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -1,7 +1,7 @@
 """kill -9 at random moments under load: nothing acknowledged is lost, nothing doubled, no alert missed or told wrongly.
 
-`TEST_KILLS` says how often (`make faults`: 50), `TEST_SEED` which moments. What kill -9 cannot show is
-the loss of power: the operating system still writes what the program had handed to it.
+`TEST_KILLS` says how often (`make faults`: 50; a fifth of that against PostgreSQL), `TEST_SEED` which moments. What
+kill -9 cannot show is the loss of power: the operating system still writes what the program had handed to it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KILLS: Final = int(os.environ.get("TEST_KILLS", "5"))
 SEED: Final = int(os.environ.get("TEST_SEED", "1"))
+STORES: Final = {"sqlite": KILLS, "postgres": max(2, KILLS // 5)}
+"""How often the program is killed on each store."""
 LONGEST_LIFE_S: Final = 3.0
 LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2
@@ -64,24 +66,35 @@ class Stored:
         return sum(len(set(times) - set(books.sent)) for times in self.at_ms.values())
 
 
+@pytest.fixture(params=sorted(STORES))
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kind of store that the programs of a test use."""
+    if request.param == "postgres":
+        monkeypatch.setenv("QUANTUM_STORE__KIND", "postgres")
+        monkeypatch.setenv("QUANTUM_STORE__URL", request.getfixturevalue("postgres_url"))
+        monkeypatch.setenv("QUANTUM_STORE__TENANT", f"kill-{os.getpid()}-{SEED}")
+    return str(request.param)
+
+
 def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
-    tmp_path: Path, tell: Callable[[str], None]
+    kind: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
+    kills = STORES[kind]
     generator = np.random.default_rng(SEED)
     client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
     with run_sink(busy=lambda: bool(generator.random() < BUSY_SHARE)) as sink:
         try:
             begin(tmp_path, client, sink)
-            recovered_s = kill_again_and_again(tmp_path, client, np.random.default_rng(SEED))
+            recovered_s = kill_again_and_again(tmp_path, client, np.random.default_rng(SEED), kills)
             with run_quantum(tmp_path / "data", tmp_path / "log", environment=ALONE) as program:
                 recovered_s.append(program.ready_after_s)
                 client.use(program.base)
                 assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
                 check_samples(program, read_ledger(tmp_path / "ledger"), client, tell)
-                check_alerts(program, client, sink, tell)
+                check_alerts(program, client, sink, tell, kills)
         finally:
             client.stop()
-    tell(f"kill: seed {SEED}, {KILLS} kills, ready again within {max(recovered_s):.1f} s")
+    tell(f"kill: {kind}, seed {SEED}, {kills} kills, ready again within {max(recovered_s):.1f} s")
     assert max(recovered_s) <= RECOVER_WITHIN_S
 
 
@@ -95,10 +108,12 @@ def begin(directory: Path, client: LedgerClient, sink: Sink) -> None:
         program.wait_until(lambda: program.get("/api/v1/overview")["samples_total"] or None, "a score", SETTLE_WITHIN_S)
 
 
-def kill_again_and_again(directory: Path, client: LedgerClient, generator: np.random.Generator) -> list[float]:
+def kill_again_and_again(
+    directory: Path, client: LedgerClient, generator: np.random.Generator, kills: int
+) -> list[float]:
     """Start and kill the program; return how long each start took."""
     recovered_s = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         if generator.random() < SHARE_OF_STARTS:
             command: list[str | Path] = [QUANTUM, "run", "--port", "0", "--data-dir", directory / "data"]
             with start_child(command, directory / "log", ALONE) as child:
@@ -145,7 +160,7 @@ def read_lanes(program: Program, books: Books) -> Stored:
     return stored
 
 
-def check_alerts(program: Program, client: LedgerClient, sink: Sink, tell: Callable[[str], None]) -> None:
+def check_alerts(program: Program, client: LedgerClient, sink: Sink, tell: Callable[[str], None], kills: int) -> None:
     alerts = [one for one in program.get("/api/v1/alerts", limit=1000)["items"] if one["policy_name"] == POLICY_NAME]
     assert sorted(one["id"] for one in alerts) == sorted(client.episodes)
     intents: list[str] = []
@@ -160,7 +175,7 @@ def check_alerts(program: Program, client: LedgerClient, sink: Sink, tell: Calla
     tell(f"kill: {len(alerts)} alerts, {len(told)} notifications, {repeated} repeated with the same key")
     assert set(told) == set(intents)
     assert len(intents) == 2 * len(alerts)
-    assert repeated <= KILLS
+    assert repeated <= kills
     check_replay(program)
 
 

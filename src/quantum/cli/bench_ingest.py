@@ -33,6 +33,7 @@ from rich.table import Table
 from quantum.adapters.memory import SystemClock
 from quantum.cli import CommandFailed
 from quantum.cli.write_load import STEP_MS, Fleet, Load, send
+from quantum.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -217,16 +218,21 @@ def _disk_bytes(folder: Path | None, case: Case) -> float | None:
 
 @contextmanager
 def _quantum(folder: Path) -> Iterator[Server | None]:
-    """Run Quantum as a user does, without the collection of this machine's own metrics."""
+    """Run Quantum as a user does, without the collection of this machine's own metrics; the tenant is a new one."""
     command = [sys.executable, "-m", "quantum", "run", "--port", "0", "--data-dir", str(folder)]
     environment = {**os.environ, "QUANTUM_HOST_METRICS__ENABLED": "false", "QUANTUM_LOGS__LEVEL": "error"}
+    environment["QUANTUM_STORE__TENANT"] = folder.name
+    kind = load_settings().store.kind
     with _running(command, subprocess.PIPE, environment) as process:
         line = process.stdout.readline().decode() if process.stdout else ""
         addresses = [word for word in line.split() if word.startswith("http://")]
         if not addresses:
             raise CommandFailed("the server did not start: run `quantum run` to see why")
         _wait_for(int(addresses[0].rsplit(":", 1)[1]))
-        yield Server("quantum", f"{addresses[0]}/prometheus/api/v1/write", process.pid, folder, durable=True)
+        stored_in = folder if kind == "sqlite" else None
+        yield Server(
+            f"quantum ({kind})", f"{addresses[0]}/prometheus/api/v1/write", process.pid, stored_in, durable=True
+        )
 
 
 @contextmanager

@@ -4,6 +4,9 @@ Requests that wait while a transaction commits share the next one; each caller i
 transaction fails, what its requests changed in memory is undone, and because a lost connection does not tell whether
 the commit happened, the memory catches up with the database inside the next transaction. That one begins by updating
 the lease, and so waits for whatever the lost one still does.
+
+However many requests share a transaction, it takes two journeys to the server: one for the lease, one for everything
+else with the commit.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel, errors
+from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -37,6 +40,8 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
+ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""All statements of a reader see the same moment."""
 SCHEMA: Final = ""
 """The tenant whose lease guards the schema."""
 NETWORK: Final = {
@@ -133,7 +138,6 @@ class Engine:
         except BaseException:
             await self._drop()
             raise
-        await self._connection.set_autocommit(False)
         self._tasks = tuple(asyncio.create_task(run()) for run in (self._write_for_ever, self._renew_for_ever))
         try:
             await self.write(_nothing)
@@ -150,7 +154,6 @@ class Engine:
         if self._connection is not None:
             with suppress(psycopg.Error, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
-                    await self._connection.set_autocommit(True)
                     await self._lease.release(self._connection)
         await self._drop()
         await self._pool.close()
@@ -201,6 +204,9 @@ class Engine:
                     break
                 jobs.append(following)
             await self._serve(jobs)
+        while not self._jobs.empty():
+            if (late := self._jobs.get_nowait()) is not None:
+                _fail([late], Unavailable("the store is closed"))
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -247,9 +253,7 @@ class Engine:
                 return [await job.work(self._connection, undo) for job in jobs]  # type: ignore[arg-type] # not used
             with translated("the store did not take the write"):
                 async with asyncio.timeout(self._patience.answer_s) as limit:
-                    connection = await self._fenced(limit)
-                    results = [await _run(job, connection, undo) for job in jobs]
-                    await connection.commit()
+                    results = await self._transact(jobs, undo, limit)
         except BaseException:
             undo.run()
             await self._roll_back()
@@ -257,18 +261,30 @@ class Engine:
         self._stale = False
         return results
 
-    async def _fenced(self, limit: asyncio.Timeout) -> Connection:
-        """Return the writer's connection in a transaction that nobody can overtake, the memory up to date."""
+    async def _transact(self, jobs: list[Job], undo: Undo, limit: asyncio.Timeout) -> list[Any]:
+        connection = await self._connected()
+        async with connection.pipeline():
+            await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
+            await self._fence(connection, limit)
+            results = [await _run(job, connection, undo) for job in jobs]
+            commit = await connection.execute(b"COMMIT")
+        if commit.statusmessage != "COMMIT":
+            raise Unavailable("the database rolled the transaction back")
+        return results
+
+    async def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = await connect(self._url)
-            await self._connection.set_autocommit(False)
-        await self._lease.fence(self._connection)
+        return self._connection
+
+    async def _fence(self, connection: Connection, limit: asyncio.Timeout) -> None:
+        """Make the transaction one that nobody can overtake, and bring the memory up to date."""
+        await self._lease.fence(connection)
         if self._stale:
             limit.reschedule(None)  # a million series take their time, at a start
-            await self._catch_up(self._connection)
+            await self._catch_up(connection)
             limit.reschedule(asyncio.get_running_loop().time() + self._patience.answer_s)
         self._stale = True  # until the commit is known
-        return self._connection
 
     async def _roll_back(self) -> None:
         if self._connection is None:
@@ -303,7 +319,11 @@ class Engine:
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         with translated("the store did not answer"):
             async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
-                return await work(connection)
+                async with connection.pipeline():
+                    await connection.execute(ONE_MOMENT)
+                    result = await work(connection)
+                    await connection.execute(b"COMMIT")
+                return result
 
 
 async def connect(url: str) -> Connection:
@@ -352,20 +372,13 @@ def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         with_defaults(url),
         connection_class=AsyncConnection,
-        kwargs={"prepare_threshold": None},
-        configure=_for_reading,
+        kwargs={"prepare_threshold": None, "autocommit": True},
         min_size=1,
         max_size=READERS,
         timeout=timeout_s,
         open=False,
         name="quantum-readers",
     )
-
-
-async def _for_reading(connection: Connection) -> None:
-    """Let all statements of a transaction see the same moment."""
-    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-    await connection.set_read_only(True)
 
 
 class translated:  # noqa: N801 - reads as a verb in a with statement
@@ -379,6 +392,8 @@ class translated:  # noqa: N801 - reads as a verb in a with statement
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Raise Unavailable in the place of an error of the driver or the network."""
+        if isinstance(error, errors.PipelineAborted) and isinstance(error.__context__, psycopg.Error):
+            error = error.__context__  # what came before is what went wrong
         if isinstance(error, QuantumError) or not isinstance(error, psycopg.Error | OSError | TimeoutError):
             return
         words = str(error).strip().partition("\n")[0] or "it took too long"

@@ -46,7 +46,8 @@ def is_dead(holder: str) -> bool:
         host, number, start, machine = holder.split(" ")
         if (host, machine) != (platform.node(), _machine()):
             return False
-        return f"{psutil.Process(int(number)).create_time():.2f}" != start
+        process = psutil.Process(int(number))
+        return f"{process.create_time():.2f}" != start or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except (ValueError, psutil.Error):

@@ -127,6 +127,12 @@ STEPS: Final = (
 NOW_MS: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
 """The time of the database: the only clock of leases."""
 ATTEMPTS: Final = 10
+COLLISIONS: Final = (
+    errors.UniqueViolation,
+    errors.DuplicateTable,
+    errors.DuplicateObject,
+    errors.SerializationFailure,
+)
 
 
 async def taken_steps(connection: Connection) -> int:
@@ -151,7 +157,7 @@ async def make_guards(connection: Connection) -> None:
             try:
                 await change(connection, statement)
                 break
-            except (errors.UniqueViolation, errors.DuplicateTable, errors.SerializationFailure):
+            except COLLISIONS:
                 # two first starts at once: IF NOT EXISTS looks before it makes, so one of them may collide
                 if attempt == ATTEMPTS:
                     raise

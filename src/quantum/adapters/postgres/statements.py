@@ -18,7 +18,7 @@ async def fetch(connection: Connection, text: str, *values: object) -> list[tupl
 
 
 async def change(connection: Connection, text: str, *values: object) -> int:
-    """Run a statement; return how many rows it changed."""
+    """Run a statement; return how many rows it changed (-1 in a pipeline, where that is not known yet)."""
     return (await connection.execute(text.encode(), values)).rowcount
 
 

@@ -1,0 +1,279 @@
+"""The reading part of Prometheus' HTTP API (its documentation, "HTTP API"): to Grafana, Quantum is a Prometheus.
+
+Answers, errors, parameters and texts of numbers are Prometheus'. Unknown parameters are ignored, as there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import promql_parser
+from litestar import Request, Response, Router, get, route
+from litestar.params import PathParameter
+
+from quantum.adapters.http.bodies import require_type
+from quantum.adapters.promql_parser import parse_matchers
+from quantum.domain.errors import QuantumError, Rejected, Unavailable
+from quantum.domain.promql.tables import Ragged, Table
+from quantum.domain.promql.texts import number_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from quantum.application.ports import Clock
+    from quantum.application.promql import Answer, PromQueries
+    from quantum.domain.labels import LabelSet
+
+PREFIX: Final = "/prometheus/api/v1"
+MAX_BODY: Final = 1_000_000
+MAX_FIELDS: Final = 1000
+BODY_TIMEOUT_S: Final = 10.0
+LARGEST_S: Final = 253_402_300_800
+"""Times are at most in the year 9999."""
+SPEAKS: Final = "2.42.0"
+"""The version of Prometheus whose answers these are; Grafana decides by it what it may ask."""
+STATUS: Final = {"bad_data": 400, "execution": 422}
+UNAVAILABLE: Final = 503
+
+Parameters = dict[str, list[str]]
+
+
+def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Router:
+    """Return the handlers."""
+
+    @route(f"{PREFIX}/query", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def query(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            at_ms = _time_ms(asked, "time")
+            return await _vector(await queries.at(_one(asked, "query"), clock.now_ms() if at_ms is None else at_ms))
+
+        return await _answer(request, work)
+
+    @route(f"{PREFIX}/query_range", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def query_range(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
+            return await _matrix(await queries.between(text, start_ms, end_ms, _step_ms(asked)))
+
+        return await _answer(request, work)
+
+    @route(f"{PREFIX}/series", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def series(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            if not asked.get("match[]"):
+                raise Rejected("bad_data", "no match[] parameter provided")
+            return msgspec.json.encode([dict(one.pairs) for one in await _matching(queries, asked)])
+
+        return await _answer(request, work)
+
+    @route(f"{PREFIX}/labels", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def labels(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            found = await _matching(queries, asked)
+            return msgspec.json.encode(sorted({name for one in found for name, _ in one.pairs}))
+
+        return await _answer(request, work)
+
+    @get(f"{PREFIX}/label/{{name:str}}/values", include_in_schema=False)
+    async def label_values(
+        request: Request[Any, Any, Any], name: Annotated[str, PathParameter(max_length=1024)]
+    ) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            found = {one.get(name) for one in await _matching(queries, asked)}
+            return msgspec.json.encode(sorted(found - {""}))
+
+        return await _answer(request, work)
+
+    @get(f"{PREFIX}/metadata", include_in_schema=False)
+    async def metadata() -> Response[bytes]:
+        return _success(b"{}")
+
+    @get(f"{PREFIX}/status/buildinfo", include_in_schema=False)
+    async def build_info() -> Response[bytes]:
+        return _success(msgspec.json.encode({"version": SPEAKS, "application": "quantum", "revision": version}))
+
+    handlers = [query, query_range, series, labels, label_values, metadata, build_info]
+    return Router("/", route_handlers=handlers, request_max_body_size=MAX_BODY)
+
+
+async def _answer(request: Request[Any, Any, Any], work: Callable[[Parameters], Awaitable[bytes]]) -> Response[bytes]:
+    """Do the work of a request; return what it found, or its error in Prometheus' words."""
+    asked = await _parameters(request)
+    try:
+        return _success(await work(asked))
+    except Unavailable as error:
+        return _failure(UNAVAILABLE, "unavailable", str(error), {"Retry-After": "1"})
+    except QuantumError as error:
+        kind = "execution" if getattr(error, "reason", "") == "execution" else "bad_data"
+        return _failure(STATUS[kind], kind, str(error))
+
+
+def _success(data: bytes) -> Response[bytes]:
+    return Response(b'{"status":"success","data":' + data + b"}", media_type="application/json")
+
+
+def _failure(status: int, kind: str, words: str, headers: dict[str, str] | None = None) -> Response[bytes]:
+    body = msgspec.json.encode({"status": "error", "errorType": kind, "error": words})
+    return Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+# ---- what is asked -------------------------------------------------------------------------------------------------
+
+
+async def _parameters(request: Request[Any, Any, Any]) -> Parameters:
+    """Return the parameters of the URL and, for a POST, of the form.
+
+    Raises:
+        Rejected: `content_type`, `malformed_body` or `request_timeout`.
+    """
+    pairs = list(request.query_params.multi_items())
+    if request.method == "POST":
+        require_type(request, "application/x-www-form-urlencoded", charset="utf-8")
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await request.body()
+            pairs += parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        except TimeoutError:
+            raise Rejected("request_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        except ValueError:
+            raise Rejected("malformed_body", f"the body is no UTF-8 form of at most {MAX_FIELDS} fields") from None
+    asked: Parameters = {}
+    for name, value in pairs:
+        asked.setdefault(name, []).append(value)
+    return asked
+
+
+def _one(asked: Parameters, name: str) -> str:
+    """Return a parameter that must be there; of several the first counts."""
+    if not asked.get(name, [""])[0]:
+        raise Rejected("bad_data", f"parameter {name!r} is missing or empty")
+    return asked[name][0]
+
+
+def _time_ms(asked: Parameters, name: str) -> int | None:
+    """Return a time given as Unix seconds or RFC 3339, or None if it is not given."""
+    if name not in asked:
+        return None
+    text = asked[name][0]
+    try:
+        seconds = float(text) if "_" not in text else math.nan
+    except ValueError:
+        try:
+            seconds = datetime.fromisoformat(text).timestamp() if "T" in text.upper() else math.nan
+        except (ValueError, OverflowError):
+            seconds = math.nan
+    if not abs(seconds) <= LARGEST_S:
+        raise Rejected("bad_data", f"invalid parameter {name!r}: cannot parse {text[:80]!r} to a valid timestamp")
+    return round(seconds * 1000)
+
+
+def _needed_ms(asked: Parameters, name: str) -> int:
+    _one(asked, name)
+    found = _time_ms(asked, name)
+    assert found is not None
+    return found
+
+
+def _step_ms(asked: Parameters) -> int:
+    """Return the step, given in seconds or as a duration like `30s`."""
+    text = _one(asked, "step")
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = promql_parser.parse_duration(text) / timedelta(seconds=1)
+        except (ValueError, OverflowError):
+            seconds = math.nan
+    step_ms = round(seconds * 1000) if 0 < seconds <= LARGEST_S else 0
+    if step_ms < 1:
+        raise Rejected("bad_data", f"invalid parameter 'step': {text[:80]!r} is no duration of at least a millisecond")
+    return step_ms
+
+
+async def _matching(queries: PromQueries, asked: Parameters) -> Sequence[LabelSet]:
+    selectors = [parse_matchers(text) for text in asked.get("match[]", [])]
+    return await queries.series(selectors, _time_ms(asked, "start"), _time_ms(asked, "end"))
+
+
+# ---- what is found -------------------------------------------------------------------------------------------------
+
+
+async def _vector(answer: Answer) -> bytes:
+    """Return the result of an instant query."""
+    (at,), value = _times(answer.times_ms.tolist()), answer.value
+    match value:
+        case Table():
+            return await asyncio.to_thread(_vector_body, at, value)
+        case Ragged():
+            return await asyncio.to_thread(_ragged_body, value)
+        case str():
+            return _result("string", f"[{at},{msgspec.json.encode(value).decode()}]")
+    return _result("scalar", f'[{at},"{number_text(float(value[0]))}"]')
+
+
+async def _matrix(answer: Answer) -> bytes:
+    """Return the result of a range query."""
+    value = answer.value
+    if isinstance(value, str | Ragged):
+        raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
+    times = _times(answer.times_ms.tolist())
+    if not isinstance(value, Table):
+        rows = [("{}", times, value.tolist())]
+        return await asyncio.to_thread(_matrix_body, rows)
+    rows = []
+    for labels, numbers, there in zip(value.labels, value.values, value.there, strict=True):
+        steps = there.nonzero()[0].tolist()
+        rows.append((_metric(labels), [times[step] for step in steps], numbers[steps].tolist()))
+    return await asyncio.to_thread(_matrix_body, rows)
+
+
+def _vector_body(at: str, table: Table) -> bytes:
+    items = (
+        f'{{"metric":{_metric(labels)},"value":[{at},"{number_text(row[0])}"]}}'
+        for labels, row, there in zip(table.labels, table.values.tolist(), table.there, strict=True)
+        if there[0]
+    )
+    return _result("vector", f"[{','.join(items)}]")
+
+
+def _ragged_body(samples: Ragged) -> bytes:
+    times, numbers = _times(samples.at_ms.tolist()), samples.values.tolist()
+    extents = pairwise(samples.bounds.tolist())
+    return _matrix_body(
+        [
+            (_metric(labels), times[low:high], numbers[low:high])
+            for labels, (low, high) in zip(samples.labels, extents, strict=True)
+        ]
+    )
+
+
+def _matrix_body(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> bytes:
+    items = (
+        f'{{"metric":{metric},"values":[{",".join(map(_point, times, numbers))}]}}'
+        for metric, times, numbers in rows
+        if times
+    )
+    return _result("matrix", f"[{','.join(items)}]")
+
+
+def _point(at: str, number: float) -> str:
+    return f'[{at},"{number_text(number)}"]'
+
+
+def _result(kind: str, result: str) -> bytes:
+    return f'{{"resultType":"{kind}","result":{result}}}'.encode()
+
+
+def _metric(labels: LabelSet) -> str:
+    return msgspec.json.encode(dict(labels.pairs)).decode()
+
+
+def _times(times_ms: Sequence[int]) -> list[str]:
+    """Return times in seconds, with no more decimals than they need."""
+    return [str(at // 1000) if at % 1000 == 0 else f"{at / 1000:.3f}".rstrip("0") for at in times_ms]
