@@ -37,12 +37,14 @@ IMAGES: Final = Path(__file__).parents[2] / "docs/images"
 SERVICES: Final = ("catalogue", "checkout", "payment", "search")
 TROUBLE: Final = {"checkout": 3.5, "payment": 1.7}
 """By what the duration of some services is multiplied in the last steps; checkout's is beyond its policy."""
+RECEIVER: Final = {"name": "on-call", "url": "http://127.0.0.1:9/nobody-listens"}
 POLICY: Final = {
     "name": "Checkout is slow",
     "matchers": [{"label": "__name__", "op": "=", "value": "http_request_duration_ms"}],
     "condition": {"kind": "threshold", "op": "above", "raise_at": 400.0, "clear_at": 300.0},
     "by": ["service"],
     "severity": "critical",
+    "receivers": ["on-call"],
     "summary": "Customers wait too long at the till. Look at the payment provider first.",
 }
 
@@ -94,6 +96,7 @@ def test_the_dashboards_own_specs_pass(programs: Path, tmp_path: Path) -> None:
 
 def test_every_page_shows_itself_without_errors_to_everybody(quantum: Program, programs: Path, tmp_path: Path) -> None:
     chromium = need("chromium")
+    quantum.post("/api/v1/receivers", RECEIVER, status=201)
     quantum.post("/api/v1/policies", POLICY, status=201)
     push_story(quantum)
     quantum.wait_until(lambda: open_incident(quantum), "an incident", SETTLED_WITHIN_S)
@@ -103,7 +106,7 @@ def test_every_page_shows_itself_without_errors_to_everybody(quantum: Program, p
         status = browser.process.wait(BROWSED_WITHIN_S)
         if status != 0:
             browser.fail(f"it found something wrong and exited with {status}")
-    for page, scheme in product(("overview", "series"), ("light", "dark")):
+    for page, scheme in product(("overview", "series", "policy"), ("light", "dark")):
         picture = tmp_path / f"screens/{page}-{scheme}-wide.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         if os.environ.get("TEST_SCREENSHOTS") == "1":

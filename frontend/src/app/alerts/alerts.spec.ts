@@ -55,6 +55,22 @@ describe('the list of alerts', () => {
   });
 });
 
+describe('the list of alerts, further down', () => {
+  it('keeps the older ones that were read when something new happens, and goes on after them', async () => {
+    const old = anAlert({ id: 'a0', policy_name: 'An older one', pending_at_ms: AT_MS - 9000 });
+    const page = await Page.open('/alerts', { 'GET alerts': { items: [anAlert()], next_cursor: 'c1' } });
+    page.answers['GET alerts'] = { items: [old], next_cursor: 'c2' };
+    await page.click('Older alerts');
+    page.sockets.newest.accept();
+    page.answers['GET alerts'] = { items: [anAlert({ id: 'a2', policy_name: 'A new one', pending_at_ms: AT_MS + 9000 }), anAlert()], next_cursor: 'c1' };
+    page.sockets.newest.publish('alerts', 1, anAlert());
+    await page.settle();
+    expect(page.texts('b.lines')).toEqual(['A new one host=a', 'CPU is busy host=a', 'An older one host=a']);
+    await page.click('Older alerts');
+    expect(page.requests('GET alerts').at(-1)?.params.get('cursor')).toBe('c2');
+  });
+});
+
 describe('an alert', () => {
   const full = {
     alert: anAlert({ contributors: [aContributor()] }),

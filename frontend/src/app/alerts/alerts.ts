@@ -4,6 +4,7 @@ import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
 import { AlertItem, AlertState } from '../api/messages';
 import { Badge } from '../parts/badge';
+import { refreshed } from '../parts/pages';
 import { Clock } from '../parts/clock';
 import { duration, labelLine } from '../parts/format';
 
@@ -45,7 +46,11 @@ export class Alerts {
   private readonly router = inject(Router);
 
   constructor() {
-    effect(() => void this.load(this.which()));
+    effect(() => {
+      const which = this.which();
+      this.items.set(null);
+      void this.load(which);
+    });
     const stop = inject(Live).watch<AlertItem>('alerts', () => void this.load(this.which()), () => void this.load(this.which()));
     inject(DestroyRef).onDestroy(stop);
   }
@@ -68,8 +73,10 @@ export class Alerts {
     try {
       const page = await this.api.alerts(FILTERS[which]);
       if (which !== this.which()) return;
-      this.items.set(page.items);
-      this.cursor.set(page.next_cursor);
+      const known = this.items();
+      this.items.set(refreshed(known ?? [], page.items, (one) => one.pending_at_ms));
+      // where more was read than this page, older ones begin after that
+      if (!known || this.items()!.length <= page.items.length) this.cursor.set(page.next_cursor);
       this.error.set('');
     } catch (error) {
       this.error.set(sentence(error));

@@ -4,6 +4,7 @@ import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
 import { IncidentItem, IncidentState } from '../api/messages';
 import { Badge } from '../parts/badge';
+import { refreshed } from '../parts/pages';
 import { Clock } from '../parts/clock';
 import { duration, many } from '../parts/format';
 
@@ -44,7 +45,11 @@ export class Incidents {
   private readonly router = inject(Router);
 
   constructor() {
-    effect(() => void this.load(this.which()));
+    effect(() => {
+      const which = this.which();
+      this.items.set(null);
+      void this.load(which);
+    });
     const stop = inject(Live).watch<IncidentItem>('incidents', () => void this.load(this.which()), () => void this.load(this.which()));
     inject(DestroyRef).onDestroy(stop);
   }
@@ -67,8 +72,10 @@ export class Incidents {
     try {
       const page = await this.api.incidents(FILTERS[which]);
       if (which !== this.which()) return;
-      this.items.set(page.items);
-      this.cursor.set(page.next_cursor);
+      const known = this.items();
+      this.items.set(refreshed(known ?? [], page.items, (one) => one.opened_at_ms));
+      // where more was read than this page, older ones begin after that
+      if (!known || this.items()!.length <= page.items.length) this.cursor.set(page.next_cursor);
       this.error.set('');
     } catch (error) {
       this.error.set(sentence(error));

@@ -7,7 +7,7 @@ import { duration } from './format';
   selector: 'q-waiting',
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `<div class="line"><p role="status"><ng-content /></p><span class="muted" aria-hidden="true">{{ taken() }}</span>
-      <button class="button" type="button" (click)="stopped.emit()">Stop</button></div>
+      <button class="button" type="button" (click)="stopped.emit()">Stop waiting</button></div>
     <div class="bar" role="progressbar" aria-label="Working; how long it will take is not known"><i></i></div>`,
   styles: `.line { display: flex; gap: 12px; align-items: center; flex-wrap: wrap; } p { flex: 1 1 220px; }
     .bar { height: 5px; border-radius: 5px; background: var(--line); overflow: hidden; margin-top: 10px; }

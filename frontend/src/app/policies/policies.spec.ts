@@ -124,7 +124,7 @@ describe('trying a draft on the past', () => {
     await page.click('Try it on the past');
     expect(page.all('[role=progressbar]')).toHaveLength(1);
     expect(page.find<HTMLButtonElement>('.trial .actions .button').disabled).toBe(true);
-    await page.click('Stop');
+    await page.click('Stop waiting');
     expect(page.all('[role=progressbar]')).toHaveLength(0);
     expect(page.all('q-outcome, [role=alert]')).toHaveLength(0);
   });
