@@ -101,6 +101,18 @@ describe('a series', () => {
     expect(page.sockets.opened).toHaveLength(1);
   });
 
+  it('is moved in time without dragging, and comes back to the range that was chosen', async () => {
+    const page = await Page.open(`${url}?range=6h`, { [line]: aWindow() });
+    const asked = () => { const { params } = page.asked.at(-1)!; return [Number(params.get('start_ms')), Number(params.get('end_ms'))]; };
+    const [from, to] = asked();
+    await page.click('Earlier');
+    expect(Math.abs(asked()[1] - (from + to) / 2)).toBeLessThan(3000);
+    await page.click('+');
+    expect(asked()[1] - asked()[0]).toBeLessThan(0.51 * (to - from));
+    await page.click('Back to live');
+    expect(page.find('[aria-pressed=true]').textContent).toBe('6h');
+  });
+
   it.each(['?range=99y', '?from=yesterday', '?from=&to='])('is live for an address that makes no sense: %s', async (query) => {
     const page = await Page.open(url + query, { [line]: aWindow() });
     const { params } = page.asked[0];

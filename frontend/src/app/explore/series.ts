@@ -7,7 +7,7 @@ import { Points, Window } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Chart } from '../parts/chart';
 import { Clock } from '../parts/clock';
-import { grown } from '../parts/points';
+import { grown, moved } from '../parts/points';
 import { compact, duration, labelLine, moment } from '../parts/format';
 
 const RANGES: Record<string, number> = { '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
@@ -20,6 +20,7 @@ const REREAD_MS = 60_000;
   imports: [RouterLink, Badge, Chart],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './series.html',
+  styles: `.moves { display: inline-flex; gap: 4px; margin-left: auto; } .moves .button { padding: 4px 10px; font-size: 0.86rem; }`,
 })
 export class SeriesPage {
   readonly fingerprint = input.required<string>();
@@ -70,11 +71,16 @@ export class SeriesPage {
   }
 
   protected choose(range: string): void {
-    void this.router.navigate([], { queryParams: { range } });
+    void this.router.navigate([], { queryParams: { range, from: null, to: null }, queryParamsHandling: 'merge' });
+  }
+
+  /** Shift the time that is shown by a share of it, and stretch it around its middle. */
+  protected move(shift: number, stretch: number): void {
+    this.zoom(moved(this.bounds(), shift, stretch, Date.now()));
   }
 
   protected zoom([from, to]: [number, number]): void {
-    void this.router.navigate([], { queryParams: { from: Math.floor(from), to: Math.ceil(to) } });
+    void this.router.navigate([], { queryParams: { from: Math.floor(from), to: Math.ceil(to) }, queryParamsHandling: 'merge' });
   }
 
   private async load(): Promise<void> {

@@ -50,6 +50,14 @@ describe('the overview', () => {
     expect(page.find<HTMLAnchorElement>('.row').getAttribute('href')).toBe('/series/00000000000000aa');
   });
 
+  it('shows the worst thirty of many, and leads to the others', async () => {
+    const anomalies = Array.from({ length: 45 }, (_, i) => anAnomaly({ id: `n${i}`, score: i / 45 }));
+    const page = await Page.open('/', { 'GET overview': anOverview({ anomalies }) });
+    expect(page.all('.meter')).toHaveLength(30);
+    expect(page.text).toContain('And 15 milder ones: all series by score');
+    expect(page.text).toContain('45 ongoing');
+  });
+
   it('follows the ticks, and forgets an anomaly some minutes after it ended', async () => {
     const page = await Page.open('/', { 'GET overview': anOverview() });
     page.sockets.newest.accept();

@@ -8,6 +8,7 @@ import { Clock } from '../parts/clock';
 import { compact, duration, labelLine, many } from '../parts/format';
 
 const JUST_ENDED_MS = 300_000;
+const SHOWN = 30;
 /** A verdict that is older than this is none. */
 const BLIND_AFTER_MS = 10_000;
 
@@ -32,6 +33,7 @@ export class Overview {
       .filter((one) => one.end_ms === null || this.clock.nowMs() - one.end_ms < JUST_ENDED_MS)
       .sort((a, b) => Number(a.end_ms !== null) - Number(b.end_ms !== null) || b.score - a.score),
   );
+  protected readonly shown = computed(() => this.anomalies().slice(0, SHOWN));
   protected readonly ongoing = computed(() => this.anomalies().filter((one) => one.end_ms === null).length);
   protected readonly verdict = computed(() => {
     const incidents = this.incidents();
@@ -52,6 +54,7 @@ export class Overview {
     return { kind: 'ok', title: 'Nothing is wrong', detail: 'Every series behaves as usual' };
   });
   protected readonly compact = compact;
+  protected readonly many = many;
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;
   private readonly api = inject(Api);
@@ -84,6 +87,8 @@ export class Overview {
 
   private onTick(tick: OverviewTick): void {
     this.counters.set(tick);
-    if (tick.anomalies.length) this.found.update((known) => new Map([...known, ...tick.anomalies.map((one) => [one.id, one] as const)]));
+    if (!tick.anomalies.length) return;
+    const fresh = (one: AnomalyItem) => one.end_ms === null || tick.at_ms - one.end_ms < JUST_ENDED_MS;
+    this.found.update((known) => new Map([...[...known].filter(([, one]) => fresh(one)), ...tick.anomalies.map((one) => [one.id, one] as const)]));
   }
 }

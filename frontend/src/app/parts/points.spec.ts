@@ -1,6 +1,6 @@
 import { Points } from '../api/messages';
 import { dice } from '../../testing/dice';
-import { chartColumns, grown, padded, scoreColumns } from './points';
+import { chartColumns, grown, moved, padded, scoreColumns } from './points';
 
 /** Points at some times, with a value and a score each. */
 function points(at_ms: number[], value: (number | null)[] = at_ms.map(() => 1), score: (number | null)[] = at_ms.map(() => 0)): Points {
@@ -49,4 +49,23 @@ describe('the range of an axis', () => {
   it.each<[number | null, number | null, [number, number]]>([
     [null, null, [0, 1]], [0, 100, [0, 108]], [-100, 100, [-116, 116]], [50, 50, [45, 55]], [0, 0, [0, 1]], [100, 200, [92, 208]],
   ])('from %s to %s is %s', (min, max, range) => expect(padded(min, max)).toEqual(range));
+});
+
+describe('a stretch of time', () => {
+  it('is shifted by a share of itself', () => expect(moved([100_000, 200_000], -0.5, 1, 1e9)).toEqual([50_000, 150_000]));
+  it('is stretched around its middle', () => {
+    expect(moved([100_000, 200_000], 0, 2, 1e9)).toEqual([50_000, 250_000]);
+    expect(moved([100_000, 200_000], 0, 0.5, 1e9)).toEqual([125_000, 175_000]);
+  });
+  it('ends now at the latest', () => expect(moved([100_000, 200_000], 0.5, 1, 210_000)).toEqual([110_000, 210_000]));
+  it('lies between the epoch and now and has ten seconds, whatever is asked', () => {
+    const roll = dice(13), nowMs = 1_000_000;
+    for (let turn = 0; turn < 500; turn++) {
+      const begin = roll.below(nowMs);
+      const [from, to] = moved([begin, begin + roll.below(nowMs)], roll.next() * 4 - 2, roll.next() * 4, nowMs);
+      expect(from).toBeGreaterThanOrEqual(-1e-6);
+      expect(to).toBeLessThanOrEqual(nowMs);
+      expect(to - from).toBeGreaterThanOrEqual(9999.999);
+    }
+  });
 });

@@ -31,3 +31,12 @@ export function padded(min: number | null, max: number | null): [number, number]
   const air = max > min ? (max - min) * 0.08 : Math.abs(max) * 0.1 || 1;
   return [min >= 0 && min - air < 0 ? 0 : min - air, max + air];
 }
+
+const SHORTEST_MS = 10_000;
+
+/** A stretch of time, shifted by a share of it and stretched around its middle; at least ten seconds, and none of it to come. */
+export function moved([from, to]: [number, number], shift: number, stretch: number, nowMs: number): [number, number] {
+  const width = Math.min(Math.max(SHORTEST_MS, (to - from) * stretch), nowMs);
+  const end = Math.min(nowMs, Math.max(width, (from + to) / 2 + (to - from) * shift + width / 2));
+  return [end - width, end];
+}

@@ -106,6 +106,18 @@ describe('the frame of every page', () => {
     expect(document.querySelectorAll('q-palette')).toHaveLength(1);
   });
 
+  it('lets the focus follow to another page, and stay within one', async () => {
+    const link = [...document.querySelectorAll<HTMLElement>('nav a')].find((one) => one.textContent === 'Explore')!;
+    link.focus();
+    await arrive(async () => link.click());
+    expect(document.activeElement?.id).toBe('content');
+    const box = document.querySelector<HTMLElement>('#search')!;
+    box.focus();
+    await TestBed.inject(Router).navigateByUrl('/explore?q=cpu');
+    await settle();
+    expect(document.activeElement).toBe(box);
+  });
+
   it('skips to the content without leaving the page', async () => {
     document.querySelector<HTMLElement>('.skip')!.click();
     await settle();

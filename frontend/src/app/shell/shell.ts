@@ -52,11 +52,14 @@ export class Shell {
   private readonly router = inject(Router);
   private readonly dialog = inject(Dialog);
   private chordUntil = 0;
+  private path = '';
 
   constructor() {
     // where the pages do not fit side by side, the one that is shown is brought into sight
-    this.router.events.pipe(filter((event) => event instanceof NavigationEnd), takeUntilDestroyed()).subscribe(() =>
-      setTimeout(() => document.querySelector('nav [aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })));
+    this.router.events.pipe(filter((event) => event instanceof NavigationEnd), takeUntilDestroyed()).subscribe((event) => {
+      setTimeout(() => document.querySelector('nav [aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }));
+      this.follow(event.urlAfterRedirects.split('?')[0]);
+    });
     this.live.watch('overview', () => undefined);
     this.api.session().then((session) => this.banner.set(session.banner), () => undefined);
   }
@@ -79,6 +82,12 @@ export class Shell {
   @HostListener('document:visibilitychange')
   protected wake(): void {
     if (!document.hidden && this.live.connection() === 'lost') this.live.retryNow();
+  }
+
+  /** Let the focus go where the reader went: to the page, unless only its query changed or it is the first. */
+  private follow(path: string): void {
+    if (this.path && this.path !== path) document.getElementById('content')?.focus({ preventScroll: true });
+    this.path = path;
   }
 
   private search(): void {
