@@ -28,7 +28,7 @@ HISTORY: Final = 720
 """Steps: an hour."""
 ODD: Final = 12
 """Steps at the end in which something is wrong."""
-BROWSED_WITHIN_S: Final = 300
+BROWSED_WITHIN_S: Final = 420
 TESTED_WITHIN_S: Final = 120
 LEAST_SPECS: Final = 200
 """So that a runner that finds no spec is no success."""
