@@ -83,7 +83,7 @@ await page.keyboard.press('/');
 await page.keyboard.type('cpu_busy');
 await page.waitForURL(/order=-score&q=cpu_busy/, { timeout: 5000 }).catch(() => faults.push('the key / does not lead to the search'));
 await page.reload();
-if ((await page.getByRole('searchbox').inputValue()) !== 'cpu_busy') faults.push('what was searched does not survive a reload');
+await page.waitForFunction(() => document.querySelector('#search')?.value === 'cpu_busy', null, { timeout: 5000 }).catch(() => faults.push('what was searched does not survive a reload'));
 let link = null, isCut = false;
 await page.routeWebSocket(/live/, (socket) => (isCut ? socket.close() : (link = socket).connectToServer()));
 await page.goto(base);

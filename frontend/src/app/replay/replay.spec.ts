@@ -36,6 +36,13 @@ describe('the time machine', () => {
     expect([page.all('[role=progressbar]').length, page.all('q-outcome').length]).toEqual([0, 0]);
   });
 
+  it('compares nothing with nothing', async () => {
+    const page = await Page.open('/replay', { 'POST replay': aReport({ samples: 0 }) });
+    await page.click('Replay');
+    expect(page.text).toContain('Nothing is known of this time');
+    expect(page.text).not.toContain('exactly the same');
+  });
+
   it('shows what the server refuses, and the next answer instead', async () => {
     const page = await Page.open('/replay', { 'POST replay': new Refusal(429, '2 replays are running already') });
     await page.click('Replay');

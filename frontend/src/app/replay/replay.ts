@@ -33,7 +33,7 @@ interface Run { report: ReplayReport; askedMs: number; rules: string }
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
     @if (sinceMs(); as since) { <section class="card"><div class="body"><q-waiting [sinceMs]="since" (stopped)="stop.next()">Running what is stored through the detectors and policies.</q-waiting></div></section> }
     @else if (done(); as d) {
-      <section class="card"><div class="body result"><p>{{ compared() }}</p><q-outcome [report]="d.report" [askedMs]="d.askedMs" [several]="true" /></div></section>
+      <section class="card"><div class="body result">@if (compared()) { <p>{{ compared() }}</p> }<q-outcome [report]="d.report" [askedMs]="d.askedMs" [several]="true" /></div></section>
     }
   </div>`,
   styles: `.asks { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: end; } .asks .grow { flex-basis: 300px; } .result { display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr); }`,
@@ -47,7 +47,7 @@ export class Replay implements OnDestroy {
   protected readonly sinceMs = signal(0);
   protected readonly error = signal('');
   protected readonly done = signal<Run | null>(null);
-  protected readonly compared = computed(() => (this.done() ? comparison(this.done()!) : ''));
+  protected readonly compared = computed(() => (this.done()?.report.samples ? comparison(this.done()!) : ''));
   protected readonly stop = new Subject<void>();
   private readonly api = inject(Api);
   private readonly router = inject(Router);
