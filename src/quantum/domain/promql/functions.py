@@ -15,7 +15,16 @@ from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet, MatchOp
 from quantum.domain.promql import kernels
 from quantum.domain.promql.plan import Selector
-from quantum.domain.promql.tables import Table, group, merge_equal, relabelled, with_label, without, without_name
+from quantum.domain.promql.tables import (
+    LABEL_NAME,
+    Table,
+    group,
+    merge_equal,
+    relabelled,
+    with_label,
+    without,
+    without_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[float64]
 
-LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 REFERENCE: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
 DAY_MS: Final = 86_400_000
 EPOCH_WEEKDAY: Final = 4
