@@ -19,7 +19,7 @@ import numpy as np
 from quantum.domain.errors import Rejected
 from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.promql import aggregations, functions, kernels, operators
-from quantum.domain.promql.guard import Guard
+from quantum.domain.promql.guard import USUAL, Guard
 from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Number, Selector, Subquery, Text
 from quantum.domain.promql.tables import Ragged, Table
 
@@ -83,7 +83,7 @@ class Evaluator:
         start_ms: int,
         end_ms: int,
         compile_groups: CompileGroups = refuse_patterns,
-        guard: Guard = Guard(),
+        guard: Guard = USUAL,
     ) -> None:
         """Take what is needed.
 

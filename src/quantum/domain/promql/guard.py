@@ -67,3 +67,6 @@ class Guard:
         """Raise Rejected (`timeout`) if nobody waits any more."""
         if self.is_over():
             raise Rejected("timeout", "the query timed out or was cancelled")
+
+
+USUAL: Final = Guard()

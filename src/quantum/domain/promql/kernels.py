@@ -138,11 +138,7 @@ def over_time(
 @compiled
 def _moment(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
     if kind in (MIN, MAX):
-        found = values[low]
-        for row in range(low + 1, high):
-            if math.isnan(found) or (values[row] < found if kind == MIN else values[row] > found):
-                found = values[row]
-        return found
+        return _extreme(kind, values, low, high)
     total, lost = 0.0, 0.0
     for row in range(low, high):
         # Neumaier's sum: what rounding loses is kept aside (ZAMM 54, 1974)
@@ -158,12 +154,26 @@ def _moment(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
     if kind == SUM:
         return total
     mean = total / (high - low)
+    if math.isinf(total):
+        # the sum may have overflowed, the mean does not
+        mean = 0.0
+        for row in range(low, high):
+            mean = _mean(mean, values[row], float(row - low + 1))
     if kind == AVG:
         return mean
     squares = 0.0
     for row in range(low, high):
         squares += (values[row] - mean) * (values[row] - mean)
     return squares / (high - low)
+
+
+@compiled
+def _extreme(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
+    found = values[low]
+    for row in range(low + 1, high):
+        if math.isnan(found) or (values[row] < found if kind == MIN else values[row] > found):
+            found = values[row]
+    return found
 
 
 @compiled
