@@ -129,6 +129,16 @@ async def test_a_query_reads_no_more_once_it_has_read_too_much(
     assert (refused.value.reason, len(reads.slots)) == ("execution", 1)
 
 
+@pytest.mark.parametrize("text", ["temp", "temp[1h]"])
+async def test_an_answer_that_is_too_large_is_refused(
+    queries: PromQueries, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promql, "MAX_ANSWER", 1)
+    with pytest.raises(Rejected, match="at most 1 values") as refused:
+        await queries.at(text, START_MS + 5000)
+    assert refused.value.reason == "execution"
+
+
 async def test_a_query_that_takes_too_long_is_given_up(queries: PromQueries, reads: Reads) -> None:
     with pytest.raises(Rejected, match="longer than 20 ms") as refused:
         await queries.at("temp", START_MS, timeout_ms=20)

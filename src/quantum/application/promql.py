@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_SAMPLES: Final = 50_000_000
 """How many samples one query may read."""
+MAX_ANSWER: Final = 5_000_000
+"""How many values one answer may have: some 150 MB of text."""
 MAX_SERIES: Final = 50_000
 MAX_STEPS: Final = 11_000
 MAX_TIMEOUT_MS: Final = 120_000
@@ -202,12 +204,20 @@ class PromQueries:
 def _evaluated(evaluator: Evaluator, plan: Plan) -> Table | Ragged | np.ndarray | str:
     """Return the value of a query; that of a range vector is the samples in its windows."""
     if not _is_range(plan):
-        return evaluator.value(plan)
+        value = evaluator.value(plan)
+        _refuse_size(value.there.sum() if isinstance(value, Table) else 0)
+        return value
     windows = evaluator.windows(plan)
+    _refuse_size(float((windows.last - windows.first).sum()))
     inside = np.zeros(len(windows.samples.values), np.bool_)
     for low, high in zip(windows.first[:, 0].tolist(), windows.last[:, 0].tolist(), strict=True):
         inside[low:high] = True
     return windows.samples.keep(inside)
+
+
+def _refuse_size(values: float) -> None:
+    if values > MAX_ANSWER:
+        raise Rejected("execution", f"an answer has at most {MAX_ANSWER} values, this one {values:.0f}")
 
 
 def _portions(slots: Slots, start_ms: int, end_ms: int) -> Iterator[list[int]]:
