@@ -139,6 +139,22 @@ def test_many_partners_of_one_match_are_counted_before_they_are_paired() -> None
         evaluate("up * on () up", series, *steps, guard=Guard(max_cells=16))
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("clamp_min(up, NaN)", np.inf),
+        ("clamp_max(-up, NaN)", -np.inf),
+        ("clamp_max(up, NaN)", np.nan),
+        ("clamp_min(up * 0, 3)", np.nan),
+        ("clamp_max(up * 0, -Inf)", -np.inf),
+        ("clamp(up, NaN, 5)", np.nan),
+        ("clamp(up, 1, 5)", 5.0),
+    ],
+)
+def test_an_infinity_is_beyond_what_is_no_number(text: str, value: float) -> None:
+    np.testing.assert_equal(found(evaluate(text, {labels("up"): [(0, np.inf)]}, 0)), {"{}": value})
+
+
 def test_an_average_does_not_overflow_and_infinities_stay() -> None:
     largest = float(np.finfo(np.float64).max)
     for numbers, average in (

@@ -17,7 +17,7 @@ from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import LOOKBACK_MS, Evaluator
 from quantum.domain.promql.guard import Guard
-from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery
+from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery, Text
 from quantum.domain.promql.postings import Postings
 from quantum.domain.promql.tables import Ragged, Table
 from quantum.domain.series import SampleBatch
@@ -118,7 +118,7 @@ class PromQueries:
         if (end_ms - start_ms) // step_ms >= MAX_STEPS:
             raise Rejected("bad_data", f"a query has at most {MAX_STEPS} steps: take larger ones")
         plan = self._parse(text)
-        if _is_range(plan):
+        if _is_range(plan) or isinstance(plan, Text):
             raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
         return await self._answer(plan, np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64), end_ms, timeout_ms)
 

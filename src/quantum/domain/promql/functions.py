@@ -177,8 +177,20 @@ def _round(values: Numbers, to: Numbers | float = 1.0) -> Numbers:
     return np.asarray(np.floor(values * inverse + 0.5) / inverse)
 
 
-def _clamp(values: Numbers, least: Numbers, most: Numbers) -> Numbers:
-    return np.maximum(least, np.minimum(most, values))
+def _at_least(values: Numbers, least: Numbers) -> Numbers:
+    # to Go the largest of NaN and infinity is infinity
+    return np.where((values == np.inf) | (least == np.inf), np.inf, np.maximum(values, least))
+
+
+def _at_most(values: Numbers, most: Numbers) -> Numbers:
+    return -_at_least(-values, -most)
+
+
+def _clamp(evaluator: Evaluator, node: Call) -> Table:
+    """Return values between two bounds; nothing at the steps where the bounds are crossed."""
+    table, least, most = evaluator.table(node.arguments[0]), *map(evaluator.scalar, node.arguments[1:])
+    clamped = table.mapped(_at_least(_at_most(table.values, most), least))
+    return Table(clamped.labels, clamped.values, clamped.there & ~(most < least))
 
 
 NUMERIC: Final[dict[str, Callable[..., Any]]] = {
@@ -190,9 +202,8 @@ NUMERIC: Final[dict[str, Callable[..., Any]]] = {
     "deg": np.degrees,
     "rad": np.radians,
     "round": _round,
-    "clamp": _clamp,
-    "clamp_min": np.maximum,
-    "clamp_max": np.minimum,
+    "clamp_min": _at_least,
+    "clamp_max": _at_most,
 }
 
 
@@ -329,6 +340,7 @@ SPECIAL: Final[dict[str, Callable[[Evaluator, Call], Numbers | Table]]] = {
     "pi": lambda evaluator, _: np.full(len(evaluator.times_ms), np.pi),
     "vector": lambda evaluator, node: unnamed(evaluator.scalar(node.arguments[0])[None, :]),
     "scalar": _scalar,
+    "clamp": _clamp,
     "timestamp": _timestamp,
     "absent": _absent,
     "absent_over_time": _absent,
