@@ -35,7 +35,8 @@ LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2
 """How many of the kills hit a program that is still starting."""
 BUSY_SHARE: Final = 0.1
-RECOVER_WITHIN_S: Final = 5.0
+RECOVER_WITHIN_S: Final = {"sqlite": 5.0, "postgres": 15.0}
+"""A program on PostgreSQL may have to wait for the lease of the one that died."""
 SETTLE_WITHIN_S: Final = 60.0
 POLICY_NAME: Final = "signal is up"
 POLICY: Final = {
@@ -95,7 +96,7 @@ def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
         finally:
             client.stop()
     tell(f"kill: {kind}, seed {SEED}, {kills} kills, ready again within {max(recovered_s):.1f} s")
-    assert max(recovered_s) <= RECOVER_WITHIN_S
+    assert max(recovered_s) <= RECOVER_WITHIN_S[kind]
 
 
 def begin(directory: Path, client: LedgerClient, sink: Sink) -> None:
