@@ -141,7 +141,14 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> P
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
     from quantum.application.promql import PromQueries  # noqa: PLC0415 - imports numba, a second
 
-    return PromQueries(store, lambda: monitor.pipeline.labels, compiler, parse_promql, groups_of)
+    return PromQueries(
+        store,
+        lambda: monitor.pipeline.labels,
+        lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
+        compiler,
+        parse_promql,
+        groups_of,
+    )
 
 
 def build_app(

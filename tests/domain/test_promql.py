@@ -15,6 +15,7 @@ from quantum.composition import groups_of
 from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import Evaluator
+from quantum.domain.promql.guard import USUAL, Guard
 from quantum.domain.promql.plan import Number, Selector, Subquery
 from quantum.domain.promql.tables import Ragged, Table
 from quantum.domain.promql.texts import number_text
@@ -38,10 +39,12 @@ def ragged(series: Mapping[LabelSet, list[tuple[int, float]]]) -> Ragged:
     return Ragged(tuple(series), at_ms.astype(np.int64), values.astype(np.float64), np.cumsum(sizes))
 
 
-def evaluate(text: str, series: Mapping[LabelSet, list[tuple[int, float]]], *times_ms: int) -> Any:
+def evaluate(
+    text: str, series: Mapping[LabelSet, list[tuple[int, float]]], *times_ms: int, guard: Guard = USUAL
+) -> Any:
     """Return the value of a query all of whose selectors have the same samples."""
     samples = {key: ragged(series) for key in range(5)}
-    evaluator = Evaluator(samples, np.array(times_ms), times_ms[0], times_ms[-1], groups_of)
+    evaluator = Evaluator(samples, np.array(times_ms), times_ms[0], times_ms[-1], groups_of, guard)
     return evaluator.value(parse_promql(text))
 
 
@@ -101,6 +104,110 @@ def test_a_range_vector_is_no_value() -> None:
 
 def test_counting_the_values_of_nothing_gives_nothing() -> None:
     assert found(evaluate('count_values("v", up)', {}, 0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "guard"),
+    [
+        ("up", Guard(max_cells=3)),
+        ("max_over_time(up[1m])", Guard(max_cells=3)),
+        ("max_over_time(up[1m])", Guard(max_looks=3)),
+        ("max_over_time((1 + up)[1m:1s])", Guard(max_cells=50)),
+        ("up + on () group_left () (up @ 0 and on () up)", Guard(max_cells=3)),
+        ('count_values("v", up)', Guard(max_series=1)),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_made(text: str, guard: Guard) -> None:
+    series = {labels("up", job="a"): [(0, 1.0)], labels("up", job="b"): [(0, 2.0)]}
+    with pytest.raises(Rejected, match="the limit is") as refused:
+        evaluate(text, series, 0, 1000, guard=guard)
+    assert refused.value.reason == "execution"
+
+
+def test_an_evaluation_ends_between_parts_once_nobody_waits() -> None:
+    answers = iter([False, True])
+    with pytest.raises(Rejected) as refused:
+        evaluate("1 + up", {labels("up"): [(0, 1.0)]}, 0, guard=Guard(is_over=lambda: next(answers)))
+    assert refused.value.reason == "timeout"
+
+
+def test_many_partners_of_one_match_are_counted_before_they_are_paired() -> None:
+    series = {labels("up", job=str(number)): [(400_000 * number, 1.0)] for number in range(4)}
+    steps = [400_000 * number for number in range(4)]
+    assert len(evaluate("up * on () up", series, *steps).labels) == 1
+    with pytest.raises(Rejected, match="16 series at 4 steps"):
+        evaluate("up * on () up", series, *steps, guard=Guard(max_cells=16))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("clamp_min(up, NaN)", np.inf),
+        ("clamp_max(-up, NaN)", -np.inf),
+        ("clamp_max(up, NaN)", np.nan),
+        ("clamp_min(up * 0, 3)", np.nan),
+        ("clamp_max(up * 0, -Inf)", -np.inf),
+        ("clamp(up, NaN, 5)", np.nan),
+        ("clamp(up, 1, 5)", 5.0),
+    ],
+)
+def test_an_infinity_is_beyond_what_is_no_number(text: str, value: float) -> None:
+    np.testing.assert_equal(found(evaluate(text, {labels("up"): [(0, np.inf)]}, 0)), {"{}": value})
+
+
+def test_an_average_does_not_overflow_and_infinities_stay() -> None:
+    largest = float(np.finfo(np.float64).max)
+    for numbers, average in (
+        ([largest, largest], largest),
+        ([np.inf, 1.0, np.inf], np.inf),
+        ([1.0, -np.inf], -np.inf),
+        ([np.inf, -np.inf], np.nan),
+        ([np.inf, np.nan], np.nan),
+    ):
+        series = {labels("up", job=str(number)): [(0, value)] for number, value in enumerate(numbers)}
+        np.testing.assert_equal(found(evaluate("avg(up)", series, 0)), {"{}": average})
+        over_time = {labels("up"): [(number, value) for number, value in enumerate(numbers)]}
+        np.testing.assert_equal(found(evaluate("avg_over_time(up[1m])", over_time, 10)), {"{}": average})
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 2), st.lists(st.sampled_from([np.nan, np.inf, -1.0, 2.0, None]), min_size=3, max_size=3)
+        ),
+        max_size=8,
+    )
+)
+def test_compiled_and_plain_folds_of_groups_agree_with_their_definitions(rows: list[Any]) -> None:
+    ids = np.array([group for group, _ in rows], np.intp)
+    there = np.array([[value is not None for value in row] for _, row in rows], np.bool_).reshape(-1, 3)
+    values = np.array([[value or 0.0 for value in row] for _, row in rows], np.float64).reshape(-1, 3)
+    order = np.argsort(ids, kind="stable")
+    bounds = np.searchsorted(ids[order], np.arange(4))
+    folds: dict[int, Any] = {
+        kernels.SUM: np.sum,
+        kernels.AVG: np.mean,
+        kernels.MIN: np.fmin.reduce,
+        kernels.MAX: np.fmax.reduce,
+    }
+    with np.errstate(all="ignore"):
+        for kind in (*folds, kernels.STDVAR):
+            arguments = (kind, ids, 3, values, there)
+            out, count = kernels.fold_groups(*arguments)
+            plain = kernels.fold_groups.py_func(*arguments)  # type: ignore[attr-defined]
+            np.testing.assert_allclose((out, count), plain)
+            for group, step in np.ndindex(3, 3):
+                members = values[(ids == group) & there[:, step], step]
+                assert count[group, step] == len(members)
+                if len(members) and kind in folds:
+                    np.testing.assert_allclose(out[group, step], folds[kind](members))
+        share = np.array([0.0, 0.3, 1.0])
+        arguments_of_quantiles = (share, order, bounds, values, there)
+        out, known = kernels.group_quantiles(*arguments_of_quantiles)
+        plain_out, plain_known = kernels.group_quantiles.py_func(*arguments_of_quantiles)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(out, plain_out)
+        np.testing.assert_array_equal(known, plain_known)
+        np.testing.assert_array_equal(known, count > 0)
 
 
 @pytest.mark.parametrize(

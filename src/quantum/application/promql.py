@@ -1,33 +1,54 @@
-"""PromQL queries: fetch what a plan needs, evaluate it aside, within limits."""
+"""PromQL queries: find series by an index, fetch what a plan needs, evaluate it aside, within limits.
+
+Everything that grows with the number of series or samples happens in threads. A query that times out, or whose asker
+has gone, stops at the next part of its plan.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import numpy as np
 
 from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import LOOKBACK_MS, Evaluator
-from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery
+from quantum.domain.promql.guard import Guard
+from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery, Text
+from quantum.domain.promql.postings import Postings
 from quantum.domain.promql.tables import Ragged, Table
+from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from quantum.application.ports import SampleStore
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
     from quantum.domain.promql.evaluate import CompileGroups
     from quantum.domain.promql.plan import Plan
 
+    Slots = NDArray[np.int64]
+    Times = NDArray[np.int64]
+
 MAX_SAMPLES: Final = 50_000_000
-"""How many samples one query may read, and how many results it may have."""
+"""How many samples one query may read."""
+MAX_ANSWER: Final = 5_000_000
+"""How many values one answer may have: some 150 MB of text."""
 MAX_SERIES: Final = 50_000
 MAX_STEPS: Final = 11_000
-SLOTS_AT_ONCE: Final = 2000
+MAX_TIMEOUT_MS: Final = 120_000
+AT_ONCE: Final = 4
+"""How many queries are worked on at the same time; others wait their turn."""
+ROWS_AT_ONCE: Final = 10_000_000
+"""How many rows a read of the store is to have at most, if its series have one a second."""
 END_MS: Final = 2**53
+UNHEARD_MS: Final = np.iinfo(np.int64).min
+"""Stands for the newest time of a series of which none is known."""
 LONGEST_MS: Final = 100 * 366 * 86_400_000
 
 
@@ -46,6 +67,7 @@ class PromQueries:
         self,
         samples: SampleStore,
         labels: Callable[[], Mapping[int, LabelSet]],
+        newest_ms: Callable[[], NDArray[np.int64]],
         compile_matchers: MatcherCompiler,
         parse: Callable[[str], Plan],
         compile_groups: CompileGroups,
@@ -55,6 +77,8 @@ class PromQueries:
         Args:
             samples: the store.
             labels: returns the label sets of all series, by dense slots.
+            newest_ms: returns the time of the newest sample of each series by slot, UNHEARD_MS where it is not known;
+                the last few may lack.
             compile_matchers: see there.
             parse: returns the plan of a text; raises Rejected `bad_data`.
             compile_groups: see there; raises Rejected `bad_data`.
@@ -64,43 +88,39 @@ class PromQueries:
         self._compile = compile_matchers
         self._parse = parse
         self._compile_groups = compile_groups
+        self._newest_ms = newest_ms
+        self._postings = Postings()
+        self._indexing = threading.Lock()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def warm_up(self) -> None:
         """Compile what evaluation needs, so that the first query does not wait for it."""
         kernels.warm_up()
 
-    async def at(self, text: str, at_ms: int) -> Answer:
+    async def at(self, text: str, at_ms: int, timeout_ms: int | None = None) -> Answer:
         """Return the value of a query at one time.
 
         Raises:
-            Rejected: `bad_data` or `execution`.
+            Rejected: `bad_data`, `execution` or `timeout`.
         """
-        plan = self._parse(text)
-        times_ms = np.array([at_ms])
-        if isinstance(plan, Selector | Subquery) and _is_range(plan):
-            evaluator = await self._evaluator(plan, times_ms, at_ms)
-            windows = await asyncio.to_thread(evaluator.windows, plan)
-            samples, first, last = windows.samples, windows.first[:, 0], windows.last[:, 0]
-            inside = np.zeros(len(samples.values), np.bool_)
-            for low, high in zip(first.tolist(), last.tolist(), strict=True):
-                inside[low:high] = True
-            return Answer(times_ms, samples.keep(inside))
-        return await self._answer(plan, times_ms, at_ms)
+        return await self._answer(self._parse(text), np.array([at_ms]), at_ms, timeout_ms)
 
-    async def between(self, text: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
+    async def between(
+        self, text: str, start_ms: int, end_ms: int, step_ms: int, timeout_ms: int | None = None
+    ) -> Answer:
         """Return the value of a query every `step_ms` from `start_ms` to at most `end_ms`.
 
         Raises:
-            Rejected: `bad_data` or `execution`.
+            Rejected: `bad_data`, `execution` or `timeout`.
         """
         if end_ms < start_ms:
             raise Rejected("bad_data", "the end of a query must not be before its start")
         if (end_ms - start_ms) // step_ms >= MAX_STEPS:
             raise Rejected("bad_data", f"a query has at most {MAX_STEPS} steps: take larger ones")
         plan = self._parse(text)
-        if isinstance(plan, Selector | Subquery) and _is_range(plan):
+        if _is_range(plan) or isinstance(plan, Text):
             raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
-        return await self._answer(plan, np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64), end_ms)
+        return await self._answer(plan, np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64), end_ms, timeout_ms)
 
     async def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int | None, end_ms: int | None
@@ -108,50 +128,115 @@ class PromQueries:
         """Return the label sets that match any selector (none: all) and have a sample in `[start_ms, end_ms]`.
 
         Without both times every series counts, whenever it had its samples.
+
+        Raises:
+            Rejected: `regex`.
         """
+        slots = await asyncio.to_thread(self._any_of, selectors or [()])
+        if start_ms is not None or end_ms is not None:
+            slots = await self._alive(slots, start_ms or 0, END_MS if end_ms is None else end_ms)
         labels = self._labels()
-        tests = [self._compile(matchers) for matchers in selectors]
-        slots = [slot for slot in range(len(labels)) if not tests or any(test(labels[slot]) for test in tests)]
-        if start_ms is None and end_ms is None:
-            return [labels[slot] for slot in slots]
-        start_ms, end_ms = start_ms or 0, END_MS if end_ms is None else end_ms
-        found: list[LabelSet] = []
-        for at in range(0, len(slots), SLOTS_AT_ONCE):
-            rows = await self._samples.samples(slots[at : at + SLOTS_AT_ONCE], start_ms, end_ms + 1)
-            found += [labels[slot] for slot in np.unique(rows.slots).tolist()]
-        return found
+        return [labels[slot] for slot in slots.tolist()]
+
+    # ---- which series -----------------------------------------------------------------------------------------
+
+    def _any_of(self, selectors: Sequence[Sequence[Matcher]]) -> Slots:
+        found = [self._find(matchers) for matchers in selectors]
+        return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+
+    def _find(self, matchers: Sequence[Matcher]) -> Slots:
+        labels = self._labels()
+        with self._indexing:
+            self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
+            return self._postings.find(matchers, self._compile)
+
+    async def _alive(self, slots: Slots, start_ms: int, end_ms: int) -> Slots:
+        """Return the slots that have a sample in a time; only those are read whose newest sample is after it."""
+        newest_ms = self._newest_ms()
+        at_ms = np.full(len(slots), UNHEARD_MS)
+        listed = slots < len(newest_ms)
+        at_ms[listed] = newest_ms[slots[listed]]
+        sure = slots[(at_ms >= start_ms) & (at_ms <= end_ms)]
+        beyond = slots[(at_ms > end_ms) | (at_ms == UNHEARD_MS)]
+        found = [sure]
+        for some in _portions(beyond, start_ms, end_ms):
+            rows = await self._samples.samples(some, start_ms, end_ms + 1)
+            found.append(np.unique(rows.slots))
+        return np.sort(np.concatenate(found))
 
     # ---- evaluation -------------------------------------------------------------------------------------------
 
-    async def _answer(self, plan: Plan, times_ms: np.ndarray, end_ms: int) -> Answer:
-        evaluator = await self._evaluator(plan, times_ms, end_ms)
-        return Answer(times_ms, await asyncio.to_thread(evaluator.value, plan))
+    async def _answer(self, plan: Plan, times_ms: Times, end_ms: int, timeout_ms: int | None) -> Answer:
+        longest_ms = min(timeout_ms or MAX_TIMEOUT_MS, MAX_TIMEOUT_MS)
+        over = threading.Event()
+        try:
+            async with asyncio.timeout(longest_ms / 1000), self._turns:
+                evaluator = await self._evaluator(plan, times_ms, end_ms, over)
+                return Answer(times_ms, await asyncio.to_thread(_evaluated, evaluator, plan))
+        except TimeoutError:
+            raise Rejected("timeout", f"the query took longer than {longest_ms} ms") from None
+        finally:
+            over.set()
 
-    async def _evaluator(self, plan: Plan, times_ms: np.ndarray, end_ms: int) -> Evaluator:
+    async def _evaluator(self, plan: Plan, times_ms: Times, end_ms: int, over: threading.Event) -> Evaluator:
         samples: dict[int, Ragged] = {}
-        evaluator = Evaluator(samples, times_ms, int(times_ms[0]), end_ms, self._compile_groups)
-        read = 0
+        guard = Guard(is_over=over.is_set)
+        evaluator = Evaluator(samples, times_ms, int(times_ms[0]), end_ms, self._compile_groups, guard)
+        left = MAX_SAMPLES
         for selector, from_ms, to_ms in list(_needs(plan, evaluator)):
-            samples[selector.key] = await self._fetch(selector, from_ms, to_ms)
-            read += len(samples[selector.key].values)
-            cells = len(samples[selector.key].labels) * len(times_ms)
-            if max(read, cells) > MAX_SAMPLES:
-                raise Rejected("execution", f"a query reads or returns at most {MAX_SAMPLES} samples")
+            samples[selector.key] = await self._fetch(selector, from_ms, to_ms, left)
+            left -= len(samples[selector.key].values)
         return evaluator
 
-    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int) -> Ragged:
-        labels, test = self._labels(), self._compile(selector.matchers)
-        slots = [slot for slot in range(len(labels)) if test(labels[slot])]
+    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int, most: int) -> Ragged:
+        slots = await asyncio.to_thread(self._find, selector.matchers)
         if len(slots) > MAX_SERIES:
             raise Rejected("execution", f"a selector matches at most {MAX_SERIES} series; this one {len(slots)}")
-        rows = await self._samples.samples(slots, start_ms, end_ms + 1)
-        known, starts = np.unique(rows.slots, return_index=True)
-        bounds = np.append(starts, len(rows)).astype(np.int64)
-        return Ragged(tuple(labels[slot] for slot in known.tolist()), rows.at_ms, rows.values, bounds)
+        batches: list[SampleBatch] = []
+        for some in _portions(slots, start_ms, end_ms):
+            batches.append(await self._samples.samples(some, start_ms, end_ms + 1))
+            most -= len(batches[-1])
+            if most < 0:
+                raise Rejected("execution", f"a query reads at most {MAX_SAMPLES} samples")
+        return await asyncio.to_thread(_ragged, batches, self._labels())
 
 
-def _is_range(plan: Selector | Subquery) -> bool:
-    return isinstance(plan, Subquery) or plan.range_ms is not None
+def _evaluated(evaluator: Evaluator, plan: Plan) -> Table | Ragged | np.ndarray | str:
+    """Return the value of a query; that of a range vector is the samples in its windows."""
+    if not _is_range(plan):
+        value = evaluator.value(plan)
+        _refuse_size(value.there.sum() if isinstance(value, Table) else 0)
+        return value
+    windows = evaluator.windows(plan)
+    _refuse_size(float((windows.last - windows.first).sum()))
+    inside = np.zeros(len(windows.samples.values), np.bool_)
+    for low, high in zip(windows.first[:, 0].tolist(), windows.last[:, 0].tolist(), strict=True):
+        inside[low:high] = True
+    return windows.samples.keep(inside)
+
+
+def _refuse_size(values: float) -> None:
+    if values > MAX_ANSWER:
+        raise Rejected("execution", f"an answer has at most {MAX_ANSWER} values, this one {values:.0f}")
+
+
+def _portions(slots: Slots, start_ms: int, end_ms: int) -> Iterator[list[int]]:
+    """Yield slots in portions that fit into memory at once."""
+    size = max(1, ROWS_AT_ONCE // max(1, (end_ms - start_ms) // 1000))
+    for at in range(0, len(slots), size):
+        yield slots[at : at + size].tolist()
+
+
+def _ragged(batches: Sequence[SampleBatch], labels: Mapping[int, LabelSet]) -> Ragged:
+    """Return rows that are sorted by slot and time."""
+    rows = SampleBatch.concat(batches)
+    known, starts = np.unique(rows.slots, return_index=True)
+    bounds = np.append(starts, len(rows)).astype(np.int64)
+    return Ragged(tuple(labels[slot] for slot in known.tolist()), rows.at_ms, rows.values, bounds)
+
+
+def _is_range(plan: Plan) -> TypeGuard[Selector | Subquery]:
+    return isinstance(plan, Subquery) or (isinstance(plan, Selector) and plan.range_ms is not None)
 
 
 def _needs(plan: Plan, evaluator: Evaluator) -> Iterator[tuple[Selector, int, int]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -18,16 +17,15 @@ from litestar import Request, Response, Router, get, route
 from litestar.params import PathParameter
 
 from quantum.adapters.http.bodies import require_type
+from quantum.adapters.http.prometheus_json import instant_json, range_json
 from quantum.adapters.promql_parser import parse_matchers
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
-from quantum.domain.promql.tables import Ragged, Table
-from quantum.domain.promql.texts import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from quantum.application.ports import Clock
-    from quantum.application.promql import Answer, PromQueries
+    from quantum.application.promql import PromQueries
     from quantum.domain.labels import LabelSet
 
 PREFIX: Final = "/prometheus/api/v1"
@@ -38,7 +36,7 @@ LARGEST_S: Final = 253_402_300_800
 """Times are at most in the year 9999."""
 SPEAKS: Final = "2.42.0"
 """The version of Prometheus whose answers these are; Grafana decides by it what it may ask."""
-STATUS: Final = {"bad_data": 400, "execution": 422}
+STATUS: Final = {"bad_data": 400, "execution": 422, "timeout": 503}
 UNAVAILABLE: Final = 503
 
 Parameters = dict[str, list[str]]
@@ -51,7 +49,9 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     async def query(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             at_ms = _time_ms(asked, "time")
-            return await _vector(await queries.at(_one(asked, "query"), clock.now_ms() if at_ms is None else at_ms))
+            at_ms = clock.now_ms() if at_ms is None else at_ms
+            answer = await queries.at(_one(asked, "query"), at_ms, _timeout_ms(asked))
+            return await asyncio.to_thread(instant_json, answer)
 
         return await _answer(request, work)
 
@@ -59,7 +59,9 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     async def query_range(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
-            return await _matrix(await queries.between(text, start_ms, end_ms, _step_ms(asked)))
+            step_ms, timeout_ms = _duration_ms(asked, "step"), _timeout_ms(asked)
+            answer = await queries.between(text, start_ms, end_ms, step_ms, timeout_ms)
+            return await asyncio.to_thread(range_json, answer)
 
         return await _answer(request, work)
 
@@ -102,16 +104,43 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     return Router("/", route_handlers=handlers, request_max_body_size=MAX_BODY)
 
 
-async def _answer(request: Request[Any, Any, Any], work: Callable[[Parameters], Awaitable[bytes]]) -> Response[bytes]:
+async def _answer(
+    request: Request[Any, Any, Any], work: Callable[[Parameters], Coroutine[Any, Any, bytes]]
+) -> Response[bytes]:
     """Do the work of a request; return what it found, or its error in Prometheus' words."""
     asked = await _parameters(request)
     try:
-        return _success(await work(asked))
+        return _success(await _while_asker_waits(request, work(asked)))
     except Unavailable as error:
         return _failure(UNAVAILABLE, "unavailable", str(error), {"Retry-After": "1"})
     except QuantumError as error:
-        kind = "execution" if getattr(error, "reason", "") == "execution" else "bad_data"
+        reason = getattr(error, "reason", "")
+        kind = reason if reason in STATUS else "bad_data"
         return _failure(STATUS[kind], kind, str(error))
+
+
+async def _while_asker_waits(request: Request[Any, Any, Any], work: Coroutine[Any, Any, bytes]) -> bytes:
+    """Return what work gives; cancel it when the asker hangs up.
+
+    Raises:
+        Rejected: `timeout`: the asker has gone.
+    """
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Rejected("timeout", "the query was cancelled")
+        return working.result()
+    finally:
+        waiting.cancel()
+        working.cancel()
+        await asyncio.wait((working, waiting))
+
+
+async def _gone(request: Request[Any, Any, Any]) -> None:
+    """Return when the asker has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _success(data: bytes) -> Response[bytes]:
@@ -180,100 +209,29 @@ def _needed_ms(asked: Parameters, name: str) -> int:
     return found
 
 
-def _step_ms(asked: Parameters) -> int:
-    """Return the step, given in seconds or as a duration like `30s`."""
-    text = _one(asked, "step")
+def _timeout_ms(asked: Parameters) -> int | None:
+    """Return how long a query may take, if that is said."""
+    return _duration_ms(asked, "timeout") if asked.get("timeout", [""])[0] else None
+
+
+def _duration_ms(asked: Parameters, name: str) -> int:
+    """Return a duration, given in seconds or like `30s`."""
+    text = _one(asked, name)
     try:
-        seconds = float(text)
+        seconds = float(text) if "_" not in text else math.nan
     except ValueError:
         try:
             seconds = promql_parser.parse_duration(text) / timedelta(seconds=1)
         except (ValueError, OverflowError):
             seconds = math.nan
-    step_ms = round(seconds * 1000) if 0 < seconds <= LARGEST_S else 0
-    if step_ms < 1:
-        raise Rejected("bad_data", f"invalid parameter 'step': {text[:80]!r} is no duration of at least a millisecond")
-    return step_ms
+    duration_ms = round(seconds * 1000) if 0 < seconds <= LARGEST_S else 0
+    if duration_ms < 1:
+        raise Rejected(
+            "bad_data", f"invalid parameter {name!r}: {text[:80]!r} is no duration of at least a millisecond"
+        )
+    return duration_ms
 
 
 async def _matching(queries: PromQueries, asked: Parameters) -> Sequence[LabelSet]:
     selectors = [parse_matchers(text) for text in asked.get("match[]", [])]
     return await queries.series(selectors, _time_ms(asked, "start"), _time_ms(asked, "end"))
-
-
-# ---- what is found -------------------------------------------------------------------------------------------------
-
-
-async def _vector(answer: Answer) -> bytes:
-    """Return the result of an instant query."""
-    (at,), value = _times(answer.times_ms.tolist()), answer.value
-    match value:
-        case Table():
-            return await asyncio.to_thread(_vector_body, at, value)
-        case Ragged():
-            return await asyncio.to_thread(_ragged_body, value)
-        case str():
-            return _result("string", f"[{at},{msgspec.json.encode(value).decode()}]")
-    return _result("scalar", f'[{at},"{number_text(float(value[0]))}"]')
-
-
-async def _matrix(answer: Answer) -> bytes:
-    """Return the result of a range query."""
-    value = answer.value
-    if isinstance(value, str | Ragged):
-        raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
-    times = _times(answer.times_ms.tolist())
-    if not isinstance(value, Table):
-        rows = [("{}", times, value.tolist())]
-        return await asyncio.to_thread(_matrix_body, rows)
-    rows = []
-    for labels, numbers, there in zip(value.labels, value.values, value.there, strict=True):
-        steps = there.nonzero()[0].tolist()
-        rows.append((_metric(labels), [times[step] for step in steps], numbers[steps].tolist()))
-    return await asyncio.to_thread(_matrix_body, rows)
-
-
-def _vector_body(at: str, table: Table) -> bytes:
-    items = (
-        f'{{"metric":{_metric(labels)},"value":[{at},"{number_text(row[0])}"]}}'
-        for labels, row, there in zip(table.labels, table.values.tolist(), table.there, strict=True)
-        if there[0]
-    )
-    return _result("vector", f"[{','.join(items)}]")
-
-
-def _ragged_body(samples: Ragged) -> bytes:
-    times, numbers = _times(samples.at_ms.tolist()), samples.values.tolist()
-    extents = pairwise(samples.bounds.tolist())
-    return _matrix_body(
-        [
-            (_metric(labels), times[low:high], numbers[low:high])
-            for labels, (low, high) in zip(samples.labels, extents, strict=True)
-        ]
-    )
-
-
-def _matrix_body(rows: Sequence[tuple[str, Sequence[str], Sequence[float]]]) -> bytes:
-    items = (
-        f'{{"metric":{metric},"values":[{",".join(map(_point, times, numbers))}]}}'
-        for metric, times, numbers in rows
-        if times
-    )
-    return _result("matrix", f"[{','.join(items)}]")
-
-
-def _point(at: str, number: float) -> str:
-    return f'[{at},"{number_text(number)}"]'
-
-
-def _result(kind: str, result: str) -> bytes:
-    return f'{{"resultType":"{kind}","result":{result}}}'.encode()
-
-
-def _metric(labels: LabelSet) -> str:
-    return msgspec.json.encode(dict(labels.pairs)).decode()
-
-
-def _times(times_ms: Sequence[int]) -> list[str]:
-    """Return times in seconds, with no more decimals than they need."""
-    return [str(at // 1000) if at % 1000 == 0 else f"{at / 1000:.3f}".rstrip("0") for at in times_ms]

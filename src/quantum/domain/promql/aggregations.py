@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from quantum.domain.errors import Rejected
 from quantum.domain.labels import NAME, LabelSet
-from quantum.domain.promql.kernels import quantile_of
-from quantum.domain.promql.tables import Table, group, merge_equal, with_label, without
+from quantum.domain.promql import kernels
+from quantum.domain.promql.tables import LABEL_NAME, Table, group, merge_equal, with_label, without
 from quantum.domain.promql.texts import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy import bool_, float64
     from numpy.typing import NDArray
 
+    from quantum.domain.promql.guard import Guard
+
     Groups = tuple[tuple[LabelSet, ...], NDArray[np.intp]]
+
+
+BEYOND: Final = 2.0**63
 
 
 def grouped(table: Table, labels: tuple[str, ...], *, by: bool) -> Groups:
@@ -34,59 +38,40 @@ def grouped(table: Table, labels: tuple[str, ...], *, by: bool) -> Groups:
 def aggregate(op: str, table: Table, groups: Groups) -> Table:
     """Return one series per group."""
     names, ids = groups
-    count = np.zeros((len(names), table.there.shape[1]))
-    np.add.at(count, ids, table.there)
-    with np.errstate(all="ignore"):
-        return Table(names, SIMPLE[op](table, ids, count), count > 0)
+    values, count = kernels.fold_groups(KINDS[op], ids, len(names), table.values, table.there)
+    if op in ("stddev", "stdvar"):
+        values /= np.maximum(count, 1.0)
+    if op == "stddev":
+        values = np.sqrt(values)
+    return Table(names, count if op == "count" else values, count > 0)
 
 
-def _sum(table: Table, ids: NDArray[np.intp], count: NDArray[float64]) -> NDArray[float64]:
-    total = np.zeros(count.shape)
-    np.add.at(total, ids, np.where(table.there, table.values, 0.0))
-    return total
-
-
-def _mean(table: Table, ids: NDArray[np.intp], count: NDArray[float64]) -> NDArray[float64]:
-    return _sum(table, ids, count) / count
-
-
-def _variance(table: Table, ids: NDArray[np.intp], count: NDArray[float64]) -> NDArray[float64]:
-    off = table.values - _mean(table, ids, count)[ids]
-    variance = _sum(Table(table.labels, off * off, table.there), ids, count) / count
-    # one value differs from nothing, even if it is no number
-    return np.where(count == 1, 0.0, variance)
-
-
-def _extreme(pick: np.ufunc) -> Callable[[Table, NDArray[np.intp], NDArray[float64]], NDArray[float64]]:
-    def find(table: Table, ids: NDArray[np.intp], count: NDArray[float64]) -> NDArray[float64]:
-        found = np.full(count.shape, np.nan)
-        pick.at(found, ids, np.where(table.there, table.values, np.nan))
-        return found
-
-    return find
-
-
-SIMPLE: Final[dict[str, Callable[[Table, NDArray[np.intp], NDArray[float64]], NDArray[float64]]]] = {
-    "sum": _sum,
-    "avg": _mean,
-    "count": lambda _, __, count: count,
-    "group": lambda _, __, count: np.ones(count.shape),
-    "min": _extreme(np.fmin),
-    "max": _extreme(np.fmax),
-    "stdvar": _variance,
-    "stddev": lambda table, ids, count: np.sqrt(_variance(table, ids, count)),
+KINDS: Final = {
+    "sum": kernels.SUM,
+    "count": kernels.SUM,
+    "avg": kernels.AVG,
+    "min": kernels.MIN,
+    "max": kernels.MAX,
+    "stdvar": kernels.STDVAR,
+    "stddev": kernels.STDVAR,
 }
+SIMPLE: Final = frozenset({*KINDS, "group"})
+
+
+def simple(op: str, table: Table, groups: Groups) -> Table:
+    """Return an aggregation that has no parameter."""
+    if op != "group":
+        return aggregate(op, table, groups)
+    counted = aggregate("count", table, groups)
+    return Table(counted.labels, np.ones(counted.values.shape), counted.there)
 
 
 def quantiles(share: NDArray[float64], table: Table, groups: Groups) -> Table:
     """Return a quantile of each group; `share` has one element per step."""
     names, ids = groups
-    there = np.zeros((len(names), table.there.shape[1]), np.bool_)
-    np.logical_or.at(there, ids, table.there)
-    values = np.full(there.shape, np.nan)
-    for number, step in zip(*(place.tolist() for place in np.nonzero(there)), strict=True):
-        members = table.values[(ids == number) & table.there[:, step], step]
-        values[number, step] = quantile_of(float(share[step]), members)
+    order = np.argsort(ids, kind="stable")
+    bounds = np.searchsorted(ids[order], np.arange(len(names) + 1))
+    values, there = kernels.group_quantiles(share, order, bounds, table.values, table.there)
     return Table(names, values, there)
 
 
@@ -94,7 +79,12 @@ def choose(count: NDArray[float64], table: Table, groups: Groups, *, largest: bo
     """Return the series that are among the `count` largest (or smallest) of their group, at the steps where they are.
 
     NaN is chosen last. Of equal values the first series is chosen.
+
+    Raises:
+        Rejected: `execution`, because a count is NaN or beyond 64 bits.
     """
+    if not (np.abs(count) < BEYOND).all():
+        raise Rejected("execution", "the number of series to choose is NaN or overflows an integer of 64 bits")
     _, ids = groups
     chosen = np.zeros(table.there.shape, np.bool_)
     rank = -table.values if largest else table.values
@@ -114,19 +104,26 @@ def _those(table: Table, there: NDArray[bool_]) -> Table:
     return Table(tuple(table.labels[row] for row in rows.tolist()), table.values[rows], there[rows])
 
 
-def count_values(name: str, table: Table, groups: Groups) -> Table:
-    """Return how many series of each group have each value; the value becomes a label."""
+def count_values(name: str, table: Table, groups: Groups, guard: Guard) -> Table:
+    """Return how many series of each group have each value; the value becomes a label.
+
+    Raises:
+        Rejected: `bad_data`, because the name is no label's; `execution`, because there are too many values.
+    """
+    if not LABEL_NAME.fullmatch(name):
+        raise Rejected("bad_data", f"invalid label name {name[:80]!r} in count_values")
     names, ids = groups
-    labels: list[LabelSet] = []
-    rows: list[NDArray[float64]] = []
+    rows, steps = np.nonzero(table.there)
+    values = table.values[rows, steps]
     # by their bits, because -0 is written otherwise than 0; there is one text for all NaN
-    bits = np.where(np.isnan(table.values), np.nan, table.values).view(np.int64)
-    for pattern in np.unique(bits[table.there]):
-        same = table.there & (bits == pattern)
-        count = np.zeros((len(names), same.shape[1]))
-        np.add.at(count, ids, same)
-        labels += [with_label(one, name, plain_text(float(pattern.view(np.float64)))) for one in names]
-        rows += list(count)
-    values = np.array(rows).reshape(len(rows), table.there.shape[1])
-    found = _those(Table(tuple(labels), values, values > 0), values > 0)
-    return merge_equal(found.labels, found)
+    bits = np.where(np.isnan(values), np.nan, values).view(np.int64)
+    patterns, of_value = np.unique(bits, return_inverse=True)
+    pairs, place = np.unique(ids[rows] * len(patterns) + of_value, return_inverse=True)
+    guard.series(len(pairs))
+    guard.room(len(pairs), table.there.shape[1])
+    counts = np.zeros((len(pairs), table.there.shape[1]))
+    np.add.at(counts, (place, steps), 1.0)
+    texts = [plain_text(value) for value in patterns.view(np.float64).tolist()]
+    found = [divmod(pair, len(patterns)) for pair in pairs.tolist()]
+    labels = [with_label(names[number], name, texts[value]) for number, value in found]
+    return merge_equal(labels, Table(tuple(labels), counts, counts > 0))

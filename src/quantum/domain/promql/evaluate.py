@@ -19,6 +19,7 @@ import numpy as np
 from quantum.domain.errors import Rejected
 from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.promql import aggregations, functions, kernels, operators
+from quantum.domain.promql.guard import USUAL, Guard
 from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Number, Selector, Subquery, Text
 from quantum.domain.promql.tables import Ragged, Table
 
@@ -82,6 +83,7 @@ class Evaluator:
         start_ms: int,
         end_ms: int,
         compile_groups: CompileGroups = refuse_patterns,
+        guard: Guard = USUAL,
     ) -> None:
         """Take what is needed.
 
@@ -91,9 +93,11 @@ class Evaluator:
             start_ms: of the query, for `@ start()`.
             end_ms: of the query, for `@ end()`.
             compile_groups: for `label_replace`, of linear time.
+            guard: of what this may cost.
         """
         self.times_ms: NDArray[int64] = times_ms
         self.compile_groups = compile_groups
+        self.guard = guard
         self._samples = samples
         self._start_ms, self._end_ms = start_ms, end_ms
 
@@ -111,8 +115,10 @@ class Evaluator:
         """Return the value of any expression but a range vector.
 
         Raises:
-            Rejected: `execution`, or `bad_data` for what is not supported.
+            Rejected: `execution` for what has no result or is too large, `bad_data` for what is not supported, or
+                `timeout`.
         """
+        self.guard.go_on()
         match plan:
             case Number():
                 return np.full(len(self.times_ms), plan.value)
@@ -144,6 +150,7 @@ class Evaluator:
     def newest(self, plan: Selector) -> tuple[Table, NDArray[int64]]:
         """Return the newest sample of each series at each step, and the times of these samples."""
         samples, ends_ms = self._samples[plan.key], self.ends_ms(plan.offset_ms, plan.moment)
+        self.guard.room(len(samples.labels), len(ends_ms))
         first, last = kernels.find_windows(samples.at_ms, samples.bounds, ends_ms, LOOKBACK_MS)
         if not len(samples.values):
             return Table(samples.labels, np.zeros(first.shape), np.zeros(first.shape, np.bool_)), first
@@ -153,7 +160,11 @@ class Evaluator:
         return Table(samples.labels, values, there), samples.at_ms[rows]
 
     def windows(self, plan: Plan) -> Windows:
-        """Return the windows of a range vector."""
+        """Return the windows of a range vector.
+
+        Raises:
+            Rejected: `execution`, because they are too many or have too many samples.
+        """
         if isinstance(plan, Subquery):
             samples, range_ms = self._inner(plan), plan.range_ms
         else:
@@ -161,7 +172,9 @@ class Evaluator:
             fetched, range_ms = self._samples[plan.key], cast("int", plan.range_ms)
             samples = fetched.keep(fetched.values.view(np.uint64) != STALENESS_MARKER)
         ends_ms = self.ends_ms(plan.offset_ms, plan.moment)
+        self.guard.room(len(samples.labels), len(ends_ms))
         first, last = kernels.find_windows(samples.at_ms, samples.bounds, ends_ms, range_ms)
+        self.guard.looks(float((last - first).sum()))
         return Windows(samples, first, last, ends_ms, self.times_ms, range_ms)
 
     def inner_times_ms(self, plan: Subquery) -> NDArray[int64]:
@@ -181,7 +194,8 @@ class Evaluator:
 
     def within(self, plan: Subquery) -> Evaluator:
         """Return the evaluator of a subquery's expression."""
-        return Evaluator(self._samples, self.inner_times_ms(plan), self._start_ms, self._end_ms, self.compile_groups)
+        times_ms = self.inner_times_ms(plan)
+        return Evaluator(self._samples, times_ms, self._start_ms, self._end_ms, self.compile_groups, self.guard)
 
     def _inner(self, plan: Subquery) -> Ragged:
         inner = self.within(plan)
@@ -198,7 +212,7 @@ class Evaluator:
             case Table(), Table():
                 if plan.op in operators.SETS:
                     return operators.combine_sets(plan.op, left, right, plan.matching)
-                return operators.combine(plan, left, right)
+                return operators.combine(plan, left, right, self.guard)
             case Table(), _:
                 return operators.with_scalar(plan, left, cast("NDArray[float64]", right), scalar_is_left=False)
             case _, Table():
@@ -209,11 +223,11 @@ class Evaluator:
         table = self.table(plan.expression)
         groups = aggregations.grouped(table, plan.labels, by=plan.by)
         if plan.op in aggregations.SIMPLE:
-            return aggregations.aggregate(plan.op, table, groups)
+            return aggregations.simple(plan.op, table, groups)
         parameter = cast("Plan", plan.parameter)
         if plan.op == "count_values":
             name = cast("str", self.value(parameter))
-            return aggregations.count_values(name, table, groups)
+            return aggregations.count_values(name, table, groups, self.guard)
         if plan.op == "quantile":
             return aggregations.quantiles(self.scalar(parameter), table, groups)
         if plan.op in ("topk", "bottomk"):

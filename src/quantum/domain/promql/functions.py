@@ -15,7 +15,16 @@ from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet, MatchOp
 from quantum.domain.promql import kernels
 from quantum.domain.promql.plan import Selector
-from quantum.domain.promql.tables import Table, group, merge_equal, relabelled, with_label, without, without_name
+from quantum.domain.promql.tables import (
+    LABEL_NAME,
+    Table,
+    group,
+    merge_equal,
+    relabelled,
+    with_label,
+    without,
+    without_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[float64]
 
-LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 REFERENCE: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
 DAY_MS: Final = 86_400_000
 EPOCH_WEEKDAY: Final = 4
@@ -169,8 +177,20 @@ def _round(values: Numbers, to: Numbers | float = 1.0) -> Numbers:
     return np.asarray(np.floor(values * inverse + 0.5) / inverse)
 
 
-def _clamp(values: Numbers, least: Numbers, most: Numbers) -> Numbers:
-    return np.maximum(least, np.minimum(most, values))
+def _at_least(values: Numbers, least: Numbers) -> Numbers:
+    # to Go the largest of NaN and infinity is infinity
+    return np.where((values == np.inf) | (least == np.inf), np.inf, np.maximum(values, least))
+
+
+def _at_most(values: Numbers, most: Numbers) -> Numbers:
+    return -_at_least(-values, -most)
+
+
+def _clamp(evaluator: Evaluator, node: Call) -> Table:
+    """Return values between two bounds; nothing at the steps where the bounds are crossed."""
+    table, least, most = evaluator.table(node.arguments[0]), *map(evaluator.scalar, node.arguments[1:])
+    clamped = table.mapped(_at_least(_at_most(table.values, most), least))
+    return Table(clamped.labels, clamped.values, clamped.there & ~(most < least))
 
 
 NUMERIC: Final[dict[str, Callable[..., Any]]] = {
@@ -182,9 +202,8 @@ NUMERIC: Final[dict[str, Callable[..., Any]]] = {
     "deg": np.degrees,
     "rad": np.radians,
     "round": _round,
-    "clamp": _clamp,
-    "clamp_min": np.maximum,
-    "clamp_max": np.minimum,
+    "clamp_min": _at_least,
+    "clamp_max": _at_most,
 }
 
 
@@ -321,6 +340,7 @@ SPECIAL: Final[dict[str, Callable[[Evaluator, Call], Numbers | Table]]] = {
     "pi": lambda evaluator, _: np.full(len(evaluator.times_ms), np.pi),
     "vector": lambda evaluator, node: unnamed(evaluator.scalar(node.arguments[0])[None, :]),
     "scalar": _scalar,
+    "clamp": _clamp,
     "timestamp": _timestamp,
     "absent": _absent,
     "absent_over_time": _absent,

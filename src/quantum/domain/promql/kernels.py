@@ -138,11 +138,7 @@ def over_time(
 @compiled
 def _moment(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
     if kind in (MIN, MAX):
-        found = values[low]
-        for row in range(low + 1, high):
-            if math.isnan(found) or (values[row] < found if kind == MIN else values[row] > found):
-                found = values[row]
-        return found
+        return _extreme(kind, values, low, high)
     total, lost = 0.0, 0.0
     for row in range(low, high):
         # Neumaier's sum: what rounding loses is kept aside (ZAMM 54, 1974)
@@ -158,12 +154,26 @@ def _moment(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
     if kind == SUM:
         return total
     mean = total / (high - low)
+    if math.isinf(total):
+        # the sum may have overflowed, the mean does not
+        mean = 0.0
+        for row in range(low, high):
+            mean = _mean(mean, values[row], float(row - low + 1))
     if kind == AVG:
         return mean
     squares = 0.0
     for row in range(low, high):
         squares += (values[row] - mean) * (values[row] - mean)
     return squares / (high - low)
+
+
+@compiled
+def _extreme(kind: int, values: NDArray[float64], low: int, high: int) -> Any:
+    found = values[low]
+    for row in range(low + 1, high):
+        if math.isnan(found) or (values[row] < found if kind == MIN else values[row] > found):
+            found = values[row]
+    return found
 
 
 @compiled
@@ -282,6 +292,71 @@ def _bucket_quantile(share: float, edges: NDArray[float64], counts: NDArray[floa
     return start + (edges[bucket] - start) * ((rank - below) / inside) if inside > 0.0 else np.nan
 
 
+@compiled
+def fold_groups(
+    kind: int, ids: NDArray[np.intp], groups: int, values: NDArray[float64], there: NDArray[bool_]
+) -> tuple[NDArray[float64], NDArray[float64]]:
+    """Return the fold of each group at each step, and of how many values it is; both of shape (groups, steps).
+
+    A fold is the SUM, a running AVG that does not overflow, MIN, MAX, or STDVAR: the sum of squared distances from the
+    mean in one pass (B. P. Welford, Technometrics 4, 1962).
+    """
+    out, count = np.zeros((groups, values.shape[1])), np.zeros((groups, values.shape[1]))
+    means = np.zeros((groups if kind == STDVAR else 0, values.shape[1]))
+    for row in range(len(ids)):
+        group = ids[row]
+        for step in range(values.shape[1]):
+            if not there[row, step]:
+                continue
+            value, held = values[row, step], out[group, step]
+            count[group, step] += 1.0
+            if kind == SUM:
+                out[group, step] = held + value
+            elif kind == AVG:
+                out[group, step] = _mean(held, value, count[group, step])
+            elif kind == STDVAR:
+                off = value - means[group, step]
+                means[group, step] += off / count[group, step]
+                # one value differs from nothing, even if it is no number
+                out[group, step] = held + off * (value - means[group, step]) if count[group, step] > 1.0 else 0.0
+            elif count[group, step] == 1.0 or math.isnan(held) or (value < held if kind == MIN else value > held):
+                out[group, step] = value
+    return out, count
+
+
+@compiled
+def _mean(mean: float, value: float, count: float) -> float:
+    """Return the mean after one more value; an infinite one stays unless the value is NaN or the other infinity."""
+    if math.isinf(mean) and not math.isnan(value) and (not math.isinf(value) or (mean > 0.0) == (value > 0.0)):
+        return mean
+    return mean + (value / count - mean / count)
+
+
+@compiled
+def group_quantiles(
+    share: NDArray[float64],
+    order: NDArray[np.intp],
+    bounds: NDArray[np.intp],
+    values: NDArray[float64],
+    there: NDArray[bool_],
+) -> tuple[NDArray[float64], NDArray[bool_]]:
+    """Return the quantile `share[step]` of each group, and where there is one; group g is `order[bounds[g]:...]`."""
+    shape = (len(bounds) - 1, values.shape[1])
+    out, known = np.full(shape, np.nan), np.zeros(shape, np.bool_)
+    members = np.empty(len(order))
+    for group in range(shape[0]):
+        for step in range(shape[1]):
+            size = 0
+            for place in range(bounds[group], bounds[group + 1]):
+                if there[order[place], step]:
+                    members[size] = values[order[place], step]
+                    size += 1
+            if size:
+                known[group, step] = True
+                out[group, step] = quantile_of(share[step], members[:size].copy())
+    return out, known
+
+
 def warm_up() -> None:
     """Call every kernel once, with two samples, so that it is compiled."""
     at_ms, values, share = np.array([0, 1000]), np.array([1.0, 2.0]), np.array([0.5])
@@ -292,3 +367,6 @@ def warm_up() -> None:
     over_time(DERIV, at_ms, values, first, last, ends_ms, share)
     quantile_over_time(share, values, first, last)
     bucket_quantiles(share, np.array([1.0, np.inf]), np.ones((2, 1)), np.ones((2, 1), np.bool_))
+    ids, there = np.zeros(1, np.intp), np.ones((1, 2), np.bool_)
+    fold_groups(STDVAR, ids, 1, values[None, :], there)
+    group_quantiles(at_ms / 1000.0, ids, np.array([0, 1], np.intp), values[None, :], there)

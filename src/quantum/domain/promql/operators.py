@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy import bool_, float64
     from numpy.typing import NDArray
 
+    from quantum.domain.promql.guard import Guard
     from quantum.domain.promql.plan import Binary, Matching
 
 ARITHMETIC: Final[dict[str, Callable[..., Any]]] = {
@@ -77,11 +78,11 @@ def _key(labels: LabelSet, matching: Matching) -> LabelSet:
     return labels.only(matching.labels) if matching.on else without(labels, (*matching.labels, NAME))
 
 
-def combine(node: Binary, left: Table, right: Table) -> Table:
+def combine(node: Binary, left: Table, right: Table, guard: Guard) -> Table:
     """Return two vectors combined series by series.
 
     Raises:
-        Rejected: `execution`, because series do not match as the expression says.
+        Rejected: `execution`, because series do not match as the expression says, or too many do.
     """
     matching, flipped = node.matching, node.matching.many == "right"
     many, one = (right, left) if flipped else (left, right)
@@ -92,21 +93,31 @@ def combine(node: Binary, left: Table, right: Table) -> Table:
     # where the other side is empty nothing is matched, so nothing is refused
     asked = Table(one.labels, one.values, one.there & many.there.any(axis=0))
     _refuse_doubles(len(keys), ids[size:], asked, keys, "left" if flipped else "right")
-    partners: dict[int, list[int]] = {}
-    for row, key in enumerate(ids[size:].tolist()):
-        partners.setdefault(key, []).append(row)
-    pairs = [(row, other) for row, key in enumerate(ids[:size].tolist()) for other in partners.get(key, ())]
-    if not pairs:
-        return Table.empty(left.there.shape[1])
-    rows, others = (np.array(column, np.intp) for column in zip(*pairs, strict=True))
+    found = np.bincount(ids[size:], minlength=len(keys))[ids[:size]]
+    guard.room(int(found.sum()), left.there.shape[1])
+    rows, others = _pairs(ids[:size], ids[size:], found)
     sides = (one.values[others], many.values[rows]) if flipped else (many.values[rows], one.values[others])
     values, there = calculate(node.op, *sides), many.there[rows] & one.there[others]
     if node.op in COMPARISONS and not node.is_bool:
         values, there = sides[0], there & (values != 0)
-    labels = [_result_labels(node, many.labels[row], one.labels[other]) for row, other in pairs]
+    labels = [
+        _result_labels(node, many.labels[row], one.labels[other])
+        for row, other in zip(rows.tolist(), others.tolist(), strict=True)
+    ]
     if not matching.many:
         _refuse_many(len(keys), ids[rows], there)
     return _unique(labels, values, there)
+
+
+def _pairs(
+    many: NDArray[np.intp], one: NDArray[np.intp], found: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of two sides that have the same key, as columns; `found` says how many each of the first has."""
+    order = np.argsort(one, kind="stable")
+    first = np.searchsorted(one[order], many)
+    rows = np.repeat(np.arange(len(many)), found)
+    nth = np.arange(len(rows)) - np.repeat(np.cumsum(found) - found, found)
+    return rows, order[np.repeat(first, found) + nth]
 
 
 def _refuse_doubles(count: int, ids: NDArray[np.intp], table: Table, keys: tuple[LabelSet, ...], side: str) -> None:
