@@ -16,6 +16,7 @@ from litestar import Litestar
 
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.edge import Edge
+from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.protocol import BoundedHttp
@@ -71,7 +72,10 @@ class Served:
             self.ingest = Ingest(self.store, MemoryStream(), SystemClock(), self.limits)
             await self.ingest.open(self.store)
             app = Litestar(
-                ingest_routes(self.ingest, self.bounds),
+                [
+                    *ingest_routes(self.ingest, self.bounds),
+                    *influx_routes(self.ingest, self.bounds, SystemClock(), "0"),
+                ],
                 middleware=[Edge(frozenset())],
                 exception_handlers=HANDLERS,
                 request_max_body_size=None,

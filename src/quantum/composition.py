@@ -19,6 +19,7 @@ from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
+from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
 from quantum.adapters.http.prometheus_api import prometheus_routes
@@ -163,6 +164,7 @@ def build_app(
     return create_app(
         raw_routes=[
             *ingest_routes(ingest, bounds),
+            *influx_routes(ingest, bounds, clock, release),
             *health_routes(vitals),
             live_route(sockets),
             prometheus_routes(promql, clock, release),

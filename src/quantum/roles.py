@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 import uvicorn
 
-from quantum.adapters import remote_write
+from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
@@ -81,8 +81,9 @@ def _compile_kernels(container: Any) -> None:
     remote_write.warm_up()
     container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
     if time.monotonic() - begin_s > COLD_S:
-        # the first start of an installation; later ones load what queries need when the first query comes
+        # the first start of an installation; later ones load the rest when it is first needed
         container.promql().warm_up()
+        influx_line.warm_up()
 
 
 def _listen(settings: Settings) -> socket.socket:
