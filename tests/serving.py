@@ -18,6 +18,7 @@ from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
+from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.memory import MemoryStream, SystemClock
@@ -75,6 +76,7 @@ class Served:
                 [
                     *ingest_routes(self.ingest, self.bounds),
                     *influx_routes(self.ingest, self.bounds, SystemClock(), "0"),
+                    *otlp_routes(self.ingest, self.bounds),
                 ],
                 middleware=[Edge(frozenset())],
                 exception_handlers=HANDLERS,

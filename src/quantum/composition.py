@@ -22,6 +22,7 @@ from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
@@ -165,6 +166,7 @@ def build_app(
         raw_routes=[
             *ingest_routes(ingest, bounds),
             *influx_routes(ingest, bounds, clock, release),
+            *otlp_routes(ingest, bounds),
             *health_routes(vitals),
             live_route(sockets),
             prometheus_routes(promql, clock, release),
