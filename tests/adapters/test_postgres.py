@@ -299,7 +299,7 @@ async def test_a_second_writer_waits_until_the_first_lets_go(database: str) -> N
 async def test_a_writer_that_was_paused_and_replaced_is_refused(database: str) -> None:
     async with opened(database) as paused:
         await propose(paused, [-1], [1], [1.0], A)
-        sql(database, "UPDATE leases SET expires_ms = 0 WHERE tenant = 't'")
+        await aside(database, "UPDATE leases SET expires_ms = 0 WHERE tenant = 't'")
         async with opened(database) as fresh:
             await propose(fresh, [-1, -2], [2, 2], [2.0, 2.0], A, B)
             for _ in range(2):
@@ -318,7 +318,7 @@ async def test_two_writers_that_take_the_lease_from_each_other_leave_one_whole_l
     async def write(first_ms: int) -> None:
         for turn in range(8):
             async with AsyncExitStack() as stack:
-                sql(database, "UPDATE leases SET expires_ms = 0 WHERE tenant = 't'")
+                await aside(database, "UPDATE leases SET expires_ms = 0 WHERE tenant = 't'")
                 store = await stack.enter_async_context(opened(database, patience=replace(HASTY, start_ms=20_000)))
                 for at_ms in range(first_ms + turn * 20, first_ms + turn * 20 + 20, 2):
                     try:
@@ -379,7 +379,7 @@ async def test_a_transaction_that_the_database_asks_to_repeat_is_repeated(databa
     strict = make_conninfo(database, options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}")
     async with opened(strict) as store:
         with psycopg.connect(database) as other:
-            other.execute("UPDATE leases SET holder = holder WHERE tenant = 't'")
+            await asyncio.to_thread(other.execute, b"UPDATE leases SET holder = holder WHERE tenant = 't'")
             writing = asyncio.create_task(propose(store, [-1], [1], [1.0], A))
             await until(lambda: waiters(database) == 1)
         assert (await writing).outcome.tolist() == [0]
@@ -388,6 +388,11 @@ async def test_a_transaction_that_the_database_asks_to_repeat_is_repeated(databa
 
 def waiters(url: str) -> int:
     return int(sql(url, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0])
+
+
+async def aside(url: str, text: str) -> None:
+    """Run a statement in a thread: it may wait for a lock that a store on this event loop holds."""
+    await asyncio.to_thread(sql, url, text)
 
 
 async def until(holds: Any) -> None:
@@ -407,8 +412,8 @@ async def test_a_write_that_the_database_refuses_fails_alone_and_leaves_the_memo
     database: str, code: str
 ) -> None:
     async with opened(database) as store:
-        sql(database, RAISE.format(code=code))
-        sql(database, "CREATE TRIGGER fail BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION fail()")
+        await aside(database, RAISE.format(code=code))
+        await aside(database, "CREATE TRIGGER fail BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION fail()")
         with pytest.raises(Unavailable, match="the store did not take the write: no"):
             await propose(store, [-1], [1], [1.0], A, now_ms=666)
         assert await store.last() == (0, 0)
@@ -419,8 +424,8 @@ async def test_a_write_that_the_database_refuses_fails_alone_and_leaves_the_memo
 
 async def test_neighbours_of_a_value_that_the_database_refuses_are_stored(database: str) -> None:
     async with opened(database) as store:
-        sql(database, RAISE.format(code="22000"))
-        sql(database, "CREATE TRIGGER fail BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION fail()")
+        await aside(database, RAISE.format(code="22000"))
+        await aside(database, "CREATE TRIGGER fail BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION fail()")
         found = await asyncio.gather(
             *(store.append(Heartbeat(), now_ms) for now_ms in (1, 666, 3)), return_exceptions=True
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 UNPRIVILEGED: Final = ("postgres", "nobody")
 """Users that the server may run as when the tests run as root."""
 READY_TIMEOUT_S: Final = 60.0
+LOCK_TIMEOUT_MS: Final = 30_000
+"""A statement of a test that waits longer for a lock waits for itself."""
 URL_VARIABLE: Final = "TEST_POSTGRES_URL"
 """Names a running server to use instead; its database is left with the tables of the tests."""
 
@@ -112,6 +114,6 @@ def _exists(user: str) -> bool:
 
 def sql(url: str, text: str, *values: object) -> list[tuple[Any, ...]]:
     """Run a statement by itself; return its rows, if it has any."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True, options=f"-c lock_timeout={LOCK_TIMEOUT_MS}") as connection:
         cursor = connection.execute(text.encode(), values)
         return cursor.fetchall() if cursor.description else []

@@ -1,4 +1,4 @@
-"""The built dashboard in a real browser, on a program that has something to show.
+"""The dashboard: its own specs, and what was built from it in a real browser, on a program that has something to show.
 
 With `TEST_SCREENSHOTS=1` the pictures of the README are taken anew.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import time
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from tests.parts import need
 from tests.parts.children import start_child
 
-from tools import prepare
+from tools import dashboard, prepare
 
 if TYPE_CHECKING:
     from tests.parts.program import Program
@@ -27,6 +29,9 @@ HISTORY: Final = 720
 ODD: Final = 12
 """Steps at the end in which something is wrong."""
 BROWSED_WITHIN_S: Final = 300
+TESTED_WITHIN_S: Final = 120
+LEAST_SPECS: Final = 200
+"""So that a runner that finds no spec is no success."""
 SETTLED_WITHIN_S: Final = 30
 IMAGES: Final = Path(__file__).parents[2] / "docs/images"
 SERVICES: Final = ("catalogue", "checkout", "payment", "search")
@@ -68,10 +73,27 @@ def open_incident(program: Program) -> Any:
     return next(iter(program.get("/api/v1/incidents")["items"]), None)
 
 
-def test_every_page_shows_itself_without_errors_to_everybody(quantum: Program, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def programs() -> Path:
+    """The directory of `node` and `npm`, with the packages of the dashboard's build and tests installed."""
+    directory = prepare.install_node(prepare.find_uv() or prepare.install_uv())
+    prepare.install_npm_packages(directory)
+    return directory
+
+
+def test_the_dashboards_own_specs_pass(programs: Path, tmp_path: Path) -> None:
+    command: list[str | Path] = [programs / "npm", "test"]
+    environment = {**dashboard.environment(programs), "NO_COLOR": "1"}
+    with start_child(command, tmp_path / "specs.log", environment, prepare.ROOT / "frontend") as specs:
+        if specs.process.wait(TESTED_WITHIN_S) != 0:
+            specs.fail("a spec failed")
+    passed = re.search(r"Tests +(\d+) passed \(\d+\)", specs.text())
+    assert passed, specs.text()
+    assert int(passed[1]) >= LEAST_SPECS
+
+
+def test_every_page_shows_itself_without_errors_to_everybody(quantum: Program, programs: Path, tmp_path: Path) -> None:
     chromium = need("chromium")
-    programs = prepare.install_node(prepare.find_uv() or prepare.install_uv())
-    prepare.install_npm_packages(programs)
     quantum.post("/api/v1/policies", POLICY, status=201)
     push_story(quantum)
     quantum.wait_until(lambda: open_incident(quantum), "an incident", SETTLED_WITHIN_S)

@@ -1,7 +1,8 @@
 """PromQL texts to plans, by the `promql-parser` library, whose trees end here.
 
-The library parses by recursion in machine code: what is nested too deeply would end the process, so that is refused
-before.
+The library recurses in machine code, over brackets and over chains of operators alike: a text with too many of either
+would end the process, so both are counted before, in one pass that knows strings and comments. The same pass quotes raw
+strings, in which the library would look for escapes.
 """
 
 from __future__ import annotations
@@ -37,8 +38,15 @@ MAX_CHARACTERS: Final = 16_384
 MAX_DEPTH: Final = 100
 DEFAULT_STEP_MS: Final = 60_000
 """Of a subquery that names none: Prometheus' default evaluation interval."""
-STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`', re.DOTALL)
-BRACKET: Final = re.compile(r"[(\[{]|[)\]}]")
+MAX_OPERATORS: Final = 500
+"""The library stands some thousands on a stack of 8 MiB."""
+TOKEN: Final = re.compile(
+    r"""(?P<text>"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|\#[^\n]*)|`(?P<raw>[^`]*)`"""
+    r"""|(?P<opening>[(\[{])|(?P<closing>[)\]}])|(?P<past>@\s*-)"""
+    r"""|(?P<operator>[-+*/%^]|[=!<>]=?|\b(?:and|or|unless|atan2)\b)""",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What is left open ends with the text, so that every character is looked at once."""
 OPERATORS: Final = {
     "Equal": MatchOp.EQUAL,
     "NotEqual": MatchOp.NOT_EQUAL,
@@ -58,10 +66,13 @@ def parse_promql(text: str) -> Plan:
         raise Rejected("bad_data", f"a query has at most {MAX_CHARACTERS} characters")
     _refuse_depth(text)
     try:
-        parsed = tree.parse(text)
+        parsed = tree.parse(TOKEN.sub(_quoted, text))
     except ValueError as error:
-        raise Rejected("bad_data", f"parse error: {error}") from None
-    return _plan(parsed, count(), 0)
+        raise Rejected("bad_data", f"parse error: {str(error)[:300]}") from None
+    try:
+        return _plan(parsed, count(), 0)
+    except (ValueError, OverflowError):
+        raise Rejected("bad_data", "parse error: a duration or a time is out of range") from None
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
@@ -77,11 +88,26 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
 
 def _refuse_depth(text: str) -> None:
-    depth = 0
-    for found in BRACKET.finditer(STRINGS.sub("", text)):
-        depth += 1 if found[0] in "([{" else -1
+    depth = braces = operators = 0
+    for found in TOKEN.finditer(text):
+        if found["past"]:
+            raise Rejected("bad_data", "parse error: a time before 1970 is not supported after @")
+        depth += bool(found["opening"]) - bool(found["closing"])
+        braces += (found["opening"] == "{") - (found["closing"] == "}")
+        # the operators of matchers are in braces, and do not nest
+        operators += bool(found["operator"]) and braces <= 0
         if depth > MAX_DEPTH:
             raise Rejected("bad_data", f"a query has at most {MAX_DEPTH} levels of brackets")
+        if operators > MAX_OPERATORS:
+            raise Rejected("bad_data", f"a query has at most {MAX_OPERATORS} operators")
+
+
+def _quoted(token: re.Match[str]) -> str:
+    """Return a raw string as an ordinary one, and anything else as it is."""
+    raw = token["raw"]
+    if raw is None:
+        return token[0]
+    return '"' + raw.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
 
 
 def _plan(node: Any, keys: Iterator[int], depth: int) -> Plan:  # noqa: C901, PLR0911 - one per kind of node

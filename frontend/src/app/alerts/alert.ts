@@ -1,10 +1,11 @@
 import { ChangeDetectionStrategy, Component, DestroyRef, effect, inject, input, signal } from '@angular/core';
+import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
 import { AlertDetail, AlertItem } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { compact, labelLine, moment } from '../parts/format';
+import { compact, labelLine, many, moment } from '../parts/format';
 
 @Component({
   selector: 'q-alert',
@@ -16,12 +17,12 @@ import { compact, labelLine, moment } from '../parts/format';
       <div class="head"><div class="grow"><p class="small"><a routerLink="/alerts">Alerts</a></p><h1>{{ f.alert.policy_name }}</h1><p class="muted mono">{{ labelLine(f.alert.group) }}</p></div>
         <div class="actions"><q-badge [kind]="f.alert.severity" /><q-badge [kind]="f.alert.state" /></div></div>
       <section class="card"><div class="body why"><p class="reason">{{ f.alert.reason }}</p>@if (f.alert.summary) { <p class="muted">{{ f.alert.summary }}</p> }
-        <p class="small"><a routerLink="/policies">Policy {{ f.alert.policy_name }}, version {{ f.alert.policy_version }}</a>@if (f.alert.incident_id) { · <a [routerLink]="['/incidents', f.alert.incident_id]">its incident</a> }</p></div></section>
+        <p class="small"><a routerLink="/policies" [queryParams]="{ edit: f.alert.policy_id }">Policy {{ f.alert.policy_name }}, version {{ f.alert.policy_version }}</a>@if (f.alert.incident_id) { · <a [routerLink]="['/incidents', f.alert.incident_id]">its incident</a> }</p></div></section>
       <div class="two">
         <section class="card" aria-labelledby="contributors"><header><h2 id="contributors">Series that broke it</h2><span class="muted small">{{ f.alert.breaching }} in all</span></header>
           <ul class="rows">@for (one of f.alert.contributors; track one.fingerprint) {
-            <li><a class="row" [routerLink]="['/series', one.fingerprint]" [queryParams]="{ from: one.at_ms - 600000, to: one.at_ms + 300000 }"><span class="grow"><b class="clip">{{ one.name }}</b><span class="clip muted small">{{ labelLine(one.labels) }}</span></span>
-              <span class="number"><b>{{ compact(one.value) }}</b> <span class="muted small">{{ one.lower === null ? '' : 'usually ' + compact(one.lower) + ' to ' + compact(one.upper) }}</span></span></a></li>
+            <li><a class="row" [routerLink]="['/series', one.fingerprint]" [queryParams]="{ from: one.at_ms - 600000, to: one.at_ms + 300000 }"><span class="grow"><b class="lines">{{ one.name }}</b><span class="clip muted small">{{ labelLine(one.labels) }}</span></span>
+              <span class="number"><b>{{ compact(one.value) }}</b>&ngsp;<span class="muted small">{{ one.lower === null ? '' : 'usually ' + compact(one.lower) + ' to ' + compact(one.upper) }}</span></span></a></li>
           }</ul></section>
         <section class="card" aria-labelledby="history"><header><h2 id="history">History</h2></header>
           <ol class="rows">@for (one of f.transitions; track one.seq) {
@@ -30,7 +31,7 @@ import { compact, labelLine, moment } from '../parts/format';
       </div>
       <section class="card" aria-labelledby="deliveries"><header><h2 id="deliveries">Who was told</h2></header>
         <ul class="rows">@for (one of f.deliveries; track one.id) {
-          <li class="row"><span class="grow"><b>{{ one.receiver }}</b> <span class="muted small">{{ one.alert_state }} · {{ moment(one.at_ms) }} · {{ one.attempts }} attempts</span><br><span class="small">{{ one.detail }}</span></span><span class="chip {{ one.outcome === 'sent' ? 'ok' : one.outcome === 'failed' ? 'critical' : 'pending' }}">{{ one.outcome }}</span></li>
+          <li class="row"><span class="grow"><b>{{ one.receiver }}</b>&ngsp;<span class="muted small">{{ one.alert_state }} · {{ moment(one.at_ms) }} · {{ many(one.attempts, 'attempt') }}</span><br><span class="small">{{ one.detail }}</span></span><span class="chip {{ one.outcome === 'sent' ? 'ok' : one.outcome === 'failed' ? 'critical' : 'pending' }}">{{ one.outcome === 'open' ? 'being tried' : one.outcome === 'failed' ? 'given up' : 'told' }}</span></li>
         } @empty { <li class="empty">Its policy names no receiver, so nobody was told.</li> }</ul></section>
     } @else if (!error()) { <div class="skeleton"></div> }
   </div>`,
@@ -42,8 +43,10 @@ export class AlertPage {
   protected readonly error = signal('');
   protected readonly compact = compact;
   protected readonly labelLine = labelLine;
+  protected readonly many = many;
   protected readonly moment = moment;
   private readonly api = inject(Api);
+  private readonly title = inject(Title);
 
   constructor() {
     effect(() => void this.load(this.id()));
@@ -53,7 +56,11 @@ export class AlertPage {
 
   private async load(id: string): Promise<void> {
     try {
-      this.found.set(await this.api.alert(id));
+      const found = await this.api.alert(id);
+      if (id !== this.id()) return;
+      this.found.set(found);
+      this.title.setTitle(`${found.alert.policy_name} · Quantum`);
+      this.error.set('');
     } catch (error) {
       this.error.set(sentence(error));
     }

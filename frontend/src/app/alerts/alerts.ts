@@ -22,10 +22,10 @@ const FILTERS: Record<string, AlertState[]> = { all: [], firing: ['firing'], pen
     <section class="card" aria-label="Alerts"><ul class="rows">
       @for (one of items() ?? []; track one.id) {
         <li><a class="row" [routerLink]="['/alerts', one.id]">
-          <span class="grow"><b class="clip">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="clip muted small">{{ one.reason }}</span></span>
+          <span class="grow"><b class="lines">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="clip muted small">{{ one.reason }}</span></span>
           <span class="muted small">{{ duration(clock.nowMs() - one.pending_at_ms) }} ago</span><q-badge [kind]="one.severity" /><q-badge [kind]="one.state" />
         </a></li>
-      } @empty { <li class="empty">{{ items() ? 'No alert here. That is good news.' : 'Reading…' }}</li> }
+      } @empty { <li class="empty">{{ items() ? empty() : error() ? 'It could not be read.' : 'Reading…' }}</li> }
     </ul></section>
     @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older alerts</button></div> }
   </div>`,
@@ -34,6 +34,7 @@ export class Alerts {
   readonly state = input<string>();
   protected readonly names = Object.keys(FILTERS);
   protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'all'));
+  protected readonly empty = computed(() => (this.which() === 'all' ? 'No alert was ever raised. That is good news.' : `No alert is ${this.which()}.`));
   protected readonly items = signal<AlertItem[] | null>(null);
   protected readonly cursor = signal<string | null>(null);
   protected readonly error = signal('');
@@ -54,14 +55,19 @@ export class Alerts {
   }
 
   protected async more(): Promise<void> {
-    const page = await this.api.alerts(FILTERS[this.which()], this.cursor());
-    this.items.update((items) => [...(items ?? []), ...page.items]);
-    this.cursor.set(page.next_cursor);
+    try {
+      const page = await this.api.alerts(FILTERS[this.which()], this.cursor());
+      this.items.update((items) => [...(items ?? []), ...page.items]);
+      this.cursor.set(page.next_cursor);
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
   }
 
   private async load(which: string): Promise<void> {
     try {
       const page = await this.api.alerts(FILTERS[which]);
+      if (which !== this.which()) return;
       this.items.set(page.items);
       this.cursor.set(page.next_cursor);
       this.error.set('');

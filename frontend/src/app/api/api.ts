@@ -1,6 +1,6 @@
 import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http';
 import { Injectable, inject } from '@angular/core';
-import { firstValueFrom } from 'rxjs';
+import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
   AlertDetail, AlertPage, AlertState, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, Window,
@@ -37,8 +37,14 @@ export class Api {
   editPolicy = (id: string, version: number, policy: PolicyRequest) =>
     firstValueFrom(this.http.put<PolicyItem>(`/api/v1/policies/${id}`, policy, { headers: { 'If-Match': `"${version}"` } }));
   deletePolicy = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/policies/${id}`));
-  preview = (policy: PolicyRequest, start_ms: number, end_ms: number) =>
-    this.post<ReplayReport>('policies/preview', { policy, start_ms, end_ms });
+  /** Alerts of one policy that began within a time; at most the newest 500. */
+  alertsOf = (policy_id: string, start_ms: number, end_ms: number) => this.get<AlertPage>('alerts', { policy_id, start_ms, end_ms, limit: 500 });
+  /** What a draft would have done; null if it was stopped before there was an answer. */
+  preview = (policy: PolicyRequest, start_ms: number, end_ms: number, stop: Observable<unknown>) =>
+    this.post<ReplayReport | null>('policies/preview', { policy, start_ms, end_ms }, stop);
+  /** What would have happened under some policies, or with none given under those of the time; null if it was stopped. */
+  replay = (policies: PolicyRequest[] | null, start_ms: number, end_ms: number, stop: Observable<unknown>) =>
+    this.post<ReplayReport | null>('replay', { start_ms, end_ms, ...(policies ? { policies } : {}) }, stop);
   receivers = () => this.get<{ items: ReceiverItem[] }>('receivers');
   createReceiver = (name: string, url: string, secret: string) =>
     this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });
@@ -48,8 +54,8 @@ export class Api {
     return firstValueFrom(this.http.get<T>(`/api/v1/${path}`, { params: new HttpParams({ fromObject: query }) }));
   }
 
-  private post<T>(path: string, body: unknown = null): Promise<T> {
-    return firstValueFrom(this.http.post<T>(`/api/v1/${path}`, body));
+  private post<T>(path: string, body: unknown = null, stop: Observable<unknown> = NEVER): Promise<T> {
+    return firstValueFrom(this.http.post<T>(`/api/v1/${path}`, body).pipe(takeUntil(stop)), { defaultValue: null as T });
   }
 }
 

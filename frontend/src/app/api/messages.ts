@@ -57,8 +57,11 @@ export interface PolicyRequest {
 }
 export interface PolicyItem extends PolicyRequest { id: string; version: number }
 export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
+export interface PageItem {
+  at_ms: number; receiver: string; alert_id: string; policy_name: string; state: AlertState; group: Labels; reason: string;
+}
 export interface ReplayReport {
-  start_ms: number; end_ms: number; samples: number; alerts: AlertItem[]; pages: unknown[]; alerts_live: number;
+  start_ms: number; end_ms: number; samples: number; alerts: AlertItem[]; pages: PageItem[]; alerts_live: number;
   only_replayed: string[]; only_live: string[];
 }
 export interface OverviewMessage {

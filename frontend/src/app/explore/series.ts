@@ -1,15 +1,17 @@
 import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal, untracked } from '@angular/core';
+import { Title } from '@angular/platform-browser';
 import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
 import { Points, Window } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Chart } from '../parts/chart';
+import { Clock } from '../parts/clock';
+import { grown } from '../parts/points';
 import { compact, duration, labelLine, moment } from '../parts/format';
 
 const RANGES: Record<string, number> = { '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
 const POINTS = 1500;
-const COLUMNS = ['at_ms', 'value', 'expected', 'lower', 'upper', 'score'] as const;
 const REREAD_MS = 60_000;
 
 /** One series: value, band, scores and anomalies over a stretch of time that the address holds, or live. */
@@ -28,20 +30,23 @@ export class SeriesPage {
   protected readonly found = signal<Window | null>(null);
   protected readonly error = signal('');
   protected readonly asTable = signal(false);
-  protected readonly chosen = computed(() => this.range() ?? '15m');
-  protected readonly live = computed(() => !this.from());
+  protected readonly chosen = computed(() => this.range() && RANGES[this.range()!] ? this.range()! : '15m');
+  private readonly fromMs = computed(() => Number(this.from()) || 0);
+  protected readonly live = computed(() => !this.fromMs());
   protected readonly bounds = signal<[number, number]>([0, 1]);
   protected readonly rows = computed(() => {
     const found = this.found();
     return found ? found.at_ms.map((at, i) => ({ at, value: found.value[i], lower: found.lower[i], upper: found.upper[i], score: found.score[i] })).filter((row) => row.value !== null).reverse().slice(0, 200) : [];
   });
   protected readonly newest = computed(() => this.rows()[0]);
+  protected readonly clock = inject(Clock);
   protected readonly compact = compact;
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
   private readonly api = inject(Api);
   private readonly router = inject(Router);
+  private readonly title = inject(Title);
   private stop: () => void = () => undefined;
 
   constructor() {
@@ -73,11 +78,14 @@ export class SeriesPage {
   }
 
   private async load(): Promise<void> {
-    const from = Number(this.from() ?? 0);
-    const end = from ? Number(this.to() ?? Date.now()) : Date.now() + 1000;
-    const start = from || end - (RANGES[this.chosen()] ?? RANGES['15m']);
+    const fingerprint = this.fingerprint(), from = this.fromMs();
+    const end = from ? Number(this.to()) || Date.now() : Date.now() + 1000;
+    const start = from || end - RANGES[this.chosen()];
     try {
-      this.found.set(await this.api.window(this.fingerprint(), start, end, POINTS));
+      const found = await this.api.window(fingerprint, start, end, POINTS);
+      if (fingerprint !== this.fingerprint() || from !== this.fromMs()) return;
+      this.found.set(found);
+      this.title.setTitle(`${found.series.name} · Quantum`);
       this.bounds.set([start, end]);
       this.error.set('');
     } catch (error) {
@@ -88,14 +96,10 @@ export class SeriesPage {
   private append(points: Points): void {
     const found = this.found();
     if (!found) return;
-    const last = found.at_ms.at(-1) ?? 0;
-    const fresh = points.at_ms.map((at, i) => i).filter((i) => points.at_ms[i] > last);
-    if (!fresh.length) return;
-    const end = Date.now();
-    const start = end - (RANGES[this.chosen()] ?? RANGES['15m']);
-    const first = found.at_ms.findIndex((at) => at >= start);
-    const grown = Object.fromEntries(COLUMNS.map((name) => [name, [...found[name].slice(Math.max(0, first)), ...fresh.map((i) => points[name][i])]]));
+    const end = Date.now(), start = end - RANGES[this.chosen()];
+    const more = grown(found, points, start);
+    if (!more) return;
     this.bounds.set([start, end]);
-    this.found.set({ ...found, ...grown } as Window);
+    this.found.set({ ...found, ...more });
   }
 }

@@ -1,4 +1,5 @@
 import { ChangeDetectionStrategy, Component, DestroyRef, effect, inject, input, signal } from '@angular/core';
+import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
@@ -27,7 +28,7 @@ import { labelLine, moment } from '../parts/format';
       <div class="two">
         <section class="card" aria-labelledby="its-alerts"><header><h2 id="its-alerts">Alerts</h2><span class="muted small">{{ f.incident.firing }} firing</span></header>
           <ul class="rows">@for (one of f.alerts; track one.id) {
-            <li><a class="row" [routerLink]="['/alerts', one.id]"><span class="grow"><b class="clip">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="muted small">{{ one.reason }}</span></span><q-badge [kind]="one.state" /></a></li>
+            <li><a class="row" [routerLink]="['/alerts', one.id]"><span class="grow"><b class="lines">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="muted small">{{ one.reason }}</span></span><q-badge [kind]="one.state" /></a></li>
           }</ul></section>
         <section class="card" aria-labelledby="notes"><header><h2 id="notes">Notes</h2></header>
           <ul class="rows">@for (note of f.incident.notes; track $index) { <li class="row"><span class="grow"><span class="text">{{ note.text }}</span><br><span class="muted small">{{ note.author }}, {{ moment(note.at_ms) }}</span></span></li> }
@@ -48,6 +49,7 @@ export class IncidentPage {
   protected readonly verdicts: [Verdict, string][] = [['real', 'real'], ['expected', 'expected'], ['false', 'false alarm'], ['new_normal', 'new normal'], ['duplicate', 'duplicate']];
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
+  private readonly title = inject(Title);
 
   constructor() {
     effect(() => void this.load(this.id()));
@@ -77,7 +79,11 @@ export class IncidentPage {
 
   private async load(id: string): Promise<void> {
     try {
-      this.found.set(await this.api.incident(id));
+      const found = await this.api.incident(id);
+      if (id !== this.id()) return;
+      this.found.set(found);
+      this.title.setTitle(`${found.incident.title} · Quantum`);
+      this.error.set('');
     } catch (error) {
       this.error.set(sentence(error));
     }

@@ -5,7 +5,7 @@ import { Live } from '../api/live';
 import { IncidentItem, IncidentState } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Clock } from '../parts/clock';
-import { duration } from '../parts/format';
+import { duration, many } from '../parts/format';
 
 const FILTERS: Record<string, IncidentState[]> = { open: ['open', 'acknowledged'], resolved: ['resolved'], all: [] };
 
@@ -21,10 +21,10 @@ const FILTERS: Record<string, IncidentState[]> = { open: ['open', 'acknowledged'
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
     <section class="card" aria-label="Incidents"><ul class="rows">
       @for (one of items() ?? []; track one.id) {
-        <li><a class="row" [routerLink]="['/incidents', one.id]"><span class="grow"><b class="clip">{{ one.title }}</b>
-          <span class="clip muted small">opened {{ duration(clock.nowMs() - one.opened_at_ms) }} ago · {{ one.alert_ids.length }} alerts, {{ one.firing }} firing{{ one.acknowledged_by ? ' · ' + one.acknowledged_by + ' has it' : '' }}{{ one.resolved_by ? ' · resolved by ' + one.resolved_by : '' }}</span></span>
+        <li><a class="row" [routerLink]="['/incidents', one.id]"><span class="grow"><b class="lines">{{ one.title }}</b>
+          <span class="clip muted small">opened {{ duration(clock.nowMs() - one.opened_at_ms) }} ago · {{ many(one.alert_ids.length, 'alert') }}, {{ one.firing }} firing{{ one.acknowledged_by ? ' · ' + one.acknowledged_by + ' has it' : '' }}{{ one.resolved_by ? ' · resolved by ' + one.resolved_by : '' }}</span></span>
           @if (one.verdict) { <span class="chip">{{ one.verdict.replace('_', ' ') }}</span> }<q-badge [kind]="one.severity" /><q-badge [kind]="one.state" /></a></li>
-      } @empty { <li class="empty">{{ items() ? 'No incident here.' : 'Reading…' }}</li> }
+      } @empty { <li class="empty">{{ items() ? empty() : error() ? 'It could not be read.' : 'Reading…' }}</li> }
     </ul></section>
     @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older incidents</button></div> }
   </div>`,
@@ -33,11 +33,13 @@ export class Incidents {
   readonly state = input<string>();
   protected readonly names = Object.keys(FILTERS);
   protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'open'));
+  protected readonly empty = computed(() => (this.which() === 'all' ? 'There never was an incident.' : this.which() === 'open' ? 'No incident is open.' : 'No incident was resolved yet.'));
   protected readonly items = signal<IncidentItem[] | null>(null);
   protected readonly cursor = signal<string | null>(null);
   protected readonly error = signal('');
   protected readonly clock = inject(Clock);
   protected readonly duration = duration;
+  protected readonly many = many;
   private readonly api = inject(Api);
   private readonly router = inject(Router);
 
@@ -52,14 +54,19 @@ export class Incidents {
   }
 
   protected async more(): Promise<void> {
-    const page = await this.api.incidents(FILTERS[this.which()], this.cursor());
-    this.items.update((items) => [...(items ?? []), ...page.items]);
-    this.cursor.set(page.next_cursor);
+    try {
+      const page = await this.api.incidents(FILTERS[this.which()], this.cursor());
+      this.items.update((items) => [...(items ?? []), ...page.items]);
+      this.cursor.set(page.next_cursor);
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
   }
 
   private async load(which: string): Promise<void> {
     try {
       const page = await this.api.incidents(FILTERS[which]);
+      if (which !== this.which()) return;
       this.items.set(page.items);
       this.cursor.set(page.next_cursor);
       this.error.set('');

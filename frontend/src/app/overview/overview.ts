@@ -5,9 +5,11 @@ import { Live } from '../api/live';
 import { AnomalyItem, IncidentItem, OverviewMessage, OverviewTick } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Clock } from '../parts/clock';
-import { compact, duration, labelLine } from '../parts/format';
+import { compact, duration, labelLine, many } from '../parts/format';
 
 const JUST_ENDED_MS = 300_000;
+/** A verdict that is older than this is none. */
+const BLIND_AFTER_MS = 10_000;
 
 /** Is something wrong? Where, since when, how unusual? */
 @Component({
@@ -23,6 +25,7 @@ export class Overview {
   protected readonly error = signal('');
   protected readonly origin = location.origin;
   protected readonly clock = inject(Clock);
+  private readonly live = inject(Live);
   private readonly found = signal(new Map<string, AnomalyItem>());
   protected readonly anomalies = computed(() =>
     [...this.found().values()]
@@ -33,14 +36,18 @@ export class Overview {
   protected readonly verdict = computed(() => {
     const incidents = this.incidents();
     const counters = this.counters();
+    const unheardMs = this.clock.nowMs() - this.live.lastMessageMs();
+    if (counters && this.live.connection() === 'lost' && unheardMs > BLIND_AFTER_MS) {
+      return { kind: 'late', title: 'Nobody knows', detail: `The connection is lost; below is what was known ${duration(unheardMs)} ago` };
+    }
     if (!incidents || !counters) return { kind: 'learning', title: 'Looking…', detail: '' };
     if (!counters.series) return { kind: 'learning', title: 'Waiting for the first sample', detail: 'Nothing has been sent yet.' };
     if (incidents.length) {
       const open = incidents.filter((one) => one.state === 'open').length;
-      const detail = open ? `${open} of them nobody has taken yet` : 'Somebody has every one of them';
-      return { kind: open ? 'critical' : 'warning', title: `${incidents.length} open ${incidents.length === 1 ? 'incident' : 'incidents'}`, detail };
+      const detail = !open ? 'Somebody has every one of them' : incidents.length === 1 ? 'Nobody has taken it yet' : `${open} of them nobody has taken yet`;
+      return { kind: open ? 'critical' : 'warning', title: many(incidents.length, 'open incident'), detail };
     }
-    if (this.ongoing()) return { kind: 'info', title: 'Nothing is wrong', detail: `${this.ongoing()} series behave unusually; no policy is broken` };
+    if (this.ongoing()) return { kind: 'info', title: 'Nothing is wrong', detail: `${many(this.ongoing(), 'anomaly', 'anomalies')}; no policy is broken` };
     if (counters.learning === counters.series) return { kind: 'learning', title: 'Learning', detail: 'Nothing pages while series warm up; first scores come within a minute' };
     return { kind: 'ok', title: 'Nothing is wrong', detail: 'Every series behaves as usual' };
   });
@@ -50,7 +57,7 @@ export class Overview {
   private readonly api = inject(Api);
 
   constructor() {
-    const live = inject(Live);
+    const { live } = this;
     const stops = [
       live.watch<OverviewTick>('overview', (tick) => this.onTick(tick), () => void this.load()),
       live.watch<IncidentItem>('incidents', () => void this.load(), () => void this.load()),

@@ -2,12 +2,23 @@ import { ChangeDetectionStrategy, Component, ElementRef, OnDestroy, afterNextRen
 import uPlot from 'uplot';
 import { Points } from '../api/messages';
 import { compact } from './format';
+import { chartColumns, padded, scoreColumns } from './points';
 import { Theme } from './theme';
 
-const SCORE_SHOWN = 0.3;
 const HEIGHT = 320;
 const STRIP = 64;
 const PADDING: uPlot.Padding = [10, 20, 0, 0];
+const STRIP_PADDING: uPlot.Padding = [10, 20, 8, 0];
+/** Ticks by their distance in seconds: the text, and the text below it where the day (or year) changes. Times of day have 24 hours. */
+const DAY = '\n{YYYY}-{MM}-{DD}';
+const TICKS: uPlot.Axis.Values = [
+  [31_536_000, '{YYYY}', null, null, null, null, null, null, 1],
+  [2_419_200, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [86_400, '{MM}-{DD}', '\n{YYYY}', null, null, null, null, null, 1],
+  [60, '{HH}:{mm}', DAY, null, DAY, null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', DAY, null, DAY, null, null, null, 1],
+  [0.001, ':{ss}.{fff}', DAY + ' {HH}:{mm}', null, DAY + ' {HH}:{mm}', null, '\n{HH}:{mm}', null, 1],
+];
 
 /**
  * Values with their band of usual values, odd points marked by colour and shape, and a strip of scores below that shares
@@ -63,13 +74,11 @@ export class Chart implements OnDestroy {
   }
 
   private fill(points: Points): void {
-    const seconds = points.at_ms.map((at) => at / 1000);
-    const odd = points.value.map((value, i) => ((points.score[i] ?? 0) >= SCORE_SHOWN ? value : null));
     const [values, strip] = this.plots;
     const x = { min: this.fromMs() / 1000, max: this.toMs() / 1000 };
     for (const [plot, data] of [
-      [values, [seconds, points.upper, points.lower, points.expected, points.value, odd]],
-      [strip, [seconds, points.score.map((score) => score ?? 0)]],
+      [values, chartColumns(points)],
+      [strip, scoreColumns(points)],
     ] as [uPlot, uPlot.AlignedData][]) {
       plot.setData(data, false);
       plot.setScale('x', x);
@@ -92,10 +101,10 @@ export class Chart implements OnDestroy {
       new uPlot({
         width, height: HEIGHT, padding: PADDING, cursor, hooks: { setSelect: [onSelect] },
         scales: { x: { time: true }, y: { range: (_, min, max) => padded(min, max) } },
-        axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map(compact) }],
+        axes: [{ ...axis, values: TICKS }, { ...axis, size: 62, values: (_, ticks) => ticks.map(compact) }],
         bands: [{ series: [1, 2], fill: ink('--band') }],
         series: [
-          { label: 'Time' },
+          { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
           { label: 'Usual up to', stroke: 'transparent', points: { show: false }, value: number },
           { label: 'Usual from', stroke: 'transparent', points: { show: false }, value: number },
           { label: 'Expected', stroke: ink('--expected'), width: 1, dash: [4, 4], points: { show: false }, value: number },
@@ -104,7 +113,7 @@ export class Chart implements OnDestroy {
         ],
       }, [[], [], [], [], [], []], this.valueBox().nativeElement),
       new uPlot({
-        width, height: STRIP, padding: PADDING, cursor, hooks: { setSelect: [onSelect] }, legend: { show: false },
+        width, height: STRIP, padding: STRIP_PADDING, cursor, hooks: { setSelect: [onSelect] }, legend: { show: false },
         scales: { x: { time: true }, y: { range: [0, 1] } },
         axes: [{ ...axis, show: false }, { ...axis, size: 62, splits: () => [0, 1], values: () => ['0', 'score 1'] }],
         series: [{}, { label: 'Score', stroke: ink('--odd'), fill: ink('--critical-soft'), width: 1.4, points: { show: false } }],
@@ -112,11 +121,4 @@ export class Chart implements OnDestroy {
     ];
     this.fill(this.points());
   }
-}
-
-/** A range that leaves some air; a constant series gets a range around it. */
-function padded(min: number | null, max: number | null): [number, number] {
-  if (min === null || max === null) return [0, 1];
-  const air = max > min ? (max - min) * 0.08 : Math.abs(max) * 0.1 || 1;
-  return [min >= 0 && min - air < 0 ? 0 : min - air, max + air];
 }

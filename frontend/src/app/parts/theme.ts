@@ -6,7 +6,7 @@ const KEY = 'quantum.theme';
 /** Which colours are shown; the choice is remembered, and `system` follows the machine as it changes. */
 @Injectable({ providedIn: 'root' })
 export class Theme {
-  readonly choice = signal<ThemeChoice>((localStorage.getItem(KEY) as ThemeChoice | null) ?? 'system');
+  readonly choice = signal<ThemeChoice>(remembered());
   readonly dark = signal(document.documentElement.dataset['theme'] === 'dark');
   private readonly system = matchMedia('(prefers-color-scheme: dark)');
 
@@ -27,4 +27,9 @@ export class Theme {
     document.documentElement.dataset['theme'] = dark ? 'dark' : 'light';
     this.dark.set(dark);
   }
+}
+
+function remembered(): ThemeChoice {
+  const text = localStorage.getItem(KEY);
+  return text === 'light' || text === 'dark' ? text : 'system';
 }

@@ -1,5 +1,11 @@
 import { Condition, Matcher, PolicyItem, PolicyRequest, Severity } from '../api/messages';
 
+const MAX_S = 2_592_000;
+const MAX_MATCHERS = 20;
+const METRIC = /^[a-zA-Z_:][\w:.]*$/;
+const LABEL = /^[a-zA-Z_][\w.]*$/;
+const ESCAPES: Record<string, string> = { '"': '"', '\\': '\\', n: '\n', t: '\t' };
+
 /** A policy as the form holds it: text and seconds instead of lists and milliseconds. */
 export interface Draft {
   name: string; selector: string; kind: Condition['kind']; op: 'above' | 'below'; raise_at: number; clear_at: number | null;
@@ -27,7 +33,7 @@ export function draftOf(policy: PolicyItem): Draft {
 
 export function requestOf(draft: Draft): PolicyRequest {
   return {
-    name: draft.name, matchers: parseMatchers(draft.selector), condition: conditionOf(draft),
+    name: draft.name.trim(), matchers: parseMatchers(draft.selector), condition: conditionOf(draft),
     by: draft.by.split(',').map((label) => label.trim()).filter(Boolean), for_ms: Math.round(draft.for_s * 1000),
     keep_firing_for_ms: Math.round(draft.keep_s * 1000), severity: draft.severity, summary: draft.summary, receivers: draft.receivers,
     enabled: draft.enabled,
@@ -36,7 +42,7 @@ export function requestOf(draft: Draft): PolicyRequest {
 
 function conditionOf(draft: Draft): Condition {
   const { kind, op, raise_at } = draft;
-  const clear = draft.clear_at === null || (draft.clear_at as unknown) === '' ? {} : { clear_at: draft.clear_at };
+  const clear = isNumber(draft.clear_at) ? { clear_at: draft.clear_at } : {};
   switch (kind) {
     case 'threshold': return { kind, op, raise_at, ...clear };
     case 'anomaly_score': return { kind, raise_at, ...clear };
@@ -45,25 +51,74 @@ function conditionOf(draft: Draft): Condition {
   }
 }
 
+/** What is wrong with a draft, by field, in sentences; the bounds are those of the server. Empty when it can be tried. */
+export function mistakesOf(draft: Draft): Partial<Record<keyof Draft, string>> {
+  const wrong: Partial<Record<keyof Draft, string>> = {};
+  if (!draft.name.trim()) wrong.name = 'A policy needs a name.';
+  try {
+    parseMatchers(draft.selector);
+  } catch (error) {
+    wrong.selector = (error as Error).message;
+  }
+  const seconds = (field: 'for_s' | 'keep_s' | 'after_s' | 'window_s', least: number) => {
+    if (!isNumber(draft[field]) || draft[field] < least || draft[field] > MAX_S) wrong[field] = `Between ${least} seconds and 30 days (${MAX_S}).`;
+  };
+  seconds('for_s', 0);
+  seconds('keep_s', 0);
+  if (draft.kind === 'absence') seconds('after_s', 1);
+  else Object.assign(wrong, limitMistakes(draft));
+  if (draft.kind === 'rate_of_change') seconds('window_s', 1);
+  return wrong;
+}
+
+function limitMistakes({ kind, op, raise_at, clear_at }: Draft): Partial<Record<keyof Draft, string>> {
+  const isScore = kind === 'anomaly_score';
+  if (!isNumber(raise_at)) return { raise_at: 'A number is needed.' };
+  if (isScore && (raise_at <= 0 || raise_at > 1)) return { raise_at: 'A score lies above 0 and at most at 1.' };
+  if (!isNumber(clear_at)) return {};
+  if (isScore && clear_at <= 0) return { clear_at: 'A score lies above 0 and at most at 1.' };
+  if ((isScore || op === 'above') && clear_at > raise_at) return { clear_at: 'Mended must not lie above broken.' };
+  if (!isScore && op === 'below' && clear_at < raise_at) return { clear_at: 'Mended must not lie below broken.' };
+  return {};
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
 /** Matchers as Prometheus writes them. */
 export function matcherText(matchers: readonly Matcher[]): string {
-  const name = matchers.find((one) => one.label === '__name__' && one.op === '=');
-  const rest = matchers.filter((one) => one !== name).map((one) => `${one.label}${one.op}"${one.value.replace(/(["\\])/g, '\\$1')}"`);
+  const name = matchers.find((one) => one.label === '__name__' && one.op === '=' && METRIC.test(one.value));
+  const rest = matchers.filter((one) => one !== name).map((one) => `${LABEL.test(one.label) ? one.label : quoted(one.label)}${one.op}${quoted(one.value)}`);
   return (name?.value ?? '') + (rest.length || !name ? `{${rest.join(',')}}` : '');
+}
+
+function quoted(value: string): string {
+  return `"${value.replace(/["\\]/g, '\\$&').replace(/\n/g, '\\n').replace(/\t/g, '\\t')}"`;
 }
 
 /** The matchers of a selector such as `cpu{host=~"web-.*"}`; throws a sentence if it cannot be read. */
 export function parseMatchers(selector: string): Matcher[] {
   const parts = /^\s*([a-zA-Z_:][\w:.]*)?\s*(?:\{(.*)\})?\s*$/s.exec(selector);
-  if (!parts || (!parts[1] && !parts[2])) throw new Error('Name the series, for example host_cpu_busy_ratio{host="a"}.');
+  const inside = (parts?.[2] ?? '').trim();
+  if (!parts || (!parts[1] && !inside)) throw new Error('Name the series, for example host_cpu_busy_ratio{host="a"}.');
   const matchers: Matcher[] = parts[1] ? [{ label: '__name__', op: '=', value: parts[1] }] : [];
-  const inside = (parts[2] ?? '').trim();
-  const each = /\s*([a-zA-Z_][\w.]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)/gy;
+  const each = /\s*(?:([a-zA-Z_][\w.]*)|"((?:[^"\\]|\\.)+)")\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,\s*|$)/gsy;
   while (each.lastIndex < inside.length) {
     const at = each.lastIndex;
     const found = each.exec(inside);
     if (!found) throw new Error(`The selector cannot be read at “${inside.slice(at, at + 20)}”.`);
-    matchers.push({ label: found[1], op: found[2] as Matcher['op'], value: found[3].replace(/\\(.)/g, '$1') });
+    matchers.push({ label: found[1] ?? plain(found[2]), op: found[3] as Matcher['op'], value: plain(found[4]) });
   }
+  if (matchers.length > MAX_MATCHERS) throw new Error(`A policy has at most ${MAX_MATCHERS} matchers, these are ${matchers.length}.`);
+  if (matchers.every((one) => !one.value && /^=/.test(one.op))) throw new Error('At least one matcher must ask for a value, or every series would match.');
   return matchers;
+}
+
+function plain(escaped: string): string {
+  return escaped.replace(/\\(.)/gs, (whole, sign: string) => {
+    const meant = ESCAPES[sign];
+    if (!meant) throw new Error(`“${whole}” is no escape in a selector; a backslash is written “\\\\”.`);
+    return meant;
+  });
 }

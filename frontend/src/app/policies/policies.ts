@@ -1,31 +1,35 @@
-import { ChangeDetectionStrategy, Component, inject, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, input, signal } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatSlideToggle } from '@angular/material/slide-toggle';
+import { Router } from '@angular/router';
 import { Api, sentence } from '../api/api';
-import { Condition, PolicyItem, PolicyRequest, ReceiverItem, Severity } from '../api/messages';
+import { Condition, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
-import { draftOf, emptyDraft, matcherText, requestOf } from './draft';
-
-const PREVIEW_MS = 86_400_000;
+import { matcherText } from './draft';
+import { PolicyEditor } from './editor';
 
 @Component({
   selector: 'q-policies',
-  imports: [FormsModule, Badge, MatSlideToggle],
+  imports: [FormsModule, Badge, MatSlideToggle, PolicyEditor],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './policies.html',
 })
 export class Policies {
+  /** The policy that is edited: its id, or `new`. */
+  readonly edit = input<string>();
   protected readonly policies = signal<PolicyItem[] | null>(null);
   protected readonly receivers = signal<ReceiverItem[]>([]);
   protected readonly error = signal('');
-  protected readonly preview = signal('');
   protected readonly busy = signal(false);
-  protected readonly editing = signal<PolicyItem | 'new' | null>(null);
-  protected draft = emptyDraft();
+  protected readonly editing = computed(() => {
+    const policy = this.policies()?.find((one) => one.id === this.edit()) ?? null;
+    return policy || this.edit() === 'new' ? { policy } : null;
+  }, { equal: (a, b) => a?.policy?.version === b?.policy?.version && a?.policy?.id === b?.policy?.id && !a === !b });
   protected receiver = { name: '', url: '', secret: '' };
-  protected readonly severities: Severity[] = ['info', 'warning', 'critical'];
+  protected readonly duration = duration;
   private readonly api = inject(Api);
+  private readonly router = inject(Router);
 
   constructor() {
     void this.load();
@@ -38,36 +42,20 @@ export class Policies {
   protected condition(one: Condition): string {
     switch (one.kind) {
       case 'threshold': return `value ${one.op} ${compact(one.raise_at)}`;
-      case 'anomaly_score': return `score at least ${one.raise_at}`;
+      case 'anomaly_score': return `score at least ${compact(one.raise_at)}`;
       case 'absence': return `silent for ${duration(one.after_ms)}`;
       case 'rate_of_change': return `changes by ${one.op} ${compact(one.raise_at)} a second over ${duration(one.window_ms)}`;
     }
   }
 
-  protected start(policy: PolicyItem | 'new'): void {
-    this.draft = policy === 'new' ? emptyDraft() : draftOf(policy);
-    this.preview.set('');
-    this.editing.set(policy);
+  /** Open a policy by its id, a new one, or none; the address remembers which. */
+  protected start(edit: string | null): void {
+    void this.router.navigate([], { queryParams: { edit } });
   }
 
-  protected async save(): Promise<void> {
-    const editing = this.editing();
-    await this.act(async () => {
-      const request = requestOf(this.draft);
-      if (editing === 'new' || editing === null) await this.api.createPolicy(request);
-      else await this.api.editPolicy(editing.id, editing.version, request);
-      this.editing.set(null);
-    });
-  }
-
-  protected async tryOut(): Promise<void> {
-    await this.act(async () => {
-      this.preview.set('Running the stored facts of the last 24 hours through this policy…');
-      const now = Date.now();
-      const report = await this.api.preview(requestOf(this.draft), now - PREVIEW_MS, now);
-      const count = report.alerts.length;
-      this.preview.set(`In the last 24 hours this policy would have raised ${count} ${count === 1 ? 'alert' : 'alerts'}${count ? ': ' + report.alerts.slice(0, 3).map((one) => one.reason).join('; ') : ''}.`);
-    });
+  protected finish(): void {
+    this.start(null);
+    void this.load();
   }
 
   protected toggle(policy: PolicyItem): Promise<void> {
@@ -100,7 +88,6 @@ export class Policies {
       await this.load();
     } catch (error) {
       this.error.set(sentence(error));
-      this.preview.set('');
     } finally {
       this.busy.set(false);
     }

@@ -5,7 +5,7 @@ import { Api } from '../api/api';
 import { SeriesItem } from '../api/messages';
 import { labelLine } from '../parts/format';
 
-const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts'], ['Incidents', '/incidents'], ['Policies', '/policies'], ['API documentation', '/docs']];
+const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts'], ['Incidents', '/incidents'], ['Policies', '/policies'], ['Time machine', '/replay'], ['API documentation', '/docs']];
 
 /** Go anywhere by typing: pages and series. */
 @Component({
@@ -17,7 +17,7 @@ const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts']
     <ul id="found" role="listbox" aria-label="Found" class="rows">
       @for (choice of choices(); track choice.url; let i = $index) {
         <li role="option" [id]="'choice-' + i" [attr.aria-selected]="i === at()" [class.at]="i === at()" (click)="go(choice.url)" (mouseenter)="at.set(i)">
-          <b>{{ choice.name }}</b> <span class="muted small">{{ choice.detail }}</span>
+          <b>{{ choice.name }}</b>&ngsp;<span class="muted small">{{ choice.detail }}</span>
         </li>
       } @empty { <li class="muted">Nothing is called that.</li> }
     </ul></div>`,
@@ -50,6 +50,7 @@ export class Palette {
     else if (event.key === 'Enter' && count) this.go(this.choices()[this.at()].url);
     else return;
     event.preventDefault();
+    document.getElementById(`choice-${this.at()}`)?.scrollIntoView({ block: 'nearest' });
   }
 
   protected go(url: string): void {

@@ -4,13 +4,15 @@ import { Router, RouterLink, RouterLinkActive, RouterOutlet } from '@angular/rou
 import { Api } from '../api/api';
 import { Live } from '../api/live';
 import { Clock } from '../parts/clock';
-import { duration } from '../parts/format';
+import { duration, zone } from '../parts/format';
 import { Theme, ThemeChoice } from '../parts/theme';
 import { Help } from './help';
 import { Palette } from './palette';
 
-const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies' };
+const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay' };
 const CHORD_MS = 1200;
+const LOST_AFTER_MS = 3000;
+const MINUTE_MS = 60_000;
 
 @Component({
   selector: 'q-shell',
@@ -30,13 +32,19 @@ export class Shell {
     { path: '/alerts', name: 'Alerts', key: 'g a' },
     { path: '/incidents', name: 'Incidents', key: 'g i' },
     { path: '/policies', name: 'Policies', key: 'g p' },
+    { path: '/replay', name: 'Time machine', key: 'g t' },
   ];
+  protected readonly lost = computed(() => {
+    const ageMs = this.clock.nowMs() - this.live.lastMessageMs();
+    return this.live.connection() === 'lost' && this.live.lastMessageMs() && ageMs > LOST_AFTER_MS ? duration(ageMs) : '';
+  });
   protected readonly state = computed(() => {
-    const age = this.clock.nowMs() - this.live.lastMessageMs();
     if (this.live.connection() === 'live') return { kind: 'ok', text: 'Live' };
     if (this.live.connection() === 'connecting') return { kind: 'late', text: 'Connecting' };
-    return { kind: 'late', text: this.live.lastMessageMs() ? `Reconnecting · data is ${duration(age)} old` : 'Reconnecting' };
+    return { kind: 'late', text: 'Reconnecting' };
   });
+  /** The zone of every time that is shown; its distance from UTC changes with the season. */
+  protected readonly zone = computed(() => zone(Math.floor(this.clock.nowMs() / MINUTE_MS) * MINUTE_MS));
   private readonly api = inject(Api);
   private readonly clock = inject(Clock);
   private readonly router = inject(Router);
@@ -52,6 +60,29 @@ export class Shell {
     this.dialog.open(Palette, { ariaLabel: 'Go to', panelClass: 'palette' });
   }
 
+  protected openHelp(): void {
+    this.dialog.open(Help, { ariaLabel: 'Keyboard' });
+  }
+
+  protected toContent(event: Event): void {
+    event.preventDefault();
+    document.getElementById('content')?.focus();
+  }
+
+  /** Come back at once when the network or the reader does. */
+  @HostListener('window:online')
+  @HostListener('document:visibilitychange')
+  protected wake(): void {
+    if (!document.hidden && this.live.connection() === 'lost') this.live.retryNow();
+  }
+
+  private search(): void {
+    const box = document.getElementById('search') as HTMLInputElement | null;
+    if (!box) return this.openPalette();
+    box.focus();
+    box.select();
+  }
+
   @HostListener('document:keydown', ['$event'])
   protected onKey(event: KeyboardEvent): void {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
@@ -60,12 +91,21 @@ export class Shell {
       return;
     }
     const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|TEXTAREA|SELECT/.test(target.tagName) || this.dialog.openDialogs.length) return;
-    if (event.key === '?') this.dialog.open(Help, { ariaLabel: 'Keyboard' });
+    if (event.ctrlKey || event.metaKey || event.altKey || isTypedInto(target) || this.dialog.openDialogs.length) return;
+    if (event.key === '/') {
+      event.preventDefault();
+      this.search();
+    } else if (event.key === '?') this.openHelp();
     else if (event.key === 'g') this.chordUntil = Date.now() + CHORD_MS;
     else if (Date.now() < this.chordUntil && PAGES[event.key]) {
       this.chordUntil = 0;
       void this.router.navigateByUrl(PAGES[event.key]);
     }
   }
+}
+
+/** Whether keys belong to an element, so that none of them is a shortcut. */
+function isTypedInto(target: HTMLElement): boolean {
+  const typed = target instanceof HTMLInputElement && !['checkbox', 'radio', 'button'].includes(target.type);
+  return typed || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || target.isContentEditable;
 }

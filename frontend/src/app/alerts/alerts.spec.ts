@@ -1,0 +1,99 @@
+import { NEVER } from 'rxjs';
+import { Page, Refusal } from '../../testing/page';
+import { AT_MS, aContributor, anAlert } from '../../testing/things';
+
+describe('the list of alerts', () => {
+  it('is read', async () => expect((await Page.open('/alerts', { 'GET alerts': NEVER })).text).toContain('Reading…'));
+
+  it.each([['/alerts', 'No alert was ever raised.'], ['/alerts?state=firing', 'No alert is firing.'], ['/alerts?state=nonsense', 'No alert was ever raised.']])('of %s is empty: %s', async (url, words) => {
+    expect((await Page.open(url, { 'GET alerts': { items: [], next_cursor: null } })).text).toContain(words);
+  });
+
+  it('cannot be read', async () => {
+    const page = await Page.open('/alerts', { 'GET alerts': new Refusal(500) });
+    expect(page.find('[role=alert]').textContent).toBe('The server answered 500.');
+    expect(page.text).toContain('It could not be read.');
+  });
+
+  it('shows what, where, why and since when', async () => {
+    const page = await Page.open('/alerts', { 'GET alerts': { items: [anAlert({ pending_at_ms: Date.now() - 7_200_000 })], next_cursor: null } });
+    for (const words of ['CPU is busy', 'host=a', 'is 0.99, above 0.9', '2 h ago', 'critical', 'firing']) expect(page.text).toContain(words);
+    expect(page.find('a.row').getAttribute('href')).toBe('/alerts/a1');
+  });
+
+  it('asks for the states that the address names, and the address follows the buttons', async () => {
+    const page = await Page.open('/alerts?state=resolved', { 'GET alerts': { items: [], next_cursor: null } });
+    expect(page.requests('GET alerts').at(-1)?.params.getAll('state')).toEqual(['resolved']);
+    expect(page.find('[aria-pressed=true]').textContent).toBe('resolved');
+    await page.click('all');
+    expect(page.requests('GET alerts').at(-1)?.params.has('state')).toBe(false);
+    expect(page.find('[aria-pressed=true]').textContent).toBe('all');
+  });
+
+  it('adds older ones on demand, and says so when they cannot be had', async () => {
+    const page = await Page.open('/alerts', { 'GET alerts': { items: [anAlert()], next_cursor: 'c1' } });
+    page.answers['GET alerts'] = new Refusal(503, 'Later.');
+    await page.click('Older alerts');
+    expect([page.find('[role=alert]').textContent, page.all('a.row').length]).toEqual(['Later.', 1]);
+    page.answers['GET alerts'] = { items: [anAlert({ id: 'a0', policy_name: 'An older one' })], next_cursor: null };
+    await page.click('Older alerts');
+    expect(page.requests('GET alerts').at(-1)?.params.get('cursor')).toBe('c1');
+    expect(page.all('a.row')).toHaveLength(2);
+    expect(page.text).not.toContain('Older alerts');
+  });
+
+  it('reads again when one changes, and after a gap', async () => {
+    const page = await Page.open('/alerts', { 'GET alerts': { items: [], next_cursor: null } });
+    page.sockets.newest.accept();
+    page.answers['GET alerts'] = { items: [anAlert()], next_cursor: null };
+    page.sockets.newest.publish('alerts', 1, anAlert());
+    await page.settle();
+    expect(page.all('a.row')).toHaveLength(1);
+    page.sockets.newest.speak({ type: 'gap', topic: 'alerts', seq: 2, missed: 1 });
+    await page.settle();
+    expect(page.requests('GET alerts')).toHaveLength(3);
+  });
+});
+
+describe('an alert', () => {
+  const full = {
+    alert: anAlert({ contributors: [aContributor()] }),
+    transitions: [{ seq: 1, at_ms: AT_MS, before: null, after: 'pending', reason: 'it broke' }],
+    deliveries: [{ id: 'd1', receiver: 'on-call', at_ms: AT_MS, alert_id: 'a1', alert_state: 'firing', attempts: 1, outcome: 'open', detail: 'did not answer', due_at_ms: null }],
+  };
+
+  it('is read', async () => expect((await Page.open('/alerts/a1', { 'GET alerts/a1': NEVER })).all('.skeleton')).toHaveLength(1));
+
+  it('is not there', async () => {
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': new Refusal(404, 'There is no alert a1.') });
+    expect(page.text).toBe('There is no alert a1.');
+  });
+
+  it('says that nobody was told when nobody was', async () => {
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, transitions: [], deliveries: [] } });
+    expect(page.text).toContain('nobody was told');
+  });
+
+  it('shows why, its series, its history, who was told, and names the page', async () => {
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': full });
+    for (const words of ['Look at the queue first.', '0.99 usually 0.2 to 0.6', 'it broke', 'on-call', '1 attempt', 'being tried']) expect(page.text).toContain(words);
+    expect(document.title).toBe('CPU is busy · Quantum');
+    const links = page.all('a').map((one) => one.getAttribute('href'));
+    expect(links).toContain('/policies?edit=p1');
+    expect(links).toContain('/incidents/i1');
+    expect(links).toContain(`/series/00000000000000aa?from=${AT_MS - 600_000}&to=${AT_MS + 300_000}`);
+  });
+
+  it('shows itself after the trouble of reading it is over', async () => {
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': new Refusal(503, 'Later.') });
+    page.sockets.newest.accept();
+    page.answers['GET alerts/a1'] = full;
+    page.sockets.newest.publish('alerts', 1, anAlert({ id: 'another' }));
+    await page.settle();
+    expect(page.text).toContain('Later.');
+    page.sockets.newest.publish('alerts', 2, anAlert());
+    await page.settle();
+    expect(page.text).not.toContain('Later.');
+    expect(page.find('h1').textContent).toBe('CPU is busy');
+  });
+});

@@ -1,0 +1,110 @@
+import { NEVER } from 'rxjs';
+import { Page, Refusal } from '../../testing/page';
+import { AT_MS, aSeries, aWindow, anAnomaly } from '../../testing/things';
+import { SeriesItem } from '../api/messages';
+
+const found = (...items: SeriesItem[]) => ({ items, total: items.length, next_cursor: null });
+
+describe('the table of series', () => {
+  it('is read', async () => expect((await Page.open('/explore', { 'GET series': NEVER })).text).toContain('Reading…'));
+  it('is empty on a new installation', async () => expect((await Page.open('/explore', { 'GET series': found() })).text).toContain('No series yet'));
+  it('finds nothing for some words', async () => expect((await Page.open('/explore?q=cpx', { 'GET series': found() })).text).toContain('No series has these words.'));
+
+  it('cannot be read', async () => {
+    const page = await Page.open('/explore?q={a=', { 'GET series': new Refusal(400, 'The selector has no end.') });
+    expect(page.find('[role=alert]').textContent).toBe('The selector has no end.');
+    expect(page.text).not.toContain('Reading…');
+  });
+
+  it('shows value, range, status and score of each', async () => {
+    const silent = aSeries({ name: 'disk', status: 'silent', value: null, lower: null, upper: null, score: 0 });
+    const page = await Page.open('/explore', { 'GET series': found(aSeries(), silent) });
+    expect(page.texts('tbody td')).toEqual(['cpu host=a', '✓ok', '0.5', '0.2 to 0.6', '0.10', 'disk host=a', '○silent', '–', '–', '0.00']);
+    expect(page.text).toContain('2 series');
+  });
+
+  it('asks for words as words and for a selector as a selector, and keeps them in the address', async () => {
+    const page = await Page.open('/explore?q=busy', { 'GET series': found() });
+    expect(page.find<HTMLInputElement>('input').value).toBe('busy');
+    expect(page.asked[0].params.get('q')).toBe('busy');
+    await page.fill('input', 'cpu{host="a"}');
+    expect(page.asked.at(-1)?.params.get('match[]')).toBe('cpu{host="a"}');
+  });
+
+  it('is sorted by its headings, and the address keeps it', async () => {
+    const page = await Page.open('/explore?order=-score', { 'GET series': found(aSeries({ name: 'a', score: 0.1 }), aSeries({ name: 'b', fingerprint: 'b', score: 0.9 })) });
+    expect(page.texts('tbody b')).toEqual(['b', 'a']);
+    expect(page.find('th[aria-sort]').getAttribute('aria-sort')).toBe('descending');
+    await page.click('Score ↓');
+    expect(page.texts('tbody b')).toEqual(['a', 'b']);
+    await page.click('Score ↑');
+    expect(page.all('th[aria-sort]')).toHaveLength(0);
+  });
+
+  it('says that it sorts only what it shows, and shows more on demand', async () => {
+    const page = await Page.open('/explore?order=-value', { 'GET series': { items: [aSeries()], total: 2345, next_cursor: 'c' } });
+    expect(page.text).toContain('1 of 2\u202f345 series'.replace('\u202f', ' '));
+    expect(page.text).toContain('Sorted among the 1 that are shown');
+    await page.click('Show more');
+    expect(page.asked.at(-1)?.params.get('limit')).toBe('300');
+  });
+});
+
+describe('a series', () => {
+  const url = '/series/00000000000000aa', line = 'GET series/00000000000000aa/window';
+
+  it('is read', async () => expect((await Page.open(url, { [line]: NEVER })).all('.skeleton')).toHaveLength(2));
+  it('is not there', async () => expect((await Page.open(url, { [line]: new Refusal(404, 'There is no such series.') })).text).toBe('There is no such series.'));
+
+  it('has no samples in a stretch of time', async () => {
+    const empty = aWindow({ at_ms: [], value: [], expected: [], lower: [], upper: [], score: [] });
+    const page = await Page.open(url, { [line]: empty });
+    expect(page.text).toContain('No samples in this stretch of time');
+    expect(page.text).toContain('Nothing unusual in this time.');
+  });
+
+  it('shows its newest value, its chart and its anomalies, and names the page', async () => {
+    const page = await Page.open(url, { [line]: aWindow({ anomalies: [anAnomaly({ end_ms: AT_MS + 90_000 })] }) });
+    for (const words of ['cpu', 'host=a', '0.99 usually 0.2 to 0.6', 'once in about 30 d', 'for 1 min']) expect(page.text).toContain(words);
+    expect(page.all('q-chart canvas')).toHaveLength(2);
+    expect(document.title).toBe('cpu · Quantum');
+  });
+
+  it('offers its samples as a table, the newest first', async () => {
+    const page = await Page.open(url, { [line]: aWindow() });
+    await page.click('Show as table');
+    expect(page.texts('.scroll tbody td.number').slice(0, 3)).toEqual(['0.99', '0.2 to 0.6', '0.70']);
+    expect(page.all('.scroll tbody tr')).toHaveLength(3);
+  });
+
+  it('says how long ago a silent one was heard', async () => {
+    const page = await Page.open(url, { [line]: aWindow({ series: aSeries({ status: 'silent', at_ms: Date.now() - 7_200_000 }) }) });
+    expect(page.text).toContain('last heard 2 h ago');
+  });
+
+  it('is live by default, for the range that the address names, and grows', async () => {
+    const now = Date.now();
+    const page = await Page.open(`${url}?range=1h`, { [line]: aWindow({ at_ms: [now - 2000], value: [1], expected: [1], lower: [0], upper: [2], score: [0] }) });
+    const { params } = page.asked[0];
+    expect(Number(params.get('end_ms')) - Number(params.get('start_ms'))).toBe(3_600_000);
+    page.sockets.newest.accept();
+    page.sockets.newest.publish('series:00000000000000aa', 1, { at_ms: [now - 1000], value: [7.5], expected: [1], lower: [0], upper: [2], score: [0.5] });
+    await page.settle();
+    expect(page.text).toContain('7.5 usually 0 to 2');
+  });
+
+  it('keeps the time that the address names, and comes back to now', async () => {
+    const page = await Page.open(`${url}?from=${AT_MS}&to=${AT_MS + 5000}`, { [line]: aWindow() });
+    expect([page.asked[0].params.get('start_ms'), page.asked[0].params.get('end_ms')]).toEqual([String(AT_MS), String(AT_MS + 5000)]);
+    expect(page.sockets.opened).toHaveLength(0);
+    await page.click('Back to live');
+    expect(page.sockets.opened).toHaveLength(1);
+  });
+
+  it.each(['?range=99y', '?from=yesterday', '?from=&to='])('is live for an address that makes no sense: %s', async (query) => {
+    const page = await Page.open(url + query, { [line]: aWindow() });
+    const { params } = page.asked[0];
+    expect(Number(params.get('end_ms')) - Number(params.get('start_ms'))).toBe(900_000);
+    expect(page.texts('.chip.ok')).toContain('live');
+  });
+});

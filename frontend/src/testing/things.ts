@@ -1,0 +1,69 @@
+import {
+  AlertItem, AnomalyItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, Window,
+} from '../app/api/messages';
+
+/** Things as the API gives them, each plausible; a test names what matters to it. */
+export const AT_MS = Date.UTC(2026, 10, 23, 12);
+
+export function aSeries(part: Partial<SeriesItem> = {}): SeriesItem {
+  return {
+    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, status: 'ok', at_ms: AT_MS, value: 0.5, score: 0.1,
+    expected: 0.4, lower: 0.2, upper: 0.6, ...part,
+  };
+}
+
+export function anAnomaly(part: Partial<AnomalyItem> = {}): AnomalyItem {
+  return {
+    id: 'n1', fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, start_ms: AT_MS, end_ms: null,
+    peak_at_ms: AT_MS, score: 0.7, rarity: 'once in about 30 d', value: 0.99, expected: 0.4, lower: 0.2, upper: 0.6, ...part,
+  };
+}
+
+export function aContributor(part: Partial<Contributor> = {}): Contributor {
+  return {
+    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, at_ms: AT_MS, value: 0.99, score: 0.7,
+    rarity: 'once in about 30 d', expected: 0.4, lower: 0.2, upper: 0.6, ...part,
+  };
+}
+
+export function anAlert(part: Partial<AlertItem> = {}): AlertItem {
+  return {
+    id: 'a1', policy_id: 'p1', policy_name: 'CPU is busy', policy_version: 3, group: { host: 'a' }, state: 'firing', severity: 'critical',
+    summary: 'Look at the queue first.', reason: 'cpu{host="a"} is 0.99, above 0.9', pending_at_ms: AT_MS, firing_at_ms: AT_MS + 10_000,
+    resolved_at_ms: null, changed_at_ms: AT_MS + 10_000, incident_id: 'i1', breaching: 1, peak_score: 0.7, contributors: [aContributor()], ...part,
+  };
+}
+
+export function anIncident(part: Partial<IncidentItem> = {}): IncidentItem {
+  return {
+    id: 'i1', title: 'CPU is busy on host a', state: 'open', severity: 'critical', place: { host: 'a' }, alert_ids: ['a1'], firing: 1,
+    opened_at_ms: AT_MS, changed_at_ms: AT_MS, acknowledged_at_ms: null, acknowledged_by: '', resolved_at_ms: null, resolved_by: '',
+    verdict: null, notes: [], ...part,
+  };
+}
+
+export function aPolicy(part: Partial<PolicyItem> = {}): PolicyItem {
+  return {
+    id: 'p1', version: 3, name: 'CPU is busy', matchers: [{ label: '__name__', op: '=', value: 'cpu' }],
+    condition: { kind: 'threshold', op: 'above', raise_at: 0.9, clear_at: 0.8 }, by: ['host'], for_ms: 10_000, keep_firing_for_ms: 30_000,
+    severity: 'critical', summary: 'Look at the queue first.', receivers: ['on-call'], enabled: true, ...part,
+  };
+}
+
+export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage {
+  return {
+    at_ms: AT_MS, started_at_ms: AT_MS - 60_000, version: '0.1.0', series: 43, learning: 0, silent: 0, samples_total: 1000, samples_per_s: 43,
+    lag_ms: 100, firing_alerts: 0, open_incidents: [], anomalies: [], ...part,
+  };
+}
+
+export function aWindow(part: Partial<Window> = {}): Window {
+  return {
+    series: aSeries(), start_ms: AT_MS, end_ms: AT_MS + 3000, resolution_ms: 0, anomalies: [], at_ms: [AT_MS, AT_MS + 1000, AT_MS + 2000],
+    value: [0.4, 0.5, 0.99], expected: [0.4, 0.4, 0.4], lower: [0.2, 0.2, 0.2], upper: [0.6, 0.6, 0.6], score: [0, 0.1, 0.7], ...part,
+  };
+}
+
+export function aReport(part: Partial<ReplayReport> = {}): ReplayReport {
+  return { start_ms: AT_MS, end_ms: AT_MS + 86_400_000, samples: 3_456_789, alerts: [], pages: [], alerts_live: 0, only_replayed: [], only_live: [], ...part };
+}
