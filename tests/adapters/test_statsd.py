@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.adapters import statsd
-from quantum.adapters.memory import SystemClock
+from quantum.adapters.memory import ManualClock, MemoryStream, SystemClock
+from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import FORGET_MS, Gathered, listen
+from quantum.application.ingest import Ingest
 from quantum.domain.errors import Unavailable
+from quantum.roles import StatsdCollection
 
 BEGIN_MS: Final = 1_800_000_000_000
 END_MS: Final = BEGIN_MS + 10_000
@@ -173,3 +177,21 @@ def test_of_very_many_values_percentiles_are_close_and_the_rest_exact() -> None:
 def test_no_packet_is_an_error_of_ours(packet: bytes) -> None:
     found = gathered(packet)
     assert all(np.isfinite(value) for _, value in found.flush(END_MS))
+
+
+async def test_readings_are_stored_at_whole_intervals_and_an_outage_of_the_store_loses_none() -> None:
+    clock, found = ManualClock(BEGIN_MS + 1), gathered(b"g:1|g")
+    store = SqliteStore(MEMORY)
+    ingest = Ingest(store, MemoryStream(), clock)
+    container = SimpleNamespace(gathered=lambda: found, ingest=lambda: ingest, clock=lambda: clock)
+    collection = StatsdCollection(container)
+    waiting = asyncio.ensure_future(collection.run_once())
+    await asyncio.sleep(0)
+    clock.advance(9_999)
+    with pytest.raises(Unavailable):
+        await waiting
+    async with store:
+        await ingest.open(store)
+        await collection.run_once()
+        batch = await store.samples([0], 0, END_MS + 1)
+    assert (batch.at_ms.tolist(), batch.values.tolist()) == ([END_MS], [1.0])
