@@ -31,7 +31,8 @@ LINE: Final = re.compile(
     rb"(?P<head>%b(?:,%b=%b)*)[ \t]+(?P<fields>%b=(?:%b|%b)(?:,%b=(?:%b|%b))*)"
     rb"(?:[ \t]+(?P<time>-?\d+))?[ \t]*(?=\r?(?:\n|\Z))" % (MEASUREMENT, NAME, NAME, NAME, TEXT, BARE, NAME, TEXT, BARE)
 )
-FIELD: Final = re.compile(rb"(%b)=(%b|%b)(?:,|\Z)" % (NAME, TEXT, BARE))
+FIELD: Final = re.compile(rb"(%b)=(%b|%b)(?:,|\Z)" % (NAME, TEXT, BARE.replace(rb"\Z", rb"(?!)")))
+"""Of the fields cut out of a line, whose end is not the end of the body."""
 FLOAT: Final = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WORDS: Final = dict.fromkeys([b"t", b"T", b"true", b"True", b"TRUE"], 1.0) | dict.fromkeys(
     [b"f", b"F", b"false", b"False", b"FALSE"], 0.0
