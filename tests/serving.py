@@ -16,7 +16,9 @@ from litestar import Litestar
 
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.edge import Edge
+from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
+from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.memory import MemoryStream, SystemClock
@@ -71,7 +73,11 @@ class Served:
             self.ingest = Ingest(self.store, MemoryStream(), SystemClock(), self.limits)
             await self.ingest.open(self.store)
             app = Litestar(
-                ingest_routes(self.ingest, self.bounds),
+                [
+                    *ingest_routes(self.ingest, self.bounds),
+                    *influx_routes(self.ingest, self.bounds, SystemClock(), "0"),
+                    *otlp_routes(self.ingest, self.bounds),
+                ],
                 middleware=[Edge(frozenset())],
                 exception_handlers=HANDLERS,
                 request_max_body_size=None,

@@ -19,12 +19,15 @@ from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
+from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.control import Control
@@ -116,11 +119,20 @@ def build_limits(settings: Settings) -> Limits:
     return Limits(max_series=asked.max_series, max_future_ms=asked.max_future_ms, max_age_ms=asked.max_age_ms)
 
 
-def build_vitals(monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets) -> Vitals:
+def build_gathered(clock: SystemClock) -> Gathered:
+    """Return what gathers the events of StatsD."""
+    return Gathered(clock.now_ms())
+
+
+def build_vitals(
+    monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets, gathered: Gathered
+) -> Vitals:
     """Return what a process knows of its health."""
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
+        "quantum_statsd_packets_total": lambda: float(gathered.packets),
+        "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_learning": lambda: float(monitor.learning),
@@ -170,6 +182,8 @@ def build_app(
     return create_app(
         raw_routes=[
             *ingest_routes(ingest, bounds),
+            *influx_routes(ingest, bounds, clock, release),
+            *otlp_routes(ingest, bounds),
             *health_routes(vitals),
             live_route(sockets),
             prometheus_routes(promql, clock, release),
@@ -236,8 +250,9 @@ class Container(containers.DeclarativeContainer):
     bounds = providers.Singleton(
         Bounds, settings.provided.limits.max_body_bytes, settings.provided.limits.max_decoded_bytes
     )
+    gathered = providers.Singleton(build_gathered, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries)
-    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets)
+    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets, gathered)
     app = providers.Singleton(
         build_app,
         settings,

@@ -18,10 +18,11 @@ import numpy as np
 import structlog
 import uvicorn
 
-from quantum.adapters import remote_write
+from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
+from quantum.adapters.statsd import FLUSH_MS, listen
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.application.ingest import Incoming
     from quantum.settings import Settings
 
 DRAIN_S: Final = 5
@@ -70,6 +72,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
         async with _running(pumps):
             await _configure(settings, container)
+            if settings.ingest.statsd:
+                stack.callback((await listen(settings.ingest.statsd, container.gathered())).close)
             container.vitals().started = True
             host, port = listening.getsockname()[:2]
             announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -81,8 +85,9 @@ def _compile_kernels(container: Any) -> None:
     remote_write.warm_up()
     container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
     if time.monotonic() - begin_s > COLD_S:
-        # the first start of an installation; later ones load what queries need when the first query comes
+        # the first start of an installation; later ones load the rest when it is first needed
         container.promql().warm_up()
+        influx_line.warm_up()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -116,6 +121,8 @@ def _pumps(settings: Settings, container: Any) -> list[Pump]:
     ]
     if settings.host_metrics.enabled:
         pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))
+    if settings.ingest.statsd:
+        pumps.append(Pump("statsd", StatsdCollection(container).run_once, complain))
     return pumps
 
 
@@ -139,6 +146,27 @@ class HostCollection:
         await self._clock.sleep(at_ms - now_ms)
         readings = await asyncio.to_thread(self._metrics.collect, time.monotonic())
         await self._ingest.accept(incoming_readings(readings, at_ms))
+
+
+class StatsdCollection:
+    """Hands in what StatsD's events amount to, at whole intervals; what could not be stored is tried again."""
+
+    def __init__(self, container: Any) -> None:
+        self._gathered = container.gathered()
+        self._ingest = container.ingest()
+        self._clock = container.clock()
+        self._pending: Incoming | None = None
+
+    async def run_once(self) -> None:
+        """Wait for the next whole interval, gather, store."""
+        if self._pending is None:
+            now_ms = self._clock.now_ms()
+            at_ms = (now_ms // FLUSH_MS + 1) * FLUSH_MS
+            await self._clock.sleep(at_ms - now_ms)
+            self._pending = incoming_readings(self._gathered.flush(at_ms), at_ms)
+        if self._pending.keys:
+            await self._ingest.accept(self._pending)
+        self._pending = None
 
 
 async def _configure(settings: Settings, container: Any) -> None:

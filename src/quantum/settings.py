@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 PREFIX: Final = "QUANTUM_"
 HIDDEN: Final = "(set)"
 """Stands for a secret that may not be shown."""
+MAX_PORT: Final = 65_535
 DAY_MS: Final = 86_400_000
 DEFAULT_FILE: Final = "quantum.toml"
 SHORT: Final = {"store": "kind"}
 """A text in the place of these sections is the value of the setting that they are mostly about."""
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -105,6 +106,16 @@ class IngestLimits(Section, frozen=True, kw_only=True):
     max_age_ms: Positive = 30 * DAY_MS
 
 
+class IngestListeners(Section, frozen=True, kw_only=True):
+    """Ways in for samples besides HTTP.
+
+    Attributes:
+        statsd: UDP address for StatsD and DogStatsD, for example `127.0.0.1:8125`; empty means none.
+    """
+
+    statsd: Annotated[str, msgspec.Meta(pattern=r"^$|^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$")] = ""
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
@@ -158,6 +169,7 @@ class Settings(Section, frozen=True, kw_only=True):
     auth: Auth = Auth()
     host_metrics: HostMetrics = HostMetrics()
     limits: IngestLimits = IngestLimits()
+    ingest: IngestListeners = IngestListeners()
     retention: Retention = Retention()
     logs: Logs = Logs()
     policies: tuple[dict[str, Any], ...] = ()
@@ -272,6 +284,8 @@ def _contradictions(settings: Settings) -> list[str]:
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
             " everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"
         )
+    if settings.ingest.statsd and int(settings.ingest.statsd.rpartition(":")[2]) > MAX_PORT:
+        problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"

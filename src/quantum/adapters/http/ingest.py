@@ -90,7 +90,7 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     async def push_samples(request: Request[Any, Any, Any]) -> Response[Any]:
         """Store columns of samples; good ones are stored even where others are refused."""
         require_type(request, "application/json", charset="utf-8")
-        receipt = await _take_in(request, ingest, bounds, encoding_of(request), decode_columnar_json)
+        receipt = await take_in(request, ingest, bounds, encoding_of(request), decode_columnar_json)
         body = msgspec.json.encode(views.receipt(receipt))
         return Response(body, status_code=400 if receipt.rejected else 200, media_type="application/json")
 
@@ -105,13 +105,13 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     async def write(request: Request[Any, Any, Any]) -> Response[None]:
         """Store a snappy-compressed protobuf WriteRequest."""
         _require_remote_write(request)
-        _explain(await _take_in(request, ingest, bounds, "snappy", decode_remote_write))
+        _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
         return Response(None, status_code=204)
 
     return [push_samples, write]
 
 
-async def _take_in(
+async def take_in(
     request: Request[Any, Any, Any],
     ingest: Ingest,
     bounds: Bounds,

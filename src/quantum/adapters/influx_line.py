@@ -1,0 +1,191 @@
+"""Influx line protocol, decoded into columns: `measurement,tag=value field=1.5,other=2i 1700000000000000000`.
+
+A numeric field is a series: `measurement_field`, or `measurement` for a field named `value`, with the tags as labels.
+Booleans are 1 and 0. Texts have no place among numbers and are ignored, but counted. A bad line is refused under its
+number and its neighbours are stored.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from quantum.adapters import influx_line_walk as walk
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.domain.errors import Rejected
+from quantum.domain.labels import NAME, LabelSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PROTOCOL: Final = b"i"
+"""First byte of every key, see `Incoming.keys`."""
+PRECISIONS: Final = {"": 10**6, "n": 10**6, "ns": 10**6, "u": 1000, "us": 1000, "ms": 1, "s": -1000}
+"""By name: how many of the unit are a millisecond; if negative, how many milliseconds are one of it."""
+USUAL_ROW_BYTES: Final = 24
+SMALLEST_ROW_BYTES: Final = 4
+"""A further field of a line: `b=1,`."""
+PLAIN: Final = "value"
+"""A field of this name adds nothing to the name of the measurement, as with everybody who maps this protocol."""
+
+_TOLD: Final = 1000
+"""Bad lines that are counted by their reason; those after them count as `line_refused`."""
+_COMMA: Final = re.compile(rb"(?<!\\),")
+_EQUALS: Final = re.compile(rb"(?<!\\)=")
+_ESCAPED_IN_NAME: Final = re.compile(rb"\\([, ])")
+_ESCAPED: Final = re.compile(rb"\\([,= ])")
+_INT64: Final = np.iinfo(np.int64)
+
+
+def check_precision(precision: str) -> int:
+    """Return the divisor of a precision, see `PRECISIONS`.
+
+    Raises:
+        Rejected: `precision`: there is no such unit.
+    """
+    if precision not in PRECISIONS:
+        raise Rejected("precision", f"the precision {precision[:40]!r} is none of ns, us, ms, s")
+    return PRECISIONS[precision]
+
+
+def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incoming:
+    """Return the numbers of a body; a bad line counts as one refused sample.
+
+    Args:
+        body: lines, in UTF-8.
+        limits: in force.
+        per_ms: unit of the times, as `check_precision` gives it; parts of a millisecond are cut off.
+        now_ms: time of lines without one.
+
+    Raises:
+        Rejected: `request_series_limit` or `request_sample_limit`.
+    """
+    columns = _walked(body, limits)
+    counts = columns.counts.tolist()
+    rows, values = columns.rows[: counts[walk.ROWS]], columns.values[: counts[walk.ROWS]]
+    check_request_size(limits, counts[walk.SERIES], len(values))
+    keys = [_key(body, *places) for places in columns.series[: counts[walk.SERIES]].tolist()]
+    refusals = _refused_lines(columns.bad[: counts[walk.BAD]].tolist(), counts[walk.BAD])
+    _read_rest(body, rows, values)
+    at_ms, fits = _times(rows, per_ms, now_ms)
+    codes = np.where(np.isfinite(values), np.where(fits, 0, walk.TIME), walk.RANGE)
+    fit = _fit_rows(rows, codes, refusals)
+    return Incoming(
+        keys=keys,
+        labels_of=lambda index: labels_of_key(keys[index]),
+        row_series=np.ascontiguousarray(rows[fit, walk.OF_SERIES]),
+        at_ms=at_ms[fit],
+        values=values[fit],
+        refusals=refusals,
+        ignored={"strings": counts[walk.STRINGS]},
+    )
+
+
+def labels_of_key(key: bytes) -> LabelSet:
+    """Return the label set of a series' key.
+
+    Raises:
+        Rejected: `label_utf8`, or what `LabelSet.of` refuses.
+    """
+    head, _, field = key[len(PROTOCOL) :].partition(b"\n")
+    measurement, *tags = _COMMA.split(head)
+    try:
+        name, suffix = _ESCAPED_IN_NAME.sub(rb"\1", measurement).decode(), _ESCAPED.sub(rb"\1", field).decode()
+        pairs = [(NAME, name if suffix == PLAIN else f"{name}_{suffix}"), *map(_pair, tags)]
+    except UnicodeDecodeError as error:
+        raise Rejected("label_utf8", f"a name or tag is not valid UTF-8: {error.object[:40]!r}") from error
+    return LabelSet.of(pairs)
+
+
+def warm_up() -> None:
+    """Compile the walk, which takes seconds the first time on a machine, before anybody waits for it."""
+    decode_lines(b'a,b=c d=1,e=2i,f=t,g="h" 1\n', Limits(), 1, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """What `walk.fill_columns` writes; the rows beyond the counts have no meaning."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+    series: NDArray[np.int64]
+    bad: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def with_room(cls, rows: int) -> _Columns:
+        columns, series = np.empty((rows, walk.COLUMNS), np.int64), np.empty((rows, 4), np.int64)
+        return cls(columns, np.empty(rows), series, np.empty((_TOLD, 2), np.int64), np.zeros(walk.COUNTS, np.int64))
+
+    def fill(self, body: bytes) -> int:
+        table = np.full(1 << (2 * len(self.values)).bit_length(), -1, np.int64)
+        seed = 256 + secrets.randbelow(walk.HASH_PRIME - 256)
+        data = walk.message_bytes(body)
+        return walk.fill_columns(data, seed, self.rows, self.values, self.series, table, self.bad, self.counts)
+
+
+def _walked(body: bytes, limits: Limits) -> _Columns:
+    """Walk a body with room for what is usual, and again with room for all that is allowed if that was too little."""
+    most = min(len(body) // SMALLEST_ROW_BYTES, limits.max_samples_per_request) + 1
+    columns = _Columns.with_room(min(len(body) // USUAL_ROW_BYTES + 1, most))
+    if columns.fill(body) == -walk.FULL:
+        columns = _Columns.with_room(most)
+        if columns.fill(body) == -walk.FULL:
+            check_request_size(limits, 0, most)
+    return columns
+
+
+def _key(body: bytes, head_at: int, head_end: int, key_at: int, key_end: int) -> bytes:
+    """Return the key of a series; no newline is in a name, so it tells the field from the rest."""
+    return b"%b%b\n%b" % (PROTOCOL, body[head_at:head_end], body[key_at:key_end])
+
+
+def _pair(tag: bytes) -> tuple[str, str]:
+    name, value = _EQUALS.split(tag, 1)
+    return _ESCAPED.sub(rb"\1", name).decode(), _ESCAPED.sub(rb"\1", value).decode()
+
+
+def _refused_lines(found: list[list[int]], count: int) -> Refusals:
+    refusals = Refusals()
+    for line, code in found:
+        _refuse(line, code, refusals)
+    if count > len(found):
+        refusals.counts["line_refused"] += count - len(found)
+    return refusals
+
+
+def _refuse(line: int, code: int, refusals: Refusals) -> None:
+    reason, sentence = walk.ERRORS[code]
+    refusals.add(Refusal(reason, f"line {line}: {sentence}"))
+
+
+def _read_rest(body: bytes, rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """Read the numbers whose digits are too many for the walk; one that is too large becomes infinite."""
+    left = np.flatnonzero(rows[:, walk.VALUE_END])
+    places = rows[left, walk.VALUE_AT : walk.VALUE_END + 1].tolist()
+    values[left] = [float(body[at:end].rstrip(b"iu")) for at, end in places]
+
+
+def _times(rows: NDArray[np.int64], per_ms: int, now_ms: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return times in milliseconds, and which of them fit into 64 bits."""
+    sent = rows[:, walk.AT]
+    fits = np.ones(len(sent), np.bool_)
+    if per_ms < 0:
+        fits = (sent <= _INT64.max // -per_ms) & (sent >= -(_INT64.max // -per_ms))
+        at_ms = np.where(fits, sent, 0) * -per_ms
+    else:
+        at_ms = sent // per_ms
+    return np.where(rows[:, walk.TIMED] == 1, at_ms, now_ms), fits
+
+
+def _fit_rows(rows: NDArray[np.int64], codes: NDArray[np.int64], refusals: Refusals) -> NDArray[np.bool_]:
+    """Refuse the lines that have a row with an error's code; return which rows stay."""
+    wrong = np.flatnonzero(codes)
+    lines, first = np.unique(rows[wrong, walk.LINE], return_index=True)
+    for line, code in zip(lines.tolist(), codes[wrong[first]].tolist(), strict=True):
+        _refuse(line, code, refusals)
+    return ~np.isin(rows[:, walk.LINE], lines)
