@@ -45,6 +45,15 @@ class Cluster:
     home: Path
     user: str | None
 
+    def move_to(self, folder: Path) -> None:
+        """Let the files of a server that does not run be in another folder, for example on another disk."""
+        shutil.copytree(self.home / "data", folder / "data", symlinks=True)
+        shutil.rmtree(self.home / "data")
+        (self.home / "data").symlink_to(folder / "data")
+        if self.user:
+            subprocess.run(["chown", "-R", self.user, folder / "data"], check=True)
+        (folder / "data").chmod(0o700)
+
     def url(self, database: str = "postgres", **options: str) -> str:
         """Return the address of a database."""
         more = "".join(f"&{name}={value}" for name, value in options.items())
