@@ -123,3 +123,48 @@ def test_a_tenant_has_a_plain_name(tmp_path: Path) -> None:
 )
 def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_scrape_jobs_are_read_with_their_rules(tmp_path: Path) -> None:
+    text = """
+[[scrape]]
+job = "node"
+targets = ["a:9100", "https://b.example/metrics"]
+interval_s = 30
+[[scrape.metric_relabel]]
+action = "drop"
+source_labels = ["__name__"]
+regex = "go_.*"
+"""
+    (job,) = load_settings(file_with(tmp_path, text), {}).scrape
+    assert (job.job, job.targets, job.interval_s) == ("node", ("a:9100", "https://b.example/metrics"), 30)
+    assert job.metric_relabel[0].rule().regex == "go_.*"
+
+
+def test_what_is_wrong_with_scrape_jobs_is_said_with_its_place(tmp_path: Path) -> None:
+    text = """
+[[scrape]]
+job = "a"
+targets = ["ftp://x", "ok:1"]
+[[scrape]]
+job = "a"
+interval_s = 5
+timeout_s = 6
+[[scrape.relabel]]
+action = "keep"
+"""
+    problems = problems_of(file_with(tmp_path, text))
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "scrape[0].targets",
+        "scrape[1].job",
+        "scrape[1]",
+        "scrape[1].timeout_s",
+        "scrape[1].relabel[0]",
+    ]
+    other = '[[scrape]]\ntargets = ["a:1"]\nintervall_s = 3\n[[scrape.relabel]]\naction = "hash"\n'
+    problems = problems_of(file_with(tmp_path, other))
+    assert [problem.split(":")[0] for problem in problems] == [
+        "scrape[0].intervall_s",
+        "scrape[0].relabel[0].action",
+        "scrape[0].job",
+    ]

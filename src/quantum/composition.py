@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import re2
+import structlog
 from dependency_injector import containers, providers
 
 from quantum.adapters import wire
@@ -26,6 +27,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.scrape import Job, Scraper, Target
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
@@ -131,8 +133,47 @@ def build_gathered(clock: SystemClock) -> Gathered:
     return Gathered(clock.now_ms())
 
 
+def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scraper:
+    """Return what asks targets for their metrics."""
+    jobs = [
+        Job(
+            job=one.job,
+            targets=one.targets,
+            targets_file=one.targets_file,
+            interval_ms=1000 * one.interval_s,
+            timeout_ms=1000 * (one.timeout_s or min(one.interval_s, 10)),
+            scheme=one.scheme,
+            path=one.path,
+            labels=one.labels,
+            honor_labels=one.honor_labels,
+            relabel=tuple(rule.rule() for rule in one.relabel),
+            metric_relabel=tuple(rule.rule() for rule in one.metric_relabel),
+            max_body_bytes=one.max_body_bytes,
+            max_samples=one.max_samples,
+            bearer_token_file=one.bearer_token_file,
+            ca_file=one.ca_file,
+        )
+        for one in settings.scrape
+    ]
+    log = structlog.get_logger("quantum.scrape")
+
+    def say(target: Target) -> None:
+        if target.error:
+            log.warning("a target does not answer", job=target.job.job, url=target.url, error=target.error)
+        else:
+            log.info("a target answers", job=target.job.job, url=target.url, samples=target.samples)
+
+    return Scraper(jobs, ingest, clock, say)
+
+
 def build_vitals(
-    monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets, gathered: Gathered
+    monitor: Monitor,
+    ingest: Ingest,
+    feed: MemoryFeed,
+    bounds: Bounds,
+    sockets: LiveSockets,
+    gathered: Gathered,
+    scraper: Scraper,
 ) -> Vitals:
     """Return what a process knows of its health."""
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
@@ -141,6 +182,9 @@ def build_vitals(
         "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id()},
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
+        "quantum_scrape_targets": scraper.states,
+        "quantum_scrapes_total": lambda: float(scraper.scrapes),
+        "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_learning": lambda: float(monitor.learning),
@@ -262,8 +306,9 @@ class Container(containers.DeclarativeContainer):
         settings.provided.limits.max_in_flight_bytes,
     )
     gathered = providers.Singleton(build_gathered, clock)
+    scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries)
-    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets, gathered)
+    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper)
     app = providers.Singleton(
         build_app,
         settings,

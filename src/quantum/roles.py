@@ -68,6 +68,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         stack.push_async_callback(container.monitor().close)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, container)
+        if settings.scrape:
+            await stack.enter_async_context(container.scraper())
         pumps = _pumps(settings, container)
         container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
         async with _running(pumps):
@@ -121,6 +123,8 @@ def _pumps(settings: Settings, container: Any) -> list[Pump]:
     ]
     if settings.host_metrics.enabled:
         pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))
+    if settings.scrape:
+        pumps.append(Pump("scrape", container.scraper().run_once, complain))
     if settings.ingest.statsd:
         pumps.append(Pump("statsd", StatsdCollection(container).run_once, complain))
     return pumps

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
+from quantum.adapters.relabel import Rule
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ DAY_MS: Final = 86_400_000
 DEFAULT_FILE: Final = "quantum.toml"
 SHORT: Final = {"store": "kind"}
 """A text in the place of these sections is the value of the setting that they are mostly about."""
+
+TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})?(/[^\s]*)?").fullmatch
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -124,6 +127,59 @@ class IngestListeners(Section, frozen=True, kw_only=True):
     statsd: Annotated[str, msgspec.Meta(pattern=r"^$|^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$")] = ""
 
 
+class RelabelRule(Section, frozen=True, kw_only=True):
+    """One rule of relabelling, as in Prometheus' `relabel_configs`; see `adapters/relabel.py`."""
+
+    action: Literal["replace", "keep", "drop", "labelmap", "labeldrop", "labelkeep"] = "replace"
+    source_labels: tuple[str, ...] = ()
+    regex: str = "(.*)"
+    target_label: str = ""
+    replacement: str = "$1"
+    separator: str = ";"
+
+    def rule(self) -> Rule:
+        """Return it compiled; raises Rejected if it makes no sense."""
+        return Rule(self.action, self.source_labels, self.regex, self.target_label, self.replacement, self.separator)
+
+
+class ScrapeJob(Section, frozen=True, kw_only=True):
+    """Targets that are asked for their metrics.
+
+    Attributes:
+        job: name of the group; the label `job` of its series.
+        targets: `host:port`, or URLs.
+        targets_file: JSON with more of them, in the form of Prometheus' `file_sd_configs`; read again when it changes.
+        interval_s: between two scrapes of a target.
+        timeout_s: for one scrape; at most the interval. 0 means the shorter of interval and 10.
+        path: where the metrics are.
+        scheme: http or https.
+        labels: added to all series.
+        honor_labels: whether labels of a target win over ours; otherwise they are renamed to `exported_...`.
+        relabel: rules for targets.
+        metric_relabel: rules for series.
+        max_body_bytes: of one answer, decompressed.
+        max_samples: of one answer.
+        bearer_token_file: what it contains is sent as a bearer token.
+        ca_file: certificates to trust instead of the system's.
+    """
+
+    job: str
+    targets: tuple[str, ...] = ()
+    targets_file: str = ""
+    interval_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 15
+    timeout_s: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 0
+    path: str = "/metrics"
+    scheme: Literal["http", "https"] = "http"
+    labels: dict[str, str] = {}
+    honor_labels: bool = False
+    relabel: tuple[RelabelRule, ...] = ()
+    metric_relabel: tuple[RelabelRule, ...] = ()
+    max_body_bytes: Positive = 10_000_000
+    max_samples: Positive = 100_000
+    bearer_token_file: str = ""
+    ca_file: str = ""
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
@@ -167,6 +223,7 @@ class Settings(Section, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: where the embedded store keeps its files.
+        scrape: tables of targets to ask for their metrics.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
     """
@@ -180,6 +237,7 @@ class Settings(Section, frozen=True, kw_only=True):
     ingest: IngestListeners = IngestListeners()
     retention: Retention = Retention()
     logs: Logs = Logs()
+    scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
 
@@ -255,10 +313,14 @@ def _build(kind: type[Section], tree: Mapping[str, Any], prefix: str, problems: 
             problems.append(f"{prefix}{name}: there is no such setting{f'; did you mean {close[0]}?' if close else ''}")
             continue
         values[name] = _value(fields[name].type, raw, f"{prefix}{name}", problems)
+    problems += [f"{prefix}{name}: is missing" for name in fields if fields[name].required and name not in tree]
     return None if len(problems) > before else kind(**values)
 
 
 def _value(kind: Any, raw: object, name: str, problems: list[str]) -> object:
+    if (section := _section_of_many(kind)) is not None and isinstance(raw, list):
+        found = [_value(section, one, f"{name}[{index}]", problems) for index, one in enumerate(raw)]
+        return tuple(found)
     if isinstance(kind, type) and issubclass(kind, Section):
         if isinstance(raw, str) and name in SHORT:
             raw = {SHORT[name]: raw}
@@ -271,6 +333,12 @@ def _value(kind: Any, raw: object, name: str, problems: list[str]) -> object:
     except msgspec.ValidationError as error:
         problems.append(f"{name}: {str(error).rstrip('.')} (it is {raw!r})")
         return None
+
+
+def _section_of_many(kind: Any) -> type[Section] | None:
+    """Return the section that a tuple has many of, None if it is no such tuple."""
+    first = (*getattr(kind, "__args__", ()), None)[0]
+    return first if isinstance(first, type) and issubclass(first, Section) else None
 
 
 def _split(kind: Any, raw: object) -> object:
@@ -294,11 +362,33 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.ingest.statsd and int(settings.ingest.statsd.rpartition(":")[2]) > MAX_PORT:
         problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
+    problems += _scrape_problems(settings.scrape)
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
+    return problems
+
+
+def _scrape_problems(jobs: tuple[ScrapeJob, ...]) -> list[str]:
+    problems = []
+    names = [job.job for job in jobs]
+    for index, job in enumerate(jobs):
+        place = f"scrape[{index}]"
+        if not job.job or names.index(job.job) != index:
+            problems.append(f"{place}.job: {job.job!r} is empty, or the name of another job")
+        if not (job.targets or job.targets_file):
+            problems.append(f"{place}: there are neither targets nor a targets_file")
+        if job.timeout_s > job.interval_s:
+            problems.append(f"{place}.timeout_s: {job.timeout_s} is longer than interval_s, {job.interval_s}")
+        problems += [f"{place}.targets: {one!r} is no host:port and no URL" for one in job.targets if not TARGET(one)]
+        for kind in ("relabel", "metric_relabel"):
+            for number, rule in enumerate(getattr(job, kind)):
+                try:
+                    rule.rule()
+                except Rejected as error:
+                    problems.append(f"{place}.{kind}[{number}]: {error}")
     return problems
 
 

@@ -147,8 +147,18 @@ def recovered_after_s(client: LedgerClient, program: Program) -> float:
     return program.wait_until(good, "an acknowledgement", GIVE_UP_S)
 
 
-def refusals_took_s(client: LedgerClient, begin_s: float, end_s: float) -> list[float]:
-    return [took_s for at_s, status, took_s in client.answers if status == AGAIN and begin_s + NOTICE_S < at_s < end_s]
+def refusals_took_s(answers: list[tuple[float, int, float]], begin_s: float, end_s: float) -> list[float]:
+    return [took_s for at_s, status, took_s in answers if status == AGAIN and begin_s + NOTICE_S < at_s < end_s]
+
+
+def check_refusals(client: LedgerClient, begin_s: float, tell: Callable[[str], None]) -> None:
+    """Senders and readers were refused, all of them at once."""
+    for who, answers in (("senders", client.answers), ("readers", client.looks)):
+        refused_s = refusals_took_s(answers, begin_s, time.monotonic())
+        assert refused_s, f"none of the {who} was refused"
+        p99_s = float(np.percentile(refused_s, 99))
+        tell(f"faults: outage: {who} are refused within {1000 * p99_s:.0f} ms (p99 of {len(refused_s)})")
+        assert p99_s <= AT_ONCE_S
 
 
 def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
@@ -168,10 +178,7 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                     begin_s = time.monotonic()
                     all_harms[name]()
                     if name == "outage":
-                        refused_s = refusals_took_s(client, begin_s, time.monotonic())
-                        assert refused_s, "nobody was refused"
-                        assert np.percentile(refused_s, 99) <= AT_ONCE_S
-                        tell(f"faults: outage, 503 within {1000 * np.percentile(refused_s, 99):.0f} ms (p99)")
+                        check_refusals(client, begin_s, tell)
                     took_s.setdefault(name, []).append(recovered_after_s(client, program))
                 program.wait_until(
                     lambda: program.http.get("/readyz").status_code == 200 or None, "readiness", GIVE_UP_S

@@ -40,6 +40,8 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
+AWAY_S: Final = 1.0
+"""So often it is tried whether a database that was away is back; in between readers are refused at once."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """All statements of a reader see the same moment."""
 SCHEMA: Final = ""
@@ -112,6 +114,7 @@ class Engine:
         self._jobs: asyncio.Queue[Job | None]
         self._connection: Connection | None = None
         self._stale = True
+        self._away: tuple[Unavailable, float] | None = None
         self._catch_up: Callable[[Connection], Awaitable[None]]
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._pool: AsyncConnectionPool[Connection]
@@ -308,13 +311,34 @@ class Engine:
         Raises:
             Unavailable: the database does not answer, or all readers are busy.
         """
+        if self._away is not None:
+            await self._look_whether_it_is_back(*self._away)
         try:
             return await self._read(work)
         except Unavailable as failure:
-            if isinstance(failure.__cause__, TimeoutError | PoolTimeout):
+            if isinstance(failure.__cause__, TimeoutError):
+                raise
+            await self._try_to_connect()
+            if isinstance(failure.__cause__, PoolTimeout):
                 raise
         await self._pool.check()  # after a restart of the server every connection is dead
         return await self._read(work)
+
+    async def _look_whether_it_is_back(self, failure: Unavailable, until_s: float) -> None:
+        """Let one reader a second try to connect; the others are refused without waiting for a pool that is empty."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < until_s:
+            raise Unavailable(str(failure))
+        self._away = (failure, now_s + AWAY_S)
+        await self._try_to_connect()
+
+    async def _try_to_connect(self) -> None:
+        try:
+            await (await connect(self._url)).close()
+        except Unavailable as failure:
+            self._away = (failure, asyncio.get_running_loop().time() + AWAY_S)
+            raise
+        self._away = None
 
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         with translated("the store did not answer"):

@@ -1,0 +1,338 @@
+"""Scraping: real HTTP targets, good, bad and hostile, in virtual time; what they say is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from quantum.adapters.memory import ManualClock, MemoryStream
+from quantum.adapters.relabel import Rule
+from quantum.adapters.scrape import Job, ScrapeFailed, Scraper, Target, _due, build_target, refuse_secret_address
+from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.application.ingest import Ingest
+from quantum.domain.presence import STALENESS_MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NOW_MS: Final = 1_800_000_000_000
+
+
+class Exporter:
+    """A target whose answer a test decides."""
+
+    def __init__(self) -> None:
+        self.answer: Any = lambda _: web.Response(text="")
+        self.asked: list[web.Request] = []
+        self.address = ""
+
+    def says(self, text: str | bytes, kind: str = "text/plain", **headers: str) -> None:
+        body = text.encode() if isinstance(text, str) else text
+        self.answer = lambda _: web.Response(body=body, headers={"Content-Type": kind, **headers})
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request)
+        answer = self.answer(request)
+        return await answer if asyncio.iscoroutine(answer) else answer  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def exporter() -> AsyncIterator[Exporter]:
+    found, app = Exporter(), web.Application()
+    app.router.add_route("*", "/{path:.*}", found.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    found.address = f"127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+    yield found
+    await runner.cleanup()
+
+
+class Scene:
+    """A scraper on a store in memory."""
+
+    def __init__(self, scraper: Scraper, store: SqliteStore, clock: ManualClock) -> None:
+        self.scraper, self.store, self.clock = scraper, store, clock
+
+    async def scrape(self) -> list[Target]:
+        """Let one interval pass, and wait for all answers."""
+        longest = max(job.interval_ms for job in self.scraper._jobs)
+        await self._step()
+        for _ in range(10):
+            self.clock.advance(longest // 10)
+            await self._step()
+        return list(self.scraper.targets.values())
+
+    async def _step(self) -> None:
+        step = asyncio.create_task(self.scraper.run_once())
+        await asyncio.sleep(0)
+        await asyncio.gather(*(one.asking for one in self.scraper.targets.values() if one.asking))
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+
+    async def stored(self) -> dict[str, list[float]]:
+        """Every stored value, oldest first, by series."""
+        found = {}
+        for slot, labels in await self.store.series():
+            found[str(labels)] = (await self.store.samples([slot], 0, 2**62)).values.tolist()
+        return found
+
+
+@asynccontextmanager
+async def scene(*jobs: Job, told: list[tuple[str, str]] | None = None) -> AsyncIterator[Scene]:
+    clock = ManualClock(NOW_MS)
+    async with SqliteStore(MEMORY) as store:
+        ingest = Ingest(store, MemoryStream(), clock)
+        await ingest.open(store)
+        changes = [] if told is None else told
+        scraper = Scraper(jobs, ingest, clock, lambda target: changes.append((target.url, target.error)))
+        async with scraper:
+            yield Scene(scraper, store, clock)
+
+
+def stale(values: list[float]) -> list[bool]:
+    return [bool(bits == STALENESS_MARKER) for bits in np.array(values).view(np.uint64)]
+
+
+async def test_what_a_target_says_is_stored_with_its_job_and_instance_and_how_it_went(exporter: Exporter) -> None:
+    exporter.says('# TYPE a gauge\na{x="1"} 2.5\nb 3 1799999999000\n')
+    async with scene(Job(job="node", targets=(exporter.address,), labels={"env": "test"})) as one:
+        await one.scrape()
+        place = f'env="test",instance="{exporter.address}",job="node"'
+        stored = await one.stored()
+        assert stored[f'a{{{place},x="1"}}'] == [2.5]
+        assert stored[f"b{{{place}}}"] == [3.0]
+        assert stored[f"up{{{place}}}"] == [1.0]
+        assert stored[f"scrape_samples_scraped{{{place}}}"] == [2.0]
+        assert stored[f"scrape_samples_post_metric_relabeling{{{place}}}"] == [2.0]
+        assert 0 < stored[f"scrape_duration_seconds{{{place}}}"][0] < 10
+    assert exporter.asked[0].path == "/metrics"
+    assert "openmetrics" in exporter.asked[0].headers["Accept"]
+
+
+async def test_a_series_that_is_missed_ends_and_so_do_all_when_a_target_is_down(exporter: Exporter) -> None:
+    told: list[tuple[str, str]] = []
+    async with scene(Job(job="j", targets=(exporter.address,)), told=told) as one:
+        exporter.says("a 1\nb 1\ntimed 1 1799999999000\n")
+        await one.scrape()
+        exporter.says("a 2\n")
+        await one.scrape()
+        exporter.answer = lambda _: web.Response(status=500)
+        await one.scrape()
+        await one.scrape()
+        exporter.says("a 3\n")
+        await one.scrape()
+        stored = {name.split("{")[0]: values for name, values in (await one.stored()).items()}
+    assert (stored["a"][0], stale(stored["a"]), stored["a"][3:]) == (1.0, [False, False, True, False], [3.0])
+    assert stale(stored["b"]) == [False, True]
+    assert stored["timed"] == [1.0]
+    assert stored["up"] == [1.0, 1.0, 0.0, 0.0, 1.0]
+    url = f"http://{exporter.address}/metrics"
+    assert told == [(url, ""), (url, "answered 500"), (url, "")]
+
+
+async def test_labels_of_ours_win_unless_the_target_is_honored(exporter: Exporter) -> None:
+    exporter.says('a{job="own",instance=""} 1\n')
+    address = exporter.address
+    jobs = Job(job="polite", targets=(address,)), Job(job="honored", targets=(address,), honor_labels=True)
+    async with scene(*jobs) as one:
+        await one.scrape()
+        names = [name for name in await one.stored() if name.startswith("a{")]
+    assert sorted(names) == [
+        f'a{{exported_job="own",instance="{address}",job="polite"}}',
+        f'a{{instance="{address}",job="own"}}',
+    ]
+
+
+async def test_rules_choose_series_and_targets(exporter: Exporter) -> None:
+    exporter.says('go_a 1\nkept{x="1"} 1\n')
+    job = Job(
+        job="j",
+        targets=(exporter.address, "127.0.0.1:1"),
+        relabel=(
+            Rule("drop", ("__address__",), ".*:1"),
+            Rule("replace", (), target_label="__metrics_path__", replacement="/other"),
+        ),
+        metric_relabel=(Rule("drop", ("__name__",), "go_.*"), Rule("labeldrop", regex="x")),
+    )
+    async with scene(job) as one:
+        await one.scrape()
+        stored = await one.stored()
+        (target,) = one.scraper.targets.values()
+    assert [name for name in stored if name.startswith(("go_", "kept"))] == [
+        f'kept{{instance="{exporter.address}",job="j"}}'
+    ]
+    assert stored[f'scrape_samples_scraped{{instance="{exporter.address}",job="j"}}'] == [2.0]
+    assert stored[f'scrape_samples_post_metric_relabeling{{instance="{exporter.address}",job="j"}}'] == [1.0]
+    assert target.url.endswith("/other")
+
+
+async def test_bad_lines_are_refused_alone(exporter: Exporter) -> None:
+    exporter.says('a 1\nnonsense\nb{x="1",x="2"} 1\nc 1\n')
+    async with scene(Job(job="j", targets=(exporter.address,))) as one:
+        await one.scrape()
+        stored = {name.split("{")[0] for name in await one.stored()}
+        refused = one.scraper._ingest.refused
+    assert {"a", "c"} <= stored
+    assert "b" not in stored
+    assert sum(refused.values()) == 2
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await answer.prepare(request)
+    for number in range(10**9):
+        await answer.write(b"a%d 1\n" % number * 1000)
+    return answer
+
+
+async def silent(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+def coded(encoding: str) -> dict[str, str]:
+    return {"Content-Type": "text/plain", "Content-Encoding": encoding}
+
+
+BAD: Final[dict[str, tuple[str, Any]]] = {
+    "status": ("answered 503", lambda _: web.Response(status=503)),
+    "redirect": ("answered 302", lambda _: web.Response(status=302, headers={"Location": "http://169.254.169.254/"})),
+    "wrong type": ("is no metrics", lambda _: web.Response(text="{}", content_type="application/json")),
+    "no metrics": ("no metrics in it", lambda _: web.Response(text="<html>\n</html>")),
+    "cut off": ("# EOF", lambda _: web.Response(text="a 1\n", content_type="application/openmetrics-text")),
+    "endless": ("more than 100000 bytes", endless),
+    "silent": ("no answer within 0.3 s", silent),
+    "bomb": (
+        "more than 100000 bytes",
+        lambda _: web.Response(body=gzip.compress(b"a 1\n" * 10**6), headers=coded("gzip")),
+    ),
+    "no gzip": (
+        "is no gzip",
+        lambda _: web.Response(body=b"a 1\n", headers=coded("gzip")),
+    ),
+    "half a gzip": (
+        "is cut off",
+        lambda _: web.Response(body=gzip.compress(os.urandom(99))[:60], headers=coded("gzip")),
+    ),
+    "encoding": (
+        "encoding 'br'",
+        lambda _: web.Response(body=b"a 1\n", headers=coded("br")),
+    ),
+    "too many": ("11 samples", lambda _: web.Response(text="".join(f"a{n} 1\n" for n in range(11)))),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_target_that_answers_badly_is_down_and_its_error_says_why(exporter: Exporter, name: str) -> None:
+    words, exporter.answer = BAD[name]
+    job = Job(job="j", targets=(exporter.address,), max_body_bytes=100_000, max_samples=10, timeout_ms=300)
+    async with scene(job) as one:
+        (target,) = await one.scrape()
+        stored = await one.stored()
+        assert words in target.error
+        assert one.scraper.states() == {"up": 0.0, "down": 1.0, "unknown": 0.0}
+        assert sum(one.scraper.failures.values()) == 1
+    assert stored[f'up{{instance="{exporter.address}",job="j"}}'] == [0.0]
+    assert all(name.startswith(("up", "scrape_")) for name in stored)
+
+
+async def test_gzip_and_tokens_are_understood(exporter: Exporter, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    exporter.says(gzip.compress(b"a 1\n"), **{"Content-Encoding": "gzip"})
+    async with scene(Job(job="j", targets=(exporter.address,), bearer_token_file=str(tmp_path / "token"))) as one:
+        (target,) = await one.scrape()
+        assert (target.error, target.samples) == ("", 1)
+    assert exporter.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+async def test_a_slow_target_delays_no_other_and_is_not_asked_twice_at_a_time(exporter: Exporter) -> None:
+    exporter.answer = lambda request: silent(request) if request.path == "/slow" else web.Response(text="a 1\n")
+    slow, quick = (f"http://{exporter.address}/{name}" for name in ("slow", "quick"))
+    async with scene(Job(job="j", targets=(slow, quick), timeout_ms=600_000)) as one:
+        for _ in range(40):
+            step = asyncio.create_task(one.scraper.run_once())
+            for _ in range(20):
+                await asyncio.sleep(0.002)
+            one.clock.advance(1500)
+            await step
+        assert one.scraper.targets["j", quick].samples == 1
+        assert [request.path for request in exporter.asked].count("/slow") == 1
+        assert [request.path for request in exporter.asked].count("/quick") >= 3
+        assert one.scraper.failures["overrun"] >= 2
+
+
+async def test_a_file_with_targets_is_read_again_when_it_changes(exporter: Exporter, tmp_path: Path) -> None:
+    exporter.says("a 1\n")
+    file = tmp_path / "targets.json"
+    async with scene(Job(job="j", targets_file=str(file))) as one:
+        assert await one.scrape() == []
+        file.write_text(json.dumps([{"targets": [exporter.address], "labels": {"rack": "7"}}]))
+        (target,) = await one.scrape()
+        assert target.labels == {"rack": "7", "job": "j", "instance": exporter.address}
+        os.utime(file, (1, 1))
+        file.write_text("[{")
+        assert await one.scrape() == [target]  # what was listed before stays
+        file.write_text("[]")
+        os.utime(file, (2, 2))
+        assert await one.scrape() == []
+        assert one.scraper.failures["targets_file"] >= 2
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "[fe80::1%eth0]",
+        "::ffff:169.254.169.254",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+    ],
+)
+async def test_addresses_where_secrets_may_be_are_never_asked(address: str) -> None:
+    with pytest.raises(ScrapeFailed, match="no address that may be asked"):
+        refuse_secret_address(address)
+    host = address if address.startswith("[") or ":" not in address else f"[{address}]"
+    async with scene(Job(job="j", targets=(f"{host}:80",), timeout_ms=500)) as one:
+        (target,) = await one.scrape()
+        assert "no address that may be asked" in target.error
+
+
+async def test_a_name_that_resolves_to_such_an_address_is_not_asked_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object) -> list[dict[str, object]]:
+        return [{"hostname": "x", "host": "169.254.169.254", "port": 80, "family": 2, "proto": 6, "flags": 0}]
+
+    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
+    async with scene(Job(job="j", targets=("metadata.example:80",), timeout_ms=500)) as one:
+        (target,) = await one.scrape()
+        assert "no address that may be asked" in target.error
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd12::1", "example.com"])
+def test_private_addresses_and_names_may_be_asked(address: str) -> None:
+    refuse_secret_address(address)
+
+
+def test_targets_are_spread_over_the_interval() -> None:
+    job = Job(job="j")
+    due = []
+    for number in range(200):
+        target = build_target(job, f"host-{number}:9100", {})
+        assert target is not None
+        due.append(_due(target, NOW_MS) - NOW_MS)
+    assert min(due) > 0
+    assert max(due) <= job.interval_ms
+    assert np.histogram(due, bins=5, range=(0, job.interval_ms))[0].min() >= 20
