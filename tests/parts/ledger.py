@@ -56,7 +56,6 @@ class LedgerClient:
         episodes: the alerts that there must be, in order.
         retries: requests that had to be sent again.
         answers: of each batch: when it was sent (monotonic seconds), the status, and how long the answer took.
-        looks: the same of each look at the alerts.
         reasons: why senders were told to come again.
         hopeless: answers of trouble that did not say when to come again.
     """
@@ -66,7 +65,6 @@ class LedgerClient:
         self.episodes: list[str] = []
         self.retries = 0
         self.answers: list[tuple[float, int, float]] = []
-        self.looks: list[tuple[float, int, float]] = []
         self.hopeless = 0
         self.reasons: set[str] = set()
         self._file = file.open("a", encoding="ascii")
@@ -135,10 +133,7 @@ class LedgerClient:
 
     def _look(self, http: httpx.Client) -> bool:
         """Turn the signal round once its alert has followed; return whether nothing fires and nothing is pending."""
-        begin_s = time.monotonic()
         answer = self._try(http, "GET", "/api/v1/alerts", params={"limit": 1000})
-        if answer is not None:
-            self.looks.append((begin_s, answer.status_code, time.monotonic() - begin_s))
         if answer is None or answer.status_code != 200:
             return False
         alerts = [one for one in answer.json()["items"] if one["policy_name"] == self._policy_name]

@@ -40,8 +40,6 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
-AWAY_S: Final = 1.0
-"""So often it is tried whether a database that was away is back; in between readers are refused at once."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """All statements of a reader see the same moment."""
 SCHEMA: Final = ""
@@ -66,12 +64,14 @@ class Patience:
         start_ms: at a start, for another process to let go of the tenant.
         answer_s: for one transaction.
         reader_s: for a connection to read with.
+        away_s: between two attempts to reach a database that was away; meanwhile readers are refused at once.
     """
 
     lease_ms: int = LEASE_MS
     start_ms: int = 20_000
     answer_s: float = 30.0
     reader_s: float = 5.0
+    away_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,18 +325,18 @@ class Engine:
         return await self._read(work)
 
     async def _look_whether_it_is_back(self, failure: Unavailable, until_s: float) -> None:
-        """Let one reader a second try to connect; the others are refused without waiting for a pool that is empty."""
+        """Let one reader at a time try to connect, now and then; the others are refused without waiting for a pool that is empty."""
         now_s = asyncio.get_running_loop().time()
         if now_s < until_s:
             raise Unavailable(str(failure))
-        self._away = (failure, now_s + AWAY_S)
+        self._away = (failure, now_s + self._patience.away_s)
         await self._try_to_connect()
 
     async def _try_to_connect(self) -> None:
         try:
             await (await connect(self._url)).close()
         except Unavailable as failure:
-            self._away = (failure, asyncio.get_running_loop().time() + AWAY_S)
+            self._away = (failure, asyncio.get_running_loop().time() + self._patience.away_s)
             raise
         self._away = None
 
