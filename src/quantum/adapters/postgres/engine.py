@@ -325,7 +325,7 @@ class Engine:
         return await self._read(work)
 
     async def _look_whether_it_is_back(self, failure: Unavailable, until_s: float) -> None:
-        """Let one reader at a time try to connect, now and then; the others are refused without waiting for a pool that is empty."""
+        """Let one reader now and then try to connect; the others are refused and do not wait for an empty pool."""
         now_s = asyncio.get_running_loop().time()
         if now_s < until_s:
             raise Unavailable(str(failure))
