@@ -101,8 +101,8 @@ def _temperatures(random: Random, shape: Shape) -> Values:
 
 
 def _percentages(random: Random, shape: Shape) -> Values:
-    busy: Values = 30.0 + _walk(random, shape, 0.2) + random.normal(0.0, 4.0, shape)
-    return np.round(np.minimum(np.maximum(busy, 0.0), 100.0), 2)
+    busy = 30.0 + _walk(random, shape, 0.2) + random.normal(0.0, 4.0, shape)
+    return np.round(busy.clip(0.0, 100.0), 2)
 
 
 def _voltages(random: Random, shape: Shape) -> Values:
