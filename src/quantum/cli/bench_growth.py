@@ -81,6 +81,7 @@ def _measure_series(series: int) -> dict[str, Any]:
     first_ms = SystemClock().now_ms() - STEP_MS * (passes + 1)
     loads = [Load(Fleet(size, 1, first), first_ms) for first, size in sizes]
     with _empty_server() as server:
+        wait_until_quiet([server])
         before_bytes = rss_bytes(server.pids[0])
         new = _cpu_per_million(server, loads, 1)
         known = _cpu_per_million(server, loads, passes)

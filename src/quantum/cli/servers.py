@@ -15,7 +15,7 @@ import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import psutil
 import psycopg
 from cyclopts import Parameter
+from psycopg import sql
 
 from quantum.cli import CommandFailed
-from quantum.cli.clusters import running_cluster
+from quantum.cli.clusters import Cluster, find_program, running_cluster
 from quantum.cli.measuring import QUIET_S, READY_S, say
 from quantum.settings import load_settings
 
@@ -83,11 +84,29 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store of Quantum: what the environment has to say for it."""
+    """A store of Quantum.
+
+    Attributes:
+        kind: as in the settings.
+        url: of its database, if it is not in a file.
+        cluster: where each run gets an empty database, or None if it is the store of the settings.
+    """
 
     kind: str
-    environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
+    cluster: Cluster | None = None
+
+    def opened(self, name: str) -> Store:
+        """Return the store that a run is to use."""
+        if self.cluster is None:
+            return self
+        with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return Store(self.kind, self.cluster.url(name))
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that say so."""
+        return {"QUANTUM_STORE__KIND": self.kind, **({"QUANTUM_STORE__URL": self.url} if self.url else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +139,29 @@ def line_up(stack: ExitStack, *, rivals: bool, own_postgres: bool, only: frozens
         own_postgres: whether to start that database.
         only: names of rivals, if not all of them can.
     """
-    stores = [_store_of_settings()]
-    if own_postgres:
-        say("starting PostgreSQL")
-        url = stack.enter_context(running_cluster()).url()
-        stores.append(Store("postgres", {"QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": url}, url))
+    stores = [_store_of_settings(), *(_own_stores(stack) if own_postgres else ())]
     ours = [Contender(f"quantum ({store.kind})", partial(run_quantum, store)) for store in stores]
     asked = {name: rival for name, rival in RIVALS.items() if rivals and (not only or name in only)}
     here = [Contender(name, start) for name, (program, _, start) in asked.items() if shutil.which(program)]
     missing = {name: advice for name, (program, advice, _) in asked.items() if not shutil.which(program)}
+    if own_postgres and len(stores) == 1:
+        missing["quantum (postgres)"] = "Debian: apt-get install postgresql"
     for name, advice in missing.items():
-        say(f"{name} takes no part: it is not on the PATH ({advice})")
+        say(f"{name} takes no part: it is not installed ({advice})")
     return Field((*ours, *here), missing)
+
+
+def _own_stores(stack: ExitStack) -> list[Store]:
+    """Return the store on a PostgreSQL server that is started for it, or nothing where there is none."""
+    if find_program("initdb") is None or find_program("postgres") is None:
+        return []
+    say("starting PostgreSQL")
+    return [Store("postgres", cluster=stack.enter_context(running_cluster()))]
 
 
 def _store_of_settings() -> Store:
     store = load_settings().store
-    return Store(store.kind, {}, store.url)
+    return Store(store.kind, store.url)
 
 
 # ---- Quantum -----------------------------------------------------------------------------------------------------
@@ -146,8 +171,9 @@ def _store_of_settings() -> Store:
 def run_quantum(store: Store, folder: Path) -> Iterator[Server]:
     """Run Quantum as a user does, without the collection of this machine's own metrics; the tenant is a new one."""
     command = [sys.executable, "-m", "quantum", "run", "--port", "0", "--data-dir", str(folder)]
+    store = store.opened(folder.name)
     environment = {**os.environ, "QUANTUM_HOST_METRICS__ENABLED": "false", "QUANTUM_LOGS__LEVEL": "error"}
-    environment |= {"QUANTUM_STORE__TENANT": folder.name, **store.environment}
+    environment |= {"QUANTUM_STORE__TENANT": folder.name, **store.environment()}
     is_database = store.kind == "postgres"
     database_bytes = database_size(store.url) if is_database else 0
     with _running(command, subprocess.PIPE, environment) as process:
