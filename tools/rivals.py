@@ -25,6 +25,8 @@ PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 PROGRAMS = {"prometheus": "prometheus", "victoria-metrics": "victoria-metrics", "influxd": "influxdb"}
 """Program of each rival and the Debian package that has it."""
+NOT_SETTINGS = frozenset({"QUANTUM_SKIP_WEB", "QUANTUM_PARTS"})
+"""Variables for the tools of a checkout; the program takes every other `QUANTUM_` one for a setting."""
 TITLES = {"victoria-metrics": "VictoriaMetrics", "prometheus": "Prometheus", "influxdb": "InfluxDB"}
 STORES = {"quantum (sqlite)": "SQLite", "quantum (postgres)": "PostgreSQL"}
 CPU, BYTES, TIME, MEMORY = "CPU s/million samples", "bytes/sample", "ms, median", "MB"
@@ -45,7 +47,8 @@ Report = dict[str, Any]
 
 def main() -> int:
     """Measure everything, write both files; return the exit status."""
-    environment = os.environ | {"PATH": os.pathsep.join([os.environ.get("PATH", ""), *_folders()])}
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_SETTINGS}
+    environment["PATH"] = os.pathsep.join([environment.get("PATH", ""), *_folders()])
     reports = {
         "ingest": _bench(environment, "ingest", "--rivals", "--own-postgres"),
         "store": _bench(environment, "store", "--rivals", "--own-postgres"),

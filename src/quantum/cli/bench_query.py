@@ -8,9 +8,9 @@ caches of answers are switched off where there are any.
 from __future__ import annotations
 
 import json
-import urllib.parse
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -134,12 +134,14 @@ def _place(labels: dict[str, str]) -> tuple[str, str]:
 def _measure(kind: str, servers: list[Server], questions: list[Question]) -> list[dict[str, Any]]:
     """Ask every server every question, in turns."""
     say(f"asking {len(questions)} times for {kind}")
-    askers, costs = [Asker(server.base) for server in servers], [Costs() for _ in servers]
-    for number, question in enumerate(questions):
-        for server, asker, cost in zip(servers, askers, costs, strict=True):
-            ask = _asking(asker, server, question)
-            body = ask()[0] if number < WARM_UP else _timed(server, ask, cost)
-            _check(server, question, body)
+    costs = [Costs() for _ in servers]
+    with ExitStack() as stack:
+        askers = [stack.enter_context(Asker(server.base)) for server in servers]
+        for number, question in enumerate(questions):
+            for server, asker, cost in zip(servers, askers, costs, strict=True):
+                ask = _asking(asker, server, question)
+                body = ask()[0] if number < WARM_UP else _timed(server, ask, cost)
+                _check(server, question, body)
     return [_figures(kind, server, cost) for server, cost in zip(servers, costs, strict=True)]
 
 
@@ -180,20 +182,16 @@ def _check(server: Server, question: Question, body: bytes) -> None:
 def _measure_window(server: Server, mixed: Mixed, count: int) -> dict[str, Any]:
     """Ask for windows as the dashboard does: with expected range and score of each sample."""
     say(f"asking {count} times for {WINDOW}")
-    asker, cost = Asker(server.base), Costs()
-    start_ms, end_ms = int(mixed.at_ms.min()), int(mixed.at_ms.max()) + 1
-    for number in range(count):
-        question = _raw(mixed, number)
-        listed, _ = asker.ask(f"{server.base}/api/v1/series", **{"match[]": question.query})
-        url = f"{server.base}/api/v1/series/{json.loads(listed)['items'][0]['fingerprint']}/window"
-        parameters = {"start_ms": start_ms, "end_ms": end_ms, "points": question.right.size}
-
-        def ask(url: str = url, parameters: dict[str, int] = parameters) -> tuple[bytes, float]:
-            return asker.ask(url, **parameters)
-
-        body = ask()[0] if number < WARM_UP else _timed(server, ask, cost)
-        if json.loads(body)["value"] != question.right[0].tolist():
-            raise CommandFailed(f"{urllib.parse.urlsplit(url).path} has other values than were sent")
+    cost, start_ms, end_ms = Costs(), int(mixed.at_ms.min()), int(mixed.at_ms.max()) + 1
+    with Asker(server.base) as asker:
+        for number in range(count):
+            question = _raw(mixed, number)
+            listed, _ = asker.ask(f"{server.base}/api/v1/series", **{"match[]": question.query})
+            url = f"{server.base}/api/v1/series/{json.loads(listed)['items'][0]['fingerprint']}/window"
+            ask = partial(asker.ask, url, start_ms=start_ms, end_ms=end_ms, points=question.right.size)
+            body = ask()[0] if number < WARM_UP else _timed(server, ask, cost)
+            if json.loads(body)["value"] != question.right[0].tolist():
+                raise CommandFailed(f"{server.name} shows {question.query} with other values than were sent")
     return _figures(WINDOW, server, cost)
 
 

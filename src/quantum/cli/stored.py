@@ -21,6 +21,7 @@ from quantum.cli.write_load import STEP_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
     from quantum.cli.mixed_metrics import Mixed
     from quantum.cli.servers import Server
@@ -43,6 +44,14 @@ class Asker:
     def __init__(self, base: str) -> None:
         parts = urllib.parse.urlsplit(base)
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        """Return itself; the connection is made by the first question."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def ask(self, url: str, **parameters: object) -> tuple[bytes, float]:
         """Return the body of an answer, and after how many seconds it was there.
@@ -111,12 +120,12 @@ def stored_bytes(server: Server) -> int | None:
 
 def count_stored(server: Server, mixed: Mixed) -> int:
     """Return how many of the samples a server says it has."""
-    asker, total = Asker(server.base), 0
-    time_s = int(mixed.at_ms.max()) / 1000
-    for name in dict.fromkeys(one["__name__"] for one in mixed.labels):
-        query = f'sum(count_over_time({name}{{job="bench"}}[{_span_s(mixed)}s]))'
-        [found] = asker.result(server, "query", query=query, time=time_s, nocache=1)
-        total += int(found["value"][1])
+    total, time_s = 0, int(mixed.at_ms.max()) / 1000
+    with Asker(server.base) as asker:
+        for name in dict.fromkeys(one["__name__"] for one in mixed.labels):
+            query = f'sum(count_over_time({name}{{job="bench"}}[{_span_s(mixed)}s]))'
+            [found] = asker.result(server, "query", query=query, time=time_s, nocache=1)
+            total += int(found["value"][1])
     return total
 
 
@@ -126,19 +135,18 @@ def check_exact(server: Server, mixed: Mixed) -> int:
     Raises:
         CommandFailed: a sample is missing, is another one, or was not sent.
     """
-    asker, exact = Asker(server.base), 0
     time_s = int(mixed.at_ms.max()) / 1000
-    for name in dict.fromkeys(one["__name__"] for one in mixed.labels):
-        found = asker.result(server, "query", query=f"{name}[{_span_s(mixed)}s]", time=time_s)
-        series = {(one["metric"]["instance"], one["metric"]["device"]): one["values"] for one in found}
-        rows = mixed.of(name)
-        if len(series) != len(rows):
-            raise CommandFailed(f"{server.name} has {len(series)} series of {name}, not {len(rows)}")
-        for row in rows.tolist():
-            labels = mixed.labels[row]
-            _compare(server, mixed, row, series[labels["instance"], labels["device"]])
-            exact += mixed.values.shape[1]
-    return exact
+    with Asker(server.base) as asker:
+        for name in dict.fromkeys(one["__name__"] for one in mixed.labels):
+            found = asker.result(server, "query", query=f"{name}[{_span_s(mixed)}s]", time=time_s)
+            series = {(one["metric"]["instance"], one["metric"]["device"]): one["values"] for one in found}
+            rows = mixed.of(name)
+            if len(series) != len(rows):
+                raise CommandFailed(f"{server.name} has {len(series)} series of {name}, not {len(rows)}")
+            for row in rows.tolist():
+                labels = mixed.labels[row]
+                _compare(server, mixed, row, series[labels["instance"], labels["device"]])
+    return mixed.samples
 
 
 def _compare(server: Server, mixed: Mixed, row: int, found: list[tuple[float, str]]) -> None:
