@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SERIES: Final = (1000, 10_000, 100_000)
 ROWS_AT_ONCE: Final = 2000
 SAMPLES: Final = 400_000
-"""So many are measured, and at least two of each series."""
+PASSES: Final = 400
+"""So many samples are measured, at most `PASSES` and at least two of each series."""
 HOUR_MS: Final = 3_600_000
 MARGIN_MS: Final = 3 * HOUR_MS
 """Samples may be 30 days old when they come; what is measured comes after them."""
@@ -56,8 +57,10 @@ def bench_growth(*, scale: Scale = 1.0, as_json: AsJson = False) -> None:
         scale: multiplies the number of series; 10 goes up to a million.
         as_json: print everything as JSON.
     """
-    results = [_measure_series(max(10, round(series * scale))) for series in SERIES]
-    results += [_measure_history(history, max(10, round(SERIES[0] * min(1.0, scale)))) for history in HISTORIES]
+    passes = round(PASSES * min(1.0, scale))
+    results = [_measure_series(max(10, round(series * scale)), passes) for series in SERIES]
+    fewer = max(10, round(SERIES[0] * min(1.0, scale)))
+    results += [_measure_history(history, fewer, max(2, passes)) for history in HISTORIES]
     report = {"machine": machine(), "results": results}
     if as_json:
         print(json.dumps(report, indent=2))
@@ -73,11 +76,11 @@ def _empty_server() -> Iterator[Server]:
         yield stack.enter_context(contender.start(folder))
 
 
-def _measure_series(series: int) -> dict[str, Any]:
-    """Send a sample of each series at a time, in requests of two thousand."""
+def _measure_series(series: int, most: int) -> dict[str, Any]:
+    """Send a sample of each series at a time, in requests of two thousand, `most` times at most."""
     say(f"growth: {series:,} series")
     sizes = [(first, min(ROWS_AT_ONCE, series - first)) for first in range(0, series, ROWS_AT_ONCE)]
-    passes = max(2, min(SAMPLES, 400 * series) // series)
+    passes = max(2, min(most, SAMPLES // series))
     first_ms = SystemClock().now_ms() - STEP_MS * (passes + 1)
     loads = [Load(Fleet(size, 1, first), first_ms) for first, size in sizes]
     with _empty_server() as server:
@@ -95,10 +98,10 @@ def _measure_series(series: int) -> dict[str, Any]:
     }
 
 
-def _measure_history(history: History, series: int) -> dict[str, Any]:
+def _measure_history(history: History, series: int, passes: int) -> dict[str, Any]:
     say(f"growth: {history.name}")
-    steps, each = history.span_ms // history.step_ms, max(1, 20_000 // series)
-    passes = min(SAMPLES, 400 * series) // series
+    steps = history.span_ms // history.step_ms
+    each = max(1, min(steps, 20_000 // series))
     now_ms = SystemClock().now_ms()
     past = Load(Fleet(series, each), now_ms - history.span_ms - STEP_MS * passes, step_ms=history.step_ms)
     with _empty_server() as server:
@@ -126,7 +129,8 @@ def _cpu_per_million(server: Server, loads: list[Load], passes: int) -> float:
 def _show(report: dict[str, Any]) -> None:
     table = Table(title="Remote-write ingest as an installation grows")
     for title in ("case", "CPU s/M", "CPU s/M, new series", "RSS MB", "RSS bytes/series"):
-        table.add_column(title, justify="left" if title == "case" else "right")
+        is_name = title == "case"
+        table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for result in report["results"]:
         others = (result.get(key, "") for key in ("cpu_s_per_million", "cpu_s_per_million_new_series"))
         rss = str(result["rss_bytes"] >> 20), str(result.get("rss_bytes_per_series", ""))

@@ -231,7 +231,8 @@ def _show(report: dict[str, Any]) -> None:
         "bytes/sample": "disk_bytes_per_sample",
     }
     for title in (*columns, "RSS MB"):
-        table.add_column(title, justify="left" if title in {"server", "case"} else "right")
+        is_name = title in {"server", "case"}
+        table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for result in report["results"]:
         table.add_row(*(str(result[key]) for key in columns.values()), str(result["rss_bytes"] >> 20))
     Console().print(table)

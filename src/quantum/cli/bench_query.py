@@ -212,7 +212,8 @@ def _figures(kind: str, server: Server, cost: Costs) -> dict[str, Any]:
 def _show(report: dict[str, Any]) -> None:
     table = Table(title=f"Questions over HTTP, {report['samples']:,} samples stored")
     for title in ("query", "server", "p50 ms", "p99 ms", "CPU ms", "answer kB"):
-        table.add_column(title, justify="left" if title in {"query", "server"} else "right")
+        is_name = title in {"query", "server"}
+        table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for result in report["results"]:
         told = (str(result[key]) for key in ("query", "server", "p50_ms", "p99_ms", "cpu_ms"))
         table.add_row(*told, str(result["answer_bytes"] // 1000))

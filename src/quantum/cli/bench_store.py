@@ -139,7 +139,8 @@ def _disk(parts: dict[str, int], mixed: Mixed) -> dict[str, Any]:
 def _show(report: dict[str, Any]) -> None:
     table = Table(title=f"{report['samples']:,} samples of mixed metrics, a day at 10 s, after a clean stop")
     for title in ("server", "bytes/sample", "without scores", "read back bit by bit", "CPU s/M", "RSS MB"):
-        table.add_column(title, justify="left" if title == "server" else "right")
+        is_name = title == "server"
+        table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for result in report["results"]:
         keys = ("disk_bytes_per_sample", "disk_bytes_per_sample_without_scores", "read_back_bit_exact")
         figures = (*(result[key] for key in keys), result["cpu_s_per_million"], result["rss_bytes"] >> 20)
