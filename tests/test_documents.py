@@ -194,3 +194,13 @@ def test_the_lock_files_name_only_public_registries() -> None:
         hosts |= set(re.findall(r"https?://([\w.-]+)/", (ROOT / name).read_text()))
     allowed = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"}
     assert {host for host in hosts if host.startswith(("pypi", "files", "registry", "npm"))} <= allowed
+
+
+def test_every_limit_that_can_be_set_is_in_the_table_of_limits_under_its_id_and_its_setting() -> None:
+    text = (ROOT / "docs/limits.md").read_text()
+    container = build(load_settings(environment={}))
+    ids = {**container.ingest().limits.by_id(), **container.bounds().by_id()}
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert [one for one in ids if not any(f"`{one}`" in row for row in rows)] == []
+    names = [f"limits.{field.name}" for field in msgspec.structs.fields(type(load_settings(environment={}).limits))]
+    assert [name for name in names if not any(f"`{name}`" in row for row in rows)] == []

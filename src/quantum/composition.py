@@ -116,7 +116,14 @@ def build_detector() -> Detector:
 def build_limits(settings: Settings) -> Limits:
     """Return what ingest accepts."""
     asked = settings.limits
-    return Limits(max_series=asked.max_series, max_future_ms=asked.max_future_ms, max_age_ms=asked.max_age_ms)
+    return Limits(
+        max_series=asked.max_series,
+        max_samples_per_s=asked.max_samples_per_s,
+        max_series_per_request=asked.max_series_per_request,
+        max_samples_per_request=asked.max_samples_per_request,
+        max_future_ms=asked.max_future_ms,
+        max_age_ms=asked.max_age_ms,
+    )
 
 
 def build_gathered(clock: SystemClock) -> Gathered:
@@ -131,6 +138,7 @@ def build_vitals(
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
+        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id()},
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
@@ -248,7 +256,10 @@ class Container(containers.DeclarativeContainer):
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
-        Bounds, settings.provided.limits.max_body_bytes, settings.provided.limits.max_decoded_bytes
+        Bounds,
+        settings.provided.limits.max_body_bytes,
+        settings.provided.limits.max_decoded_bytes,
+        settings.provided.limits.max_in_flight_bytes,
     )
     gathered = providers.Singleton(build_gathered, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries)

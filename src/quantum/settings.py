@@ -93,15 +93,23 @@ class IngestLimits(Section, frozen=True, kw_only=True):
 
     Attributes:
         max_series: distinct series ever stored.
+        max_samples_per_s: over time; a burst may have ten seconds' worth. 0 means any.
+        max_series_per_request: beyond it the whole request is refused.
+        max_samples_per_request: beyond it the whole request is refused.
         max_body_bytes: of one request as sent.
         max_decoded_bytes: of one request after decompression.
+        max_in_flight_bytes: of all requests that are being worked on.
         max_future_ms: how far ahead of this machine's clock a sample may be.
         max_age_ms: how old a sample may be when it arrives; imports are exempt.
     """
 
     max_series: Positive = 1_000_000
+    max_samples_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_series_per_request: Positive = 100_000
+    max_samples_per_request: Positive = 1_000_000
     max_body_bytes: Positive = 10_000_000
     max_decoded_bytes: Positive = 32 << 20
+    max_in_flight_bytes: Positive = 256 << 20
     max_future_ms: Positive = 600_000
     max_age_ms: Positive = 30 * DAY_MS
 

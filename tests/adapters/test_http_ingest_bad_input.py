@@ -332,7 +332,7 @@ def test_t24_bombs_are_refused_without_taking_memory(server: Served) -> None:
         for encoding, bomb in bombs.items():
             assert len(bomb) < 2 * MEGA
             answer = client.post(JSON, content=bomb, headers={**JSON_TYPE, "content-encoding": encoding})
-            assert problem(answer) == (413, "body_too_large")
+            assert problem(answer) == (413, "decoded_too_large")
     assert server.bounds.in_flight == 0
 
 
@@ -590,3 +590,14 @@ def test_memory_and_tasks_are_flat_after_hundreds_of_bad_requests(server: Served
     assert server.tasks() <= tasks + 1
     assert psutil.Process().memory_info().rss - resident < 20 * MEGA
     assert server.bounds.in_flight == 0
+
+
+def test_more_samples_a_second_than_allowed_are_answered_429_and_retry_after() -> None:
+    with Served(limits=Limits(max_samples_per_s=1)) as served, served.client() as client:
+        now_ms = time.time_ns() // 1_000_000
+        series = {"labels": {"__name__": "a"}, "timestamps_ms": list(range(now_ms - 40, now_ms)), "values": [1.0] * 40}
+        assert client.post("/api/v1/samples", json={"series": [series]}).status_code == 200
+        refused = client.post("/api/v1/samples", json={"series": [series]})
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) in {29, 30}
+        assert refused.json()["reason"] == "samples_per_second"

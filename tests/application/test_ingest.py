@@ -26,7 +26,7 @@ from quantum.application.ingest import (
     Refusals,
     incoming_readings,
 )
-from quantum.domain.errors import Rejected
+from quantum.domain.errors import Rejected, Throttled
 from quantum.domain.facts import Samples
 from quantum.domain.labels import LabelSet
 
@@ -380,3 +380,21 @@ def test_keys_in_use_survive_a_flood_of_keys_that_are_seen_once() -> None:
         directory.remember(b"%d" % number, number)
         if number % 20 == 0:
             assert directory.find([b"used"]) == [7]
+
+
+# ---- the rate -----------------------------------------------------------------------------------------------------
+
+
+async def test_more_samples_a_second_than_allowed_are_refused_until_time_has_passed() -> None:
+    async with SqliteStore(MEMORY) as store:
+        clock = ManualClock(NOW_MS)
+        ingest = Ingest(store, MemoryStream(), clock, Limits(max_samples_per_s=10))
+        await ingest.open(store)
+        rows = [("a", NOW_MS - age, 1.0) for age in range(130)]
+        assert (await ingest.accept(incoming(rows))).accepted == 130
+        with pytest.raises(Throttled, match="10 samples a second") as refused:
+            await ingest.accept(incoming([("a", NOW_MS + 1, 1.0)]))
+        assert (refused.value.reason, refused.value.retry_after_s) == ("samples_per_second", 3)
+        assert (await ingest.accept(incoming([("a", NOW_MS + 2, 1.0)]), backfill=True)).accepted == 1
+        clock.advance(3001)
+        assert (await ingest.accept(incoming([("a", NOW_MS + 1, 1.0)]))).accepted == 1

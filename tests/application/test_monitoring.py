@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.facts import START_MS, labels, new_pipeline, policy
+from tests.facts import START_MS, JumpDetector, full_match, labels, new_pipeline, policy
 
 from quantum.adapters import wire
 from quantum.adapters.memory import ManualClock, MemoryFeed, MemoryStream
@@ -22,12 +23,18 @@ from quantum.application.upkeep import Upkeep
 from quantum.domain.alerts import Alert, AlertState, Incident
 from quantum.domain.errors import Conflict, Unavailable
 from quantum.domain.facts import Heartbeat, PutPolicy, PutReceiver, WebhookReceiver
+from quantum.domain.labels import MatcherCompiler
+from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from numpy.typing import NDArray
+
+    from quantum.domain.alerts import Effects
     from quantum.domain.labels import LabelSet
+    from quantum.domain.scoring import Scores
 
 CPU = labels("cpu", host="a")
 CODEC = StateCodec(wire.pack_state, wire.unpack_state)
@@ -301,3 +308,77 @@ def test_ids_of_policies_are_readable_and_distinct() -> None:
     assert policy_id("CPU hot!").startswith("cpu-hot-")
     assert policy_id("CPU hot!") != policy_id("CPU hot?")
     assert len(policy_id("火")) == 8
+
+
+# ---- trouble on the way to the store ----------------------------------------------------------------------------
+
+
+class Forgetful(SqliteStore):
+    """A store that cannot record for a while."""
+
+    failures = 0
+
+    async def record(self, effects: Effects, upto: int) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the disk is full")
+        await super().record(effects, upto)
+
+
+async def test_what_could_not_be_recorded_is_recorded_with_what_follows() -> None:
+    async with Forgetful(MEMORY) as store:
+        system = System(store, ManualClock(START_MS))
+        await system.ingest.open(store)
+        await system.monitor.open()
+        await system.stream.publish([await store.append(PutPolicy(policy(), 0, "me"), START_MS)])
+        await system.monitor.run_once()
+        for value in (95.0, 96.0):
+            system.clock.advance(1000)
+            await system.ingest.accept(incoming_readings([(CPU, value)], system.clock.now_ms()))
+        store.failures = 2
+        answer = system.monitor.expect((await store.last())[0])
+        with pytest.raises(Unavailable):
+            await system.monitor.run_once()
+        assert await alerts(store) == []
+        assert not answer.done()
+        for failing in (True, False):
+            system.clock.advance(1000)
+            await system.monitor.append(Heartbeat())
+            if failing:
+                with pytest.raises(Unavailable):
+                    await system.monitor.run_once()
+        await system.monitor.run_once()
+        (alert,) = await alerts(store)
+        assert alert.state is AlertState.FIRING
+        assert len((await store.alert(alert.id))[1]) == alert.seq
+        assert answer.done()
+
+
+async def test_a_pump_that_is_stopped_in_the_middle_of_a_fact_loses_nothing_of_it(store: SqliteStore) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(JumpDetector):
+        def score_and_learn(self, *columns: NDArray[Any]) -> Scores:
+            begun.set()
+            may_go_on.wait(20)
+            return super().score_and_learn(*columns)
+
+    system = System(store, ManualClock(START_MS))
+    system.monitor.pipeline = Pipeline(Slow(), MatcherCompiler(full_match))
+    await system.ingest.open(store)
+    await system.monitor.open()
+    await system.stream.publish([await store.append(PutPolicy(policy(), 0, "me"), START_MS)])
+    await system.monitor.run_once()
+    for value in (95.0, 96.0):
+        system.clock.advance(1000)
+        await system.ingest.accept(incoming_readings([(CPU, value)], system.clock.now_ms()))
+    pump = asyncio.create_task(system.monitor.run_once())
+    await asyncio.to_thread(begun.wait, 20)
+    pump.cancel()
+    await asyncio.gather(pump, return_exceptions=True)
+    closing = asyncio.create_task(system.monitor.close())
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await closing
+    (alert,) = await alerts(store)
+    assert alert.state is AlertState.FIRING

@@ -161,9 +161,9 @@ def test_a_state_of_another_shape_type_or_name_is_refused() -> None:
         RobustSeasonal().restore({})
 
 
-def test_one_series_has_at_most_ten_kilobytes_of_state() -> None:
-    assert STATE.itemsize <= 10_240
-    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 2)
+def test_one_series_has_at_most_eight_and_a_half_kilobytes_of_state() -> None:
+    assert STATE.itemsize <= 8_704
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 3)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from tests.facts import JumpDetector, Log, labels, new_pipeline, policy
 
 from quantum.domain.alerts import AlertState, Effects, IncidentState, Verdict
-from quantum.domain.anomalies import SUSTAINED_ROWS, SUSTAINED_SCORE, follow_runs
+from quantum.domain.anomalies import ENDS, GROWS, OPENS, QUIET_ROWS, SUSTAINED_ROWS, SUSTAINED_SCORE, follow_rows
 from quantum.domain.errors import Conflict, NotFound, Rejected
 from quantum.domain.facts import (
     AcknowledgeIncident,
@@ -328,25 +327,45 @@ def test_what_is_a_little_odd_now_and_then_is_no_anomaly() -> None:
     assert [one for each in run(log.facts)[1] for one in each.anomalies] == []
 
 
+def told_row_by_row(rows: list[tuple[int, float]]) -> list[tuple[int, int]]:
+    """What the rows of one series mean, by the rules of the module's docstring."""
+    told, since, run, quiet, peak, last = [], 0, 0, -1, 0.0, 0
+    for at_ms, score in rows:
+        run, since = (run + 1, since if run else at_ms) if score >= SUSTAINED_SCORE else (0, at_ms)
+        mean, time = 0, 0
+        if quiet < 0 and (run >= SUSTAINED_ROWS or score >= 0.45):
+            mean, time, quiet, peak, last = OPENS, since, 0, score, at_ms
+        elif quiet >= 0 and score < SUSTAINED_SCORE / 2:
+            quiet += 1
+            if quiet == QUIET_ROWS:
+                mean, time, quiet = ENDS, last, -1
+        elif quiet >= 0:
+            quiet, last = 0, at_ms
+            if score >= peak + 0.05:
+                mean, peak = GROWS, score
+        told.append((mean, time))
+    return told
+
+
 @given(
-    rows=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.1, 0.2, 0.9])), max_size=40),
-    cut=st.integers(0, 40),
+    rows=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.1, 0.2, 0.2, 0.5, 0.52, 0.9])), max_size=60),
+    cut=st.integers(0, 60),
 )
-def test_runs_of_raised_rows_are_the_same_however_the_rows_are_cut_into_batches(
+def test_stretches_open_grow_and_end_by_the_rules_however_the_rows_are_cut_into_batches(
     rows: list[tuple[int, float]], cut: int
 ) -> None:
     slots = np.array([slot for slot, _ in rows], np.int64)
     score = np.array([score for _, score in rows], np.float64)
     at_ms = np.arange(len(rows), dtype=np.int64)
-    for function in (follow_runs, follow_runs.py_func):  # type: ignore[attr-defined]
-        run_of, since_ms = np.zeros(3, np.int64), np.zeros(3, np.int64)
-        parts = [function(slots[p], at_ms[p], score[p], run_of, since_ms) for p in (slice(cut), slice(cut, None))]
-        runs, begins = (np.concatenate([part[k] for part in parts]).tolist() for k in (0, 1))
-        for row, (slot, _) in enumerate(rows):
-            earlier = [k for k in range(row + 1) if rows[k][0] == slot]
-            raised = list(takewhile(lambda k: rows[k][1] >= SUSTAINED_SCORE, reversed(earlier)))
-            assert runs[row] == len(raised)
-            assert begins[row] == min(raised, default=row)
+    for function in (follow_rows, follow_rows.py_func):  # type: ignore[attr-defined]
+        kinds = (np.int64, np.int64, np.bool_, np.float64, np.int64, np.int64)
+        columns: list[Any] = [np.zeros(3, kind) for kind in kinds]
+        parts = [function(slots[p], at_ms[p], score[p], 0.45, *columns) for p in (slice(cut), slice(cut, None))]
+        means, times = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+        for slot in range(3):
+            of_slot = np.flatnonzero(slots == slot)
+            expected = told_row_by_row([(int(row), float(score[row])) for row in of_slot])
+            assert list(zip(means[of_slot].tolist(), times[of_slot].tolist(), strict=True)) == expected
 
 
 # ---- incidents and notifications ------------------------------------------------------------------------------

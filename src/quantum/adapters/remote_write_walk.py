@@ -45,6 +45,12 @@ _BYTE: Final = 255
 _REQUEST_SERIES, _REQUEST_METADATA = 1, 3
 _SERIES_LABEL, _SERIES_SAMPLE, _SERIES_EXEMPLAR, _SERIES_HISTOGRAM = 1, 2, 3, 4
 _SAMPLE_VALUE, _SAMPLE_TIME = 1, 2
+_VALUE_TAG: Final = _SAMPLE_VALUE << 3 | _FIXED64
+_TIME_TAG: Final = _SAMPLE_TIME << 3 | _VARINT
+_TIME_BYTES: Final = 6
+_USUAL_SAMPLE: Final = 10 + _TIME_BYTES
+"""Bytes of a sample as senders write it: a tag and a float, a tag and a time of our days in six bytes."""
+_LABEL_TAG: Final = _SERIES_LABEL << 3 | BYTES
 
 
 def message_bytes(data: bytes) -> Sequence[int]:
@@ -128,11 +134,37 @@ def read_field(data: Sequence[int], at: int, end: int) -> tuple[int, int, int, i
 
 
 @inlined
+def _after_short_label(data: Sequence[int], at: int, end: int) -> int:
+    """Return the position after a label of less than 128 bytes, `at` if there is none: nearly every field is one."""
+    if end - at > 1 and data[at] == _LABEL_TAG and data[at + 1] < _MORE and data[at + 1] <= end - at - 2:
+        return at + 2 + data[at + 1]
+    return at
+
+
+@inlined
+def _usual_time(data: Sequence[int], at: int, end: int) -> int:
+    """Return the time of a sample in the usual form, -1 if it has another."""
+    if end - at != _USUAL_SAMPLE or data[at] != _VALUE_TAG or data[at + 9] != _TIME_TAG:
+        return -1
+    time = 0
+    for place in range(_TIME_BYTES):
+        byte = data[at + 10 + place] & _BYTE
+        if (byte < _MORE) != (place == _TIME_BYTES - 1):
+            return -1
+        time |= (byte & _LOW) << 7 * place
+    return time
+
+
+@inlined
 def _fill_sample(
     data: Sequence[int], at: int, end: int, row: int, at_ms: NDArray[np.int64], bits: NDArray[np.int64]
 ) -> int:
     """Write one sample's columns; fields that are absent are 0. Return 0 or an error."""
     at_ms[row] = bits[row] = 0
+    time = _usual_time(data, at, end)
+    if time >= 0:
+        at_ms[row], bits[row] = time, read_fixed64(data, at + 1)
+        return 0
     while at < end:
         number, wire, start, at, value = read_field(data, at, end)
         if at < 0:
@@ -172,7 +204,10 @@ def _fill_series(
     error, series_at, start_at, end_at, scattered = 0, at, at, at, 0
     while at < end and error == 0:
         field_at = at
-        number, wire, start, at, _ = read_field(data, at, end)
+        at = _after_short_label(data, at, end)
+        number, wire, start = _SERIES_LABEL, BYTES, at
+        if at == field_at:
+            number, wire, start, at, _ = read_field(data, at, end)
         if at < 0:
             error = at
         elif number <= _SERIES_HISTOGRAM and wire != BYTES:

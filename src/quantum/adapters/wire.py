@@ -68,6 +68,11 @@ KINDS: Final[dict[str, type[Any]]] = {
     )
 }
 
+_MEMBERS: Final[dict[type[object], tuple[str, ...]]] = {
+    kind: tuple(one.name for one in fields(kind)) for kind in KINDS.values() if is_dataclass(kind)
+}
+_ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
+
 T = TypeVar("T")
 
 
@@ -96,11 +101,16 @@ def decode(data: bytes, kind: type[T]) -> T:
 
 
 def _plain(value: object) -> object:
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if (names := _MEMBERS.get(kind)) is not None:
+        members: dict[str, object] = {TAG: kind.__name__}
+        for name in names:
+            members[name] = _plain(getattr(value, name))
+        return members
     if isinstance(value, StrEnum):
-        return {TAG: type(value).__name__, "value": value.value}
-    if is_dataclass(value) and not isinstance(value, type):
-        members = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return {TAG: type(value).__name__, **members}
+        return {TAG: kind.__name__, "value": value.value}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value

@@ -17,7 +17,8 @@ import numpy as np
 
 from quantum.application.directory import DEFAULT_MAX_KEYS, Directory
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
-from quantum.domain.errors import Rejected
+from quantum.application.rates import Rate
+from quantum.domain.errors import Rejected, Throttled
 from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.series import SampleBatch
 
@@ -48,6 +49,7 @@ class Limits:
         max_series: `series_limit`: distinct series ever stored; samples of known series go on being stored.
         max_series_per_request: `request_series_limit`: refuses the whole request.
         max_samples_per_request: `request_sample_limit`: refuses the whole request.
+        max_samples_per_s: `samples_per_second`: over time; a burst may have ten seconds' worth. 0 means any.
         max_known_keys: of raw keys held in memory; beyond it the least recently used are forgotten.
     """
 
@@ -56,7 +58,19 @@ class Limits:
     max_series: int = 1_000_000
     max_series_per_request: int = 100_000
     max_samples_per_request: int = 1_000_000
+    max_samples_per_s: int = 0
     max_known_keys: int = DEFAULT_MAX_KEYS
+
+    def by_id(self) -> dict[str, float]:
+        """Return the limits by the reasons of their refusals."""
+        return {
+            "too_far_in_future": self.max_future_ms,
+            "too_old": self.max_age_ms,
+            "series_limit": self.max_series,
+            "request_series_limit": self.max_series_per_request,
+            "request_sample_limit": self.max_samples_per_request,
+            "samples_per_second": self.max_samples_per_s or float("inf"),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,7 @@ class Ingest:
         self._stream = stream
         self._clock = clock
         self._directory = Directory(self.limits.max_known_keys)
+        self._rate = Rate(self.limits.max_samples_per_s, clock.now_ms()) if self.limits.max_samples_per_s else None
 
     async def open(self, store: SampleStore) -> None:
         """Load the directory of registered series; until then known series would count as new."""
@@ -165,11 +180,14 @@ class Ingest:
 
         Raises:
             Rejected: `request_series_limit` or `request_sample_limit`: nothing was stored.
+            Throttled: `samples_per_second`: nothing was stored; try again later. Backfill is exempt.
             Overloaded: nothing was stored; try again later.
             Unavailable: unknown what was stored; sending the same again is safe.
         """
         check_request_size(self.limits, len(incoming.keys), len(incoming.at_ms))
         now_ms = self._clock.now_ms()
+        if not backfill:
+            self._keep_rate(len(incoming.at_ms), now_ms)
         refusals = Refusals(incoming.refusals.counts.copy(), list(incoming.refusals.examples))
         fit = _Screen(self.limits, now_ms, backfill=backfill).fit_rows(incoming, refusals)
         naming = _Naming(incoming, self._directory, self.limits.max_series, refusals)
@@ -183,6 +201,13 @@ class Ingest:
         self.refused.update(refusals.counts)
         self.ignored.update(incoming.ignored)
         return Receipt(accepted, duplicates, dict(refusals.counts), tuple(refusals.examples))
+
+    def _keep_rate(self, samples: int, now_ms: int) -> None:
+        wait_s = self._rate.take(samples, now_ms) if self._rate is not None else 0
+        if wait_s:
+            limit = self.limits.max_samples_per_s
+            sentence = f"more than {limit} samples a second arrive (limits.max_samples_per_s); try again in {wait_s} s"
+            raise Throttled("samples_per_second", sentence, wait_s)
 
     async def _append(
         self, incoming: Incoming, slots: NDArray[np.int64], naming: _Naming, now_ms: int, *, backfill: bool

@@ -7,7 +7,7 @@ not recorded twice. Scores of facts that are not sealed yet are held in memory; 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -42,6 +42,7 @@ HEARTBEAT_MS: Final = 1000
 SEAL_AFTER_MS: Final = 300_000
 SEAL_AFTER_ROWS: Final = 300_000
 CHECKPOINT_AFTER_MS: Final = 60_000
+RECORD_AFTER_MS: Final = 1000
 CHECKPOINT_AFTER_ROWS: Final = 300_000
 BIG_STATE_BYTES: Final = 32 << 20
 """States larger than this are saved with every seal only."""
@@ -117,6 +118,40 @@ class Recent:
         return ScoredRows(np.full(len(at_ms), slot), at_ms, *columns[1:])
 
 
+class Unrecorded:
+    """What the pipeline concluded and the store does not have yet, in order.
+
+    Alerts, incidents and what commands did are recorded at once. Anomalies alone wait for up to a second of facts, so
+    that a store that takes in a hundred requests a second does not commit a hundred times more.
+
+    Attributes:
+        effects: not empty ones.
+        answers: position and refusal of every fact.
+        position: of the last fact.
+    """
+
+    def __init__(self, since_ms: int) -> None:
+        self.effects: list[Effects] = []
+        self.answers: list[tuple[int, QuantumError | None]] = []
+        self.position = 0
+        self._since_ms = since_ms
+        self._is_urgent = False
+
+    def add(self, facts: Sequence[Fact], steps: Sequence[Step], recorded: int) -> None:
+        """Take over what facts led to; up to the position `recorded` the store has it."""
+        for fact, step in zip(facts, steps, strict=True):
+            self.answers.append((fact.position, step.refusal))
+            self.position = fact.position
+            if fact.position > recorded and step.effects != Effects():
+                self.effects.append(step.effects)
+                self._is_urgent |= replace(step.effects, anomalies=()) != Effects()
+            self._is_urgent |= not isinstance(fact.body, Samples | Heartbeat)
+
+    def is_due(self, at_ms: int) -> bool:
+        """Return whether to record now."""
+        return self._is_urgent or at_ms - self._since_ms >= RECORD_AFTER_MS
+
+
 @dataclass(frozen=True, slots=True)
 class StateCodec:
     """How states are written; handed in, because the form belongs to the adapters."""
@@ -153,6 +188,8 @@ class Monitor:
         self._refusals: dict[int, QuantumError] = {}
         self._sealed = self._sealed_at_ms = 0
         self._saved_at_ms = self._rows_since_save = self._state_bytes = 0
+        self._unrecorded = Unrecorded(0)
+        self._taking: asyncio.Future[None] | None = None
         self._told_anomalies: dict[str, Anomaly] = {}
         self._counted: list[tuple[int, int]] = []
         self._known_position = 0
@@ -188,6 +225,7 @@ class Monitor:
     async def _catch_up(self) -> None:
         while facts := await self._log.read(self.pipeline.position, GROUP_ROWS):
             await self._take(facts)
+        await self._record()
 
     # ---- pumps ------------------------------------------------------------------------------------------------
 
@@ -213,6 +251,8 @@ class Monitor:
 
     async def close(self) -> None:
         """Take in what is left, seal it and save the state, so that the next start is quick."""
+        if self._taking is not None:
+            await asyncio.wait([self._taking])
         await self._catch_up()
         await self._seal()
         await self._save(is_sealed=True)
@@ -220,20 +260,34 @@ class Monitor:
     # ---- taking facts in --------------------------------------------------------------------------------------
 
     async def _take(self, facts: Sequence[Fact]) -> None:
-        """Run facts through the pipeline; record what they led to; then tell whoever waits or watches."""
-        if not facts:
-            return
+        """Run facts through the pipeline; record what they led to; then tell whoever waits or watches.
+
+        Once begun it is not stopped halfway: a pipeline that has taken a fact concludes nothing from it again.
+        """
+        if facts:
+            self._taking = asyncio.ensure_future(self._take_whole(facts))
+            await asyncio.shield(self._taking)
+
+    async def _take_whole(self, facts: Sequence[Fact]) -> None:
         steps = await asyncio.to_thread(lambda: [self.pipeline.step(fact) for fact in facts])
-        new = [(fact, step) for fact, step in zip(facts, steps, strict=True) if fact.position > self.recorded]
-        effects = merged([step.effects for _, step in new])
-        if effects != Effects():
-            await self._alerts.record(effects, facts[-1].position)
-            self.recorded = facts[-1].position
         for fact, step in zip(facts, steps, strict=True):
             self._hold(fact, step)
-            self._answer(fact.position, step.refusal)
-        self._answered = facts[-1].position
-        self._tell(effects)
+        self._unrecorded.add(facts, steps, self.recorded)
+        if self._unrecorded.is_due(self.pipeline.at_ms):
+            await self._record()
+
+    async def _record(self) -> None:
+        """Record all that was concluded. If that fails nothing is forgotten: the next attempt records it too."""
+        waiting = self._unrecorded
+        if waiting.effects:
+            effects = merged(waiting.effects)
+            await self._alerts.record(effects, waiting.position)
+            self.recorded = waiting.position
+            self._tell(effects)
+        self._unrecorded = Unrecorded(self.pipeline.at_ms)
+        for position, refusal in waiting.answers:
+            self._answer(position, refusal)
+        self._answered = max(self._answered, waiting.position)
 
     def _hold(self, fact: Fact, step: Step) -> None:
         body, scores = fact.body, step.scores
@@ -296,6 +350,7 @@ class Monitor:
             await self._save()
 
     async def _seal(self) -> None:
+        await self._record()
         upto = self.pipeline.position
         scores = await asyncio.to_thread(lambda: keep(self.recent.scored(upto)))
         await self._samples.seal(upto, scores)
@@ -303,6 +358,8 @@ class Monitor:
         self.recent.drop(upto)
 
     async def _save(self, *, is_sealed: bool = False) -> None:
+        # a state knows what was concluded and does not conclude it again
+        await self._record()
         position, at_ms = self.pipeline.position, self.pipeline.at_ms
         packed = await asyncio.to_thread(lambda: self._codec.pack(self.pipeline.dump()))
         is_landmark = is_sealed and at_ms - self._landmark_at_ms >= self._landmark_every_ms
@@ -354,7 +411,8 @@ class Monitor:
 def merged(effects: Sequence[Effects]) -> Effects:
     """Return the effects of some steps as one."""
     names = Effects.__slots__
-    return Effects(**{name: tuple(item for one in effects for item in getattr(one, name)) for name in names})
+    whole = Effects(**{name: tuple(item for one in effects for item in getattr(one, name)) for name in names})
+    return replace(whole, anomalies=tuple({one.id: one for one in whole.anomalies}.values()))
 
 
 def _some(points: Points, rows: NDArray[np.intp]) -> Points:

@@ -46,96 +46,123 @@ class OpenAnomaly:
     quiet: int = 0
 
 
+OPENS, GROWS, ENDS = 1, 2, 3
+"""What a row may mean for the stretch of its series; 0 is nothing."""
+
+
 @compiled
-def follow_runs(
+def follow_rows(
     slots: NDArray[np.int64],
     at_ms: NDArray[np.int64],
     score: NDArray[np.float64],
+    threshold: float,
     run: NDArray[np.int64],
     since_ms: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each row how many rows of its slot in a row, up to it, were raised, and when the first of them was.
+    is_open: NDArray[np.bool_],
+    peak: NDArray[np.float64],
+    last_ms: NDArray[np.int64],
+    quiet: NDArray[np.int64],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return what each row means, and the time that belongs to it: when the stretch began, or was last loud.
 
-    `run` and `since_ms`, by slot, are carried on.
+    Args:
+        slots: of each row.
+        at_ms: of each row.
+        score: of each row.
+        threshold: score at which a single row opens a stretch.
+        run: by slot, carried on as all that follow: raised rows in a row.
+        since_ms: the first of them.
+        is_open: whether a stretch lasts.
+        peak: its score as told.
+        last_ms: its last loud row.
+        quiet: quiet rows since.
     """
-    runs, begins = np.empty_like(slots), np.empty_like(at_ms)
+    means, times = np.zeros(len(slots), np.uint8), np.zeros(len(slots), np.int64)
     for row in range(len(slots)):
         slot = slots[row]
-        if score[row] < SUSTAINED_SCORE:
-            run[slot] = 0
-        else:
-            run[slot] += 1
+        run[slot] = 0 if score[row] < SUSTAINED_SCORE else run[slot] + 1
         if run[slot] <= 1:
             since_ms[slot] = at_ms[row]
-        runs[row], begins[row] = run[slot], since_ms[slot]
-    return runs, begins
+        if is_open[slot] and score[row] < SUSTAINED_SCORE / 2:
+            quiet[slot] += 1
+            if quiet[slot] >= QUIET_ROWS:
+                is_open[slot] = False
+                means[row], times[row] = ENDS, last_ms[slot]
+        elif is_open[slot]:
+            quiet[slot] = 0
+            last_ms[slot] = max(last_ms[slot], at_ms[row])
+            if score[row] >= peak[slot] + GROWS_BY:
+                peak[slot] = score[row]
+                means[row] = GROWS
+        elif run[slot] >= SUSTAINED_ROWS or score[row] >= threshold:
+            is_open[slot], quiet[slot], peak[slot], last_ms[slot] = True, 0, score[row], at_ms[row]
+            means[row], times[row] = OPENS, since_ms[slot]
+    return means, times
 
 
 class AnomalyBook:
-    """The open stretches, by slot."""
+    """The open stretches, by slot: as told in a dictionary, how they go on in columns."""
 
     def __init__(self, threshold: float, opened: Iterable[OpenAnomaly] = ()) -> None:
         self._threshold = threshold
-        self._open = {item.anomaly.slot: item for item in opened}
-        self._columns = Columns(run=(np.int64, 0), since_ms=(np.int64, 0))
+        self._told: dict[int, Anomaly] = {}
+        self._runs = Columns(run=(np.int64, 0), since_ms=(np.int64, 0))
+        self._open = Columns(
+            is_open=(np.bool_, False), peak=(np.float64, 0.0), last_ms=(np.int64, 0), quiet=(np.int64, 0)
+        )
+        for item in opened:
+            slot = item.anomaly.slot
+            self._told[slot] = item.anomaly
+            self._open.grow(slot + 1)
+            self._open["is_open"][slot], self._open["peak"][slot] = True, item.anomaly.score
+            self._open["last_ms"][slot], self._open["quiet"][slot] = item.last_ms, item.quiet
 
     @property
     def ongoing(self) -> tuple[OpenAnomaly, ...]:
         """The stretches that last, by slot."""
         # a copy, because readers in other threads ask while stretches end
-        return tuple(anomaly for _, anomaly in sorted(self._open.copy().items(), key=lambda item: item[0]))
+        last_ms, quiet = self._open["last_ms"], self._open["quiet"]
+        told = sorted(self._told.copy().items(), key=lambda item: item[0])
+        return tuple(OpenAnomaly(anomaly, int(last_ms[slot]), int(quiet[slot])) for slot, anomaly in told)
 
     def take(self, batch: SampleBatch, scores: Scores, labels: Mapping[int, LabelSet]) -> list[Anomaly]:
         """Note scored rows; return the anomalies that opened, grew or ended, in order of rows."""
-        self._columns.grow(int(batch.slots.max(initial=-1)) + 1)
-        run, since_ms = self._columns["run"], self._columns["since_ms"]
-        runs, begins = follow_runs(batch.slots, batch.at_ms, scores.score, run, since_ms)
-        opens = (runs >= SUSTAINED_ROWS) | (scores.score >= self._threshold)
-        told: list[Anomaly] = []
-        if not self._open and not opens.any():
-            return told
-        concerned = np.isin(batch.slots, [*self._open, *batch.slots[opens].tolist()])
-        for row in np.flatnonzero(concerned).tolist():
-            known = self._open.get(int(batch.slots[row]))
-            if known is not None:
-                self._continue(known, row, batch, scores, told)
-            elif opens[row]:
-                told.append(_peak(labels[int(batch.slots[row])], row, batch, scores, int(begins[row])))
-                self._open[told[-1].slot] = OpenAnomaly(told[-1], told[-1].peak_at_ms)
-        return told
+        size = int(batch.slots.max(initial=-1)) + 1
+        self._runs.grow(size)
+        self._open.grow(size)
+        columns = [self._runs["run"], self._runs["since_ms"]]
+        columns += [self._open[name] for name in ("is_open", "peak", "last_ms", "quiet")]
+        means, times = follow_rows(batch.slots, batch.at_ms, scores.score, self._threshold, *columns)
+        return [
+            self._tell(int(means[row]), int(times[row]), row, batch, scores, labels)
+            for row in np.flatnonzero(means).tolist()
+        ]
 
-    def _continue(self, known: OpenAnomaly, row: int, batch: SampleBatch, scores: Scores, told: list[Anomaly]) -> None:
-        slot, at_ms, score = int(batch.slots[row]), int(batch.at_ms[row]), float(scores.score[row])
-        if score < SUSTAINED_SCORE / 2:
-            self._quieten(known, told)
-        else:
-            anomaly = known.anomaly
-            if score >= anomaly.score + GROWS_BY:
-                anomaly = _peak(anomaly.series, row, batch, scores, anomaly.start_ms)
-                told.append(anomaly)
-            self._open[slot] = OpenAnomaly(anomaly, max(known.last_ms, at_ms))
-
-    def _quieten(self, known: OpenAnomaly, told: list[Anomaly]) -> None:
-        if known.quiet + 1 < QUIET_ROWS:
-            self._open[known.anomaly.slot] = replace(known, quiet=known.quiet + 1)
-        else:
-            told.append(self._end(known))
+    def _tell(
+        self, mean: int, at_ms: int, row: int, batch: SampleBatch, scores: Scores, labels: Mapping[int, LabelSet]
+    ) -> Anomaly:
+        slot = int(batch.slots[row])
+        if mean == ENDS:
+            return replace(self._told.pop(slot), end_ms=at_ms)
+        start_ms = at_ms if mean == OPENS else self._told[slot].start_ms
+        self._told[slot] = _peak(labels[slot], row, batch, scores, start_ms)
+        return self._told[slot]
 
     def dump(self) -> dict[str, NDArray[Any]]:
         """Return the columns; `ongoing` is the rest of the state."""
-        return self._columns.dump("anomalies.")
+        return self._runs.dump("anomalies.")
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the columns."""
-        self._columns.restore("anomalies.", arrays)
+        self._runs.restore("anomalies.", arrays)
 
     def end_silent(self, silent: NDArray[np.bool_]) -> list[Anomaly]:
         """End the stretches of series that fell silent; `silent` has one element per slot."""
-        return [self._end(known) for known in self.ongoing if silent[known.anomaly.slot]]
-
-    def _end(self, known: OpenAnomaly) -> Anomaly:
-        del self._open[known.anomaly.slot]
-        return replace(known.anomaly, end_ms=known.last_ms)
+        ended = [known for known in self.ongoing if silent[known.anomaly.slot]]
+        for known in ended:
+            del self._told[known.anomaly.slot]
+            self._open["is_open"][known.anomaly.slot] = False
+        return [replace(known.anomaly, end_ms=known.last_ms) for known in ended]
 
 
 def _peak(series: LabelSet, row: int, batch: SampleBatch, scores: Scores, start_ms: int) -> Anomaly:

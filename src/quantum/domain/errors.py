@@ -31,6 +31,19 @@ class Unavailable(QuantumError):
     """A part that is needed does not answer, or its answer is unknown; the same request may be sent again."""
 
 
+class Throttled(Unavailable):
+    """The asker used up what it may have in this time; after `retry_after_s` seconds the same may be sent again.
+
+    Attributes:
+        reason: id of the limit, for example `samples_per_second`.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
 class Overloaded(Unavailable):
     """A bounded queue is full; sending again after `retry_after_s` seconds is expected to work."""
 

@@ -84,12 +84,8 @@ def keep(rows: ScoredRows) -> ScoredRows:
     Series that come once a minute or slower lose nothing.
     """
     learnt = np.flatnonzero(~np.isnan(rows.expected))
-    order = learnt[np.lexsort((rows.score[learnt], rows.at_ms[learnt] // BUCKET_MS, rows.slots[learnt]))]
-    slots, buckets = rows.slots[order], rows.at_ms[order] // BUCKET_MS
-    highest = np.ones(len(order), np.bool_)
-    highest[:-1] = (slots[1:] != slots[:-1]) | (buckets[1:] != buckets[:-1])
-    chosen = order[highest | (rows.score[order] >= KEEP_FROM)]
-    chosen = chosen[np.lexsort((rows.at_ms[chosen], rows.slots[chosen]))]
+    order = learnt[np.lexsort((rows.at_ms[learnt], rows.slots[learnt]))]
+    chosen = order[_highest_of_minutes(rows, order) | (rows.score[order] >= KEEP_FROM)]
     return ScoredRows(
         rows.slots[chosen],
         rows.at_ms[chosen],
@@ -98,3 +94,24 @@ def keep(rows: ScoredRows) -> ScoredRows:
         rows.lower[chosen],
         rows.upper[chosen],
     )
+
+
+def _highest_of_minutes(rows: ScoredRows, order: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which rows, in order of series and time, are the highest of their series' minute; of equal ones the last.
+
+    One pass over sorted rows: sorting by score as well took twenty times as long.
+    """
+    slots, minutes, score = rows.slots[order], rows.at_ms[order] // BUCKET_MS, rows.score[order]
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (slots[1:] != slots[:-1]) | (minutes[1:] != minutes[:-1])
+    starts = np.flatnonzero(begins)
+    if not len(starts):
+        return begins
+    minute_of = np.cumsum(begins) - 1
+    peaks = np.flatnonzero(score == np.maximum.reduceat(score, starts)[minute_of])
+    chosen = np.zeros(len(order), np.bool_)
+    # within a minute a later row overwrites an earlier one
+    last = np.empty(len(starts), np.intp)
+    last[minute_of[peaks]] = peaks
+    chosen[last] = True
+    return chosen

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_CONTROL_BODY: Final = 1_000_000
 BODY_TIMEOUT_S: Final = 10.0
 PARAMETERS: Final = "query_parameters"
+UNCOMPRESSED: Final = ["^/prometheus/api/v1/write", "^/otlp", "^/v1/metrics", "^/influx", "^/write", "^/api/v2/write"]
+"""Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt."""
 """Under this name the application's state has the query parameters of every operation."""
 
 
@@ -115,7 +117,9 @@ def create_app(
     app = Litestar(
         [*raw_routes, control],
         exception_handlers=HANDLERS,
-        compression_config=CompressionConfig(backend="gzip", gzip_compress_level=1, minimum_size=2000),
+        compression_config=CompressionConfig(
+            backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED
+        ),
         request_max_body_size=None,
         openapi_config=OpenAPIConfig(
             title="Quantum",

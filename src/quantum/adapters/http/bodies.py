@@ -40,6 +40,14 @@ class Bounds:
     timeout_s: float = 10.0
     in_flight: int = 0
 
+    def by_id(self) -> dict[str, float]:
+        """Return the limits by the reasons of their refusals, and that of all requests together."""
+        return {
+            "body_too_large": self.max_body_bytes,
+            "decoded_too_large": self.max_decoded_bytes,
+            "overloaded": self.max_in_flight_bytes,
+        }
+
     def hold(self) -> Hold:
         """Return a context in which a request takes bytes into account."""
         return Hold(self)
@@ -137,7 +145,7 @@ async def decode_body(encoding: str, body: bytes, bounds: Bounds, hold: Hold) ->
     """Return a body without its Content-Encoding: identity, gzip, zstd, or snappy (a block, as remote-write has it).
 
     Raises:
-        Rejected: `content_encoding`, `malformed_body` or `body_too_large`.
+        Rejected: `content_encoding`, `malformed_body` or `decoded_too_large`.
         Overloaded: too many bytes are in flight.
     """
     if encoding == "identity":
@@ -151,9 +159,14 @@ async def decode_body(encoding: str, body: bytes, bounds: Bounds, hold: Hold) ->
     return await asyncio.to_thread(decoder, body, bounds, hold)
 
 
-def too_large(limit: int, words: str = "") -> Rejected:
-    """Return the refusal of a body over a limit of bytes."""
-    return Rejected("body_too_large", f"a body has at most {limit} bytes{words}")
+def too_large(limit: int) -> Rejected:
+    """Return the refusal of a body that is too large as sent."""
+    return Rejected("body_too_large", f"a body has at most {limit} bytes")
+
+
+def too_large_decoded(limit: int, words: str = "") -> Rejected:
+    """Return the refusal of a body that is too large once decompressed."""
+    return Rejected("decoded_too_large", f"a body has at most {limit} bytes decoded{words}")
 
 
 def gunzip(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
@@ -166,7 +179,7 @@ def gunzip(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
             if not piece and not member.eof:
                 raise Rejected("malformed_body", "the gzip body is cut short")
             if len(plain) + len(piece) > bounds.max_decoded_bytes:
-                raise too_large(bounds.max_decoded_bytes, " decoded")
+                raise too_large_decoded(bounds.max_decoded_bytes)
             hold.take(len(piece))
             plain += piece
             body = member.unconsumed_tail
@@ -193,7 +206,7 @@ def unzstd(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
             if ZSTD_FULL not in str(error):
                 raise Rejected("malformed_body", f"the body is not zstd: {str(error)[:100]}") from None
         if room == bounds.max_decoded_bytes:
-            raise too_large(bounds.max_decoded_bytes, " decoded")
+            raise too_large_decoded(bounds.max_decoded_bytes)
         room = min(4 * room, bounds.max_decoded_bytes)
 
 
@@ -201,7 +214,7 @@ def unsnappy(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
     """Return the content of a snappy block; its declared length is checked before anything is allocated."""
     size = remote_write.decompressed_size(body)
     if size > bounds.max_decoded_bytes:
-        raise too_large(bounds.max_decoded_bytes, f" decoded, this one claims {size}")
+        raise too_large_decoded(bounds.max_decoded_bytes, f", this one claims {size}")
     hold.take(size)
     return remote_write.decompress(body)
 

@@ -18,7 +18,7 @@ from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
-from quantum.adapters.http.problems import on_domain_error
+from quantum.adapters.http.problems import REASON, on_domain_error
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class Edge(ASGIMiddleware):
         self,
         allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str] = frozenset(),
-        observe: Callable[[str, str, int, float], None] = lambda *_: None,
+        observe: Callable[[str, str, int, float, str], None] = lambda *_: None,
     ) -> None:
         """Take what is let in besides loopback names, addresses and pages of our own.
 
         Args:
             allowed_hosts: names that a Host header may have; `*` means any.
             allowed_origins: pages of other sites that may act and watch.
-            observe: is told method, route (as a template), status and seconds of every request.
+            observe: is told method, route (as a template), status, seconds and reason of refusal of every request.
         """
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
@@ -82,7 +82,8 @@ class Edge(ASGIMiddleware):
         finally:
             if answer.method:
                 template = str(scope.get("path_template") or "none")
-                self._observe(answer.method, template, answer.status, time.perf_counter() - begin_s)
+                reason = str(scope["state"].get(REASON, ""))
+                self._observe(answer.method, template, answer.status, time.perf_counter() - begin_s, reason)
 
     def check(self, scope: Scope) -> None:
         """Raise Rejected (`host` or `origin`) for what is not meant for this server or comes from elsewhere."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from litestar import Response, get
 from litestar.openapi import ResponseSpec
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from quantum.adapters.http import messages as m
@@ -53,12 +53,20 @@ class Vitals:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self._refused = Counter(
+            "quantum_refused_requests",
+            "Requests that were refused as a whole, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         self.registry.register(self)
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; status 0 means that the asker had gone."""
+    def observe(self, method: str, route: str, status: int, seconds: float, reason: str = "") -> None:
+        """Count a request that was answered; status 0 means that the asker had gone, a reason that it was refused."""
         known = method if method in METHODS else "other"
         self._requests.labels(known, route, str(status)).observe(seconds)
+        if reason:
+            self._refused.labels(reason).inc()
 
     def health(self) -> m.Health:
         """Return whether this process can do its job."""

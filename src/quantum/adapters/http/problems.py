@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from quantum.adapters.http.messages import Problem
-from quantum.domain.errors import Conflict, NotFound, Overloaded, QuantumError, Rejected, Unavailable
+from quantum.domain.errors import Conflict, NotFound, Overloaded, QuantumError, Rejected, Throttled, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ MAX_DETAIL: Final = 400
 
 STATUS_OF_REASON: Final = {
     "body_too_large": 413,
+    "decoded_too_large": 413,
     "content_type": 415,
     "content_encoding": 415,
     "request_timeout": 408,
@@ -31,10 +32,13 @@ STATUS_OF_REASON: Final = {
     "host": 400,
     "origin": 403,
 }
+REASON: Final = "reason"
+"""Where the state of a request keeps why it was refused."""
 REASON_OF_STATUS: Final = {413: "body_too_large"}
 UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 """Reasons for which the rest of a body was not read: the connection is of no more use."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
+    (Throttled, 429, "throttled"),
     (Overloaded, 503, "overloaded"),
     (Unavailable, 503, "unavailable"),
     (NotFound, 404, "not_found"),
@@ -70,11 +74,14 @@ def on_domain_error(request: Request[Any, Any, Any], error: QuantumError) -> Res
     status, reason = next((status, reason) for kind, status, reason in STATUS_OF_ERROR if isinstance(error, kind))
     if isinstance(error, Rejected):
         reason, status = error.reason, STATUS_OF_REASON.get(error.reason, status)
+    elif isinstance(error, Throttled):
+        reason = error.reason
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
     if reason in UNREAD:
         headers["Connection"] = "close"
+    request.scope.setdefault("state", {})[REASON] = reason
     return problem(status, reason, str(error), request_id_of(request), headers)
 
 

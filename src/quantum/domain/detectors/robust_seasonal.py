@@ -1,4 +1,4 @@
-"""The default detector: six signs of the unusual, each told by its rarity, in 10 KB a series.
+"""The default detector: six signs of the unusual, each told by its rarity, in 8.5 KB a series.
 
 Every row is measured against what its series did before, in six ways (a *sign* is a distance >= 0 without a unit):
 beyond the highest and lowest value so far; away from all values at the same time of day (give or take three hours) of
@@ -85,8 +85,10 @@ LARGEST: Final = 1e150
 LARGEST_SINGLE: Final = 3e38
 
 BINS: Final = 64
-TOTAL: Final = BINS
-"""Where a histogram keeps the sum of its bins."""
+TOTAL, EDGE, ABOVE, EXCESS = 0, 1, 2, 3
+"""What is known of a histogram without looking at its bins: their sum, the bin where its tail begins, how much is in
+the bins above that, and what the middles of these bins sum up to."""
+KNOWN: Final = 4
 PER_OCTAVE: Final = 4.0
 LOWEST_OCTAVE: Final = -8.0
 TAIL_SHARE: Final = 0.02
@@ -149,8 +151,8 @@ STATE: Final = np.dtype(
         ("block", np.int64),
         ("low", np.float64, (RECORDS, 3)),
         ("high", np.float64, (RECORDS, 3)),
-        ("signs", np.float64, (SIGNS, BINS + 1)),
-        ("total", np.float64, (BINS + 1,)),
+        ("known", np.float64, (SIGNS + 1, KNOWN)),
+        ("counts", np.float32, (SIGNS + 1, BINS)),
         ("late", np.float32, (LEARNT_LATE_ROWS, SIGNS + 2)),
         ("first_bin", np.int64),
         ("bin", np.int64),
@@ -158,18 +160,38 @@ STATE: Final = np.dtype(
         ("bin_high", np.float32, (RING,)),
     ]
 )
-"""State of one series: 10.1 KB, of which the ring of the season (5.4 KB) is written as the days go by."""
+"""State of one series: 8.5 KB, of which the ring of the season (5.4 KB) is written as the days go by."""
 
 
 # ---- rarity: a histogram with logarithmic bins and a tail ----------------------------------------------------------
 
 
 @compiled
-def _start_histogram(counts: NDArray[float64], scale: float) -> None:
+def _start_histogram(s: Any, which: int, scale: float) -> None:
+    counts, known = s["counts"][which], s["known"][which]
+    known[TOTAL], known[EDGE], known[ABOVE], known[EXCESS] = 0.0, BINS - 1, 0.0, 0.0
     for index in range(BINS):
         above = math.exp(-EDGES[index + 1] / scale) if index + 1 < BINS else 0.0
         counts[index] = PRIOR_ROWS * (math.exp(-EDGES[index] / scale) - above)
-    counts[TOTAL] = PRIOR_ROWS
+        known[TOTAL] += np.float64(counts[index])
+    _move_edge(counts, known)
+
+
+@compiled
+def _move_edge(counts: NDArray[float32], known: NDArray[float64]) -> None:
+    """Let the tail begin at the highest bin that, with all above, holds `TAIL_SHARE` of the readings."""
+    share, index = TAIL_SHARE * known[TOTAL], int(known[EDGE])
+    while index > 0 and known[ABOVE] + counts[index] < share:
+        known[ABOVE] += np.float64(counts[index])
+        known[EXCESS] += counts[index] * 0.5 * (EDGES[index] + EDGES[index + 1])
+        index -= 1
+    while index < BINS - 1 and known[ABOVE] >= share:
+        index += 1
+        known[ABOVE] -= np.float64(counts[index])
+        known[EXCESS] -= counts[index] * 0.5 * (EDGES[index] + EDGES[index + 1])
+    if index == BINS - 1:  # nothing is above; what rounding left must not add up
+        known[ABOVE] = known[EXCESS] = 0.0
+    known[EDGE] = index
 
 
 @compiled
@@ -180,19 +202,16 @@ def _bin_of(reading: float) -> int:
 
 
 @compiled
-def _rarity(counts: NDArray[float64], reading: float, shape: float) -> float:
+def _rarity(s: Any, which: int, reading: float, shape: float) -> float:
     if reading <= 0.0:
         return 0.0
-    total, above, excess, index = counts[TOTAL], 0.0, 0.0, BINS - 1
-    while index > 0 and above + counts[index] < TAIL_SHARE * total:
-        above += counts[index]
-        excess += counts[index] * 0.5 * (EDGES[index] + EDGES[index + 1])
-        index -= 1
+    known = s["known"][which]
+    total, above, index = known[TOTAL], known[ABOVE], int(known[EDGE])
     edge = EDGES[index + 1]
     if reading <= edge:
-        return _bulk_rarity(counts, reading, index, above)
+        return _bulk_rarity(s["counts"][which], total, reading, index, above)
     # one more reading, as wide as the last bin, keeps a tail that nothing has entered yet from being a cliff
-    mean = (excess - above * edge + edge - EDGES[index]) / (above + 1.0)
+    mean = (known[EXCESS] - above * edge + edge - EDGES[index]) / (above + 1.0)
     return _tail_rarity((reading - edge) / mean, (above + 1.0) / (total + 1.0), shape)
 
 
@@ -203,13 +222,13 @@ def _tail_rarity(excess: float, share: float, shape: float) -> float:
 
 
 @compiled
-def _bulk_rarity(counts: NDArray[float64], reading: float, index: int, above: float) -> float:
+def _bulk_rarity(counts: NDArray[float32], total: float, reading: float, index: int, above: float) -> float:
     target = _bin_of(reading)
     while index > target:
-        above += counts[index]
+        above += np.float64(counts[index])
         index -= 1
     inside = min(1.0, max(0.0, (EDGES[index + 1] - reading) / (EDGES[index + 1] - EDGES[index])))
-    return -math.log10(min(1.0, (above + inside * counts[index] + 1.0) / (counts[TOTAL] + 1.0)))
+    return -math.log10(min(1.0, (above + inside * counts[index] + 1.0) / (total + 1.0)))
 
 
 @compiled
@@ -218,12 +237,21 @@ def _as_learnt(reading: float, rarity: float) -> float:
 
 
 @compiled
-def _count(counts: NDArray[float64], reading: float, weight: float, memory: float) -> None:
-    counts[_bin_of(reading)] += weight
-    counts[TOTAL] += weight
-    if counts[TOTAL] >= memory:
-        for index in range(BINS + 1):
-            counts[index] *= 0.5
+def _count(s: Any, which: int, reading: float, weight: float, memory: float) -> None:
+    counts, known, index = s["counts"][which], s["known"][which], _bin_of(reading)
+    before = np.float64(counts[index])
+    counts[index] = before + weight
+    added = np.float64(counts[index]) - before
+    known[TOTAL] += added
+    if index > known[EDGE]:
+        known[ABOVE] += added
+        known[EXCESS] += added * 0.5 * (EDGES[index] + EDGES[index + 1])
+    if known[TOTAL] >= memory:
+        for one in range(BINS):
+            counts[one] *= np.float32(0.5)
+        for one in (TOTAL, ABOVE, EXCESS):
+            known[one] *= 0.5
+    _move_edge(counts, known)
 
 
 # ---- the season: lowest and highest value of every half hour of two weeks ------------------------------------------
@@ -343,8 +371,8 @@ def _start(s: Any, now: int, value: float) -> None:
             s["low"][record, stage] = np.inf
             s["high"][record, stage] = -np.inf
     for sign in range(SIGNS):
-        _start_histogram(s["signs"][sign], PRIOR_RESIDUAL if sign == RESIDUAL else PRIOR_SCALE)
-    _start_histogram(s["total"], 1.0)
+        _start_histogram(s, sign, PRIOR_RESIDUAL if sign == RESIDUAL else PRIOR_SCALE)
+    _start_histogram(s, SIGNS, 1.0)
 
 
 @compiled
@@ -419,13 +447,13 @@ def _weigh(s: Any, depth: float, strongest: float) -> float:
 def _judge(s: Any, signs: NDArray[float64], rarities: NDArray[float64], out: NDArray[float64]) -> None:
     strongest, together, evidence = 0.0, 0.0, 0.0
     for sign in range(SIGNS):
-        rarities[sign] = _rarity(s["signs"][sign], signs[sign], 0.0)
+        rarities[sign] = _rarity(s, sign, signs[sign], 0.0)
         weighted = rarities[sign] * SCORE_WEIGHTS[sign]
         strongest = max(strongest, weighted)
         together += weighted
         evidence += rarities[sign] * EVIDENCE_WEIGHTS[sign]
     total = strongest + OTHERS * (together - strongest)
-    depth = _rarity(s["total"], total, TAIL_SHAPE)
+    depth = _rarity(s, SIGNS, total, TAIL_SHAPE)
     out[0], out[4] = min(1.0, depth / DECADES), evidence
     late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
     if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
@@ -442,9 +470,8 @@ def _judge(s: Any, signs: NDArray[float64], rarities: NDArray[float64], out: NDA
 def _learn(s: Any, late: NDArray[float32]) -> None:
     if late[WEIGHT] > 0.0:
         memory = min(MOST_MEMORY, max(LEAST_MEMORY, 0.5 * s["rows"]))
-        for sign in range(SIGNS):
-            _count(s["signs"][sign], late[sign], late[WEIGHT], memory)
-        _count(s["total"], late[SIGNS], late[WEIGHT], memory)
+        for which in range(SIGNS + 1):
+            _count(s, which, late[which], late[WEIGHT], memory)
 
 
 @compiled
@@ -485,7 +512,7 @@ def _take_row(s: Any, at_ms: int, given: float, work: NDArray[float64], out: NDA
         _learn_level(s, value - s["level"], scale)
     else:
         _learn_level_at_first(s, value - s["level"])
-        _count(s["signs"][REPEAT], 0.25 * s["repeated"], 1.0, LEAST_MEMORY)
+        _count(s, REPEAT, 0.25 * s["repeated"], 1.0, LEAST_MEMORY)
     s["least"] = min(s["least"], value)
     _learn_records(s, value, log_spread)
     _note_in_bin(s, now, value - s["origin"])
@@ -520,7 +547,7 @@ class RobustSeasonal:
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 2
+    version: Final = 3
 
     def __init__(self) -> None:
         self._bank = Bank(STATE)
