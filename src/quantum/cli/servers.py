@@ -79,7 +79,7 @@ class Server:
     @property
     def is_ours(self) -> bool:
         """Whether it is Quantum."""
-        return self.durable
+        return self.name.startswith("quantum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +283,7 @@ def _influxdb(folder: Path) -> Iterator[Server]:
             lines_url=f"{base}/write?db={DATABASE}&precision=ms",
             base=base,
             folder=folder,
+            durable=True,
         )
 
 
