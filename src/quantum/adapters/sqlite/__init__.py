@@ -22,6 +22,11 @@ class SqliteStore(SqliteFacts, SqliteConclusions):
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteConclusions.__init__(self, self._file, tenant)
 
+    @property
+    def path(self) -> str:
+        """Where its file is; `:memory:` if it has none."""
+        return self._file.path
+
     async def __aenter__(self) -> Self:
         """Open or create the file, bring its schema up to date, and read the tail.
 
