@@ -51,8 +51,7 @@ def main() -> int:
     environment["PATH"] = os.pathsep.join([environment.get("PATH", ""), *_folders()])
     reports = {
         "ingest": _bench(environment, "ingest", "--rivals", "--own-postgres"),
-        "store": _bench(environment, "store", "--rivals", "--own-postgres"),
-        "query": _bench(environment, "query", "--rivals", "--own-postgres"),
+        "store": _bench(environment, "store", "--queries", "--rivals", "--own-postgres"),
         "growth": _bench(environment, "growth"),
         "detect": _bench(environment, "detect"),
     }
@@ -111,7 +110,7 @@ def summarise(reports: Mapping[str, Report]) -> Report:
     rows = [
         *ingest_rows(reports["ingest"]),
         *store_rows(reports["store"]),
-        *query_rows(reports["query"]),
+        *query_rows(reports["store"]["queries"]),
         *growth_rows(reports["growth"]),
         make_row("scoring alone, 10,000 series", CPU, _digits(reports["detect"]["us_per_row_10000_series_median"])),
     ]
@@ -180,11 +179,11 @@ def store_rows(report: Report) -> list[Row]:
     ]
 
 
-def query_rows(report: Report) -> list[Row]:
+def query_rows(asked: Sequence[Report]) -> list[Row]:
     """Return how long answers take, and what they cost."""
     rows: list[Row] = []
-    for query in dict.fromkeys(result["query"] for result in report["results"]):
-        results = [result for result in report["results"] if result["query"] == query]
+    for query in dict.fromkeys(result["query"] for result in asked):
+        results = [result for result in asked if result["query"] == query]
         rows += compare(query, TIME, results, "p50_ms", QUERY_TARGETS.get(query))
         rows += compare(query, "CPU ms/query", results, "cpu_ms")
     return rows

@@ -182,8 +182,10 @@ def test_growth_is_measured_among_series_and_on_history(capsys: pytest.CaptureFi
 
 @pytest.mark.system
 def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["bench", "store", "--scale", "0.001"]) == 0
-    assert "quantum (sqlite)" in capsys.readouterr().out
+    assert run_command(["bench", "store", "--queries", "--scale", "0.001"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("quantum (sqlite)") == 4
+    assert "read back" in told
 
 
 def test_a_rival_that_is_not_installed_is_named(

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum.adapters.memory import SystemClock
-from quantum.cli.bench_store import REST_S
+from quantum.cli.filling import REST_S
 from quantum.cli.measuring import QUIET_S, cpu_s, machine, rounded, rss_bytes, say, wait_until_quiet
 from quantum.cli.servers import AsJson, Scale, Server, line_up
 from quantum.cli.write_load import STEP_MS, Fleet, Load, send_all

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum.cli import CommandFailed
-from quantum.cli.bench_store import filled, make_day
+from quantum.cli.filling import filled, make_day
 from quantum.cli.measuring import cpu_s, machine, rounded, rss_bytes, say
 from quantum.cli.servers import AsJson, OwnPostgres, Rivals, Scale, Server
 from quantum.cli.stored import Asker
@@ -72,22 +72,27 @@ def bench_query(
         scale: multiplies the number of series, which is 1000, and up to 1 the number of questions.
         as_json: print everything as JSON.
     """
-    mixed, count = make_day(scale), max(3, round(QUESTIONS * min(1.0, scale)))
+    mixed = make_day(scale)
     with (
         ExitStack() as stack,
         filled(stack, mixed, rivals=rivals, own_postgres=own_postgres) as (entries, missing),
     ):
-        servers = [entry.server for entry in entries]
-        results = [
-            *_measure(RAW, servers, [_raw(mixed, number) for number in range(WARM_UP + count)]),
-            *_measure(AVERAGES, servers, [_averages(mixed, number) for number in range(WARM_UP + count)]),
-            *(_measure_window(server, mixed, WARM_UP + count) for server in servers if server.is_ours),
-        ]
+        results = measure_questions([entry.server for entry in entries], mixed, scale)
     report = {"machine": machine(), "missing": missing, "samples": mixed.samples, "results": results}
     if as_json:
         print(json.dumps(report, indent=2))
     else:
-        _show(report)
+        show_questions(mixed.samples, results)
+
+
+def measure_questions(servers: list[Server], mixed: Mixed, scale: float) -> list[dict[str, Any]]:
+    """Return figures of each kind of question and each server, all of which have the same samples."""
+    count = WARM_UP + max(3, round(QUESTIONS * min(1.0, scale)))
+    return [
+        *_measure(RAW, servers, [_raw(mixed, number) for number in range(count)]),
+        *_measure(AVERAGES, servers, [_averages(mixed, number) for number in range(count)]),
+        *(_measure_window(server, mixed, count) for server in servers if server.is_ours),
+    ]
 
 
 # ---- questions ---------------------------------------------------------------------------------------------------
@@ -209,12 +214,13 @@ def _figures(kind: str, server: Server, cost: Costs) -> dict[str, Any]:
     }
 
 
-def _show(report: dict[str, Any]) -> None:
-    table = Table(title=f"Questions over HTTP, {report['samples']:,} samples stored")
+def show_questions(samples: int, results: list[dict[str, Any]]) -> None:
+    """Print the figures as a table for people."""
+    table = Table(title=f"Questions over HTTP, {samples:,} samples stored")
     for title in ("query", "server", "p50 ms", "p99 ms", "CPU ms", "answer kB"):
         is_name = title in {"query", "server"}
         table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
-    for result in report["results"]:
+    for result in results:
         told = (str(result[key]) for key in ("query", "server", "p50_ms", "p99_ms", "cpu_ms"))
         table.add_row(*told, str(result["answer_bytes"] // 1000))
     Console().print(table)

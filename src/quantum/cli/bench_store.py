@@ -8,104 +8,58 @@ bit, the rivals' are counted, and what is left on disk after a clean stop is div
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from quantum.adapters.memory import SystemClock
-from quantum.application.monitoring import SEAL_AFTER_ROWS
-from quantum.application.upkeep import UPKEEP_MS
 from quantum.cli import CommandFailed
-from quantum.cli.measuring import QUIET_S, cpu_s, machine, rounded, rss_bytes, say, wait_until_quiet
-from quantum.cli.mixed_metrics import STEPS, Mixed, make_mixed
-from quantum.cli.servers import SAMPLES, AsJson, OwnPostgres, Rivals, Scale, Server, line_up, merge_finally, show_all
+from quantum.cli.bench_query import measure_questions, show_questions
+from quantum.cli.filling import filled, make_day
+from quantum.cli.measuring import machine, rounded, say, wait_until_quiet
+from quantum.cli.servers import AsJson, OwnPostgres, Rivals, Scale, merge_finally
 from quantum.cli.stored import SCORING, check_exact, count_stored, stored_parts
-from quantum.cli.write_load import STEP_MS, send_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from quantum.cli.filling import Filled
+    from quantum.cli.mixed_metrics import Mixed
 
-SERIES: Final = 1000
-MARGIN_MS: Final = 3_600_000
-"""So long ago the newest sample is: no server holds anything back because it may still change."""
-REST_S: Final = UPKEEP_MS / 1000 + 2
-"""Quantum looks every `UPKEEP_MS` whether pieces should be merged; there are none before `SEAL_AFTER_ROWS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A server that has everything, and what that cost."""
-
-    server: Server
-    cpu_s: float
-    rss_bytes: int
+Queries = Annotated[bool, Parameter(negative=(), help="Also measure queries, as `quantum bench query` does")]
 
 
 def bench_store(
-    *, rivals: Rivals = False, own_postgres: OwnPostgres = False, scale: Scale = 1.0, as_json: AsJson = False
+    *,
+    rivals: Rivals = False,
+    own_postgres: OwnPostgres = False,
+    queries: Queries = False,
+    scale: Scale = 1.0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure bytes per sample on disk, index included, of a day of mixed metrics that come back bit by bit.
 
     Args:
         rivals: also measure `prometheus` and `victoria-metrics`, if they are installed.
         own_postgres: also measure Quantum on a PostgreSQL server that is started for it.
+        queries: also ask what `quantum bench query` asks.
         scale: multiplies the number of series, which is 1000.
         as_json: print everything as JSON.
     """
     mixed = make_day(scale)
     with ExitStack() as stack:
         with filled(stack, mixed, rivals=rivals, own_postgres=own_postgres) as (entries, missing):
+            asked = measure_questions([entry.server for entry in entries], mixed, scale) if queries else []
             results = [_checked(entry, mixed) for entry in entries]
         for entry, result in zip(entries, results, strict=True):
             result.update(_disk(stored_parts(entry.server), mixed))
-    report = {"machine": machine(), "missing": missing, "samples": mixed.samples, "results": results}
+    report = {"machine": machine(), "missing": missing, "samples": mixed.samples, "results": results, "queries": asked}
     if as_json:
         print(json.dumps(report, indent=2))
     else:
         _show(report)
-
-
-def make_day(scale: float) -> Mixed:
-    """Return 24 hours of mixed metrics that ended an hour ago."""
-    first_ms = (SystemClock().now_ms() - MARGIN_MS) // STEP_MS * STEP_MS - STEPS * STEP_MS
-    return make_mixed(max(1, round(SERIES * scale)), first_ms)
-
-
-@contextmanager
-def filled(
-    stack: ExitStack, mixed: Mixed, *, rivals: bool, own_postgres: bool
-) -> Iterator[tuple[list[Filled], dict[str, str]]]:
-    """Run servers that have all samples and are done with them, for the length of a `with` block; tell who is missing.
-
-    Args:
-        stack: ends what must outlive the servers: their folders and databases.
-        mixed: the samples.
-        rivals: whether rivals take part.
-        own_postgres: whether to run a database for Quantum.
-    """
-    asked = line_up(stack, rivals=rivals, own_postgres=own_postgres, only=SAMPLES)
-    with ExitStack() as running:
-        servers = []
-        for one in asked.contenders:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="quantum-bench-")))
-            servers.append(running.enter_context(one.start(folder)))
-        idle = [cpu_s(server.pids) for server in servers]
-        for server in servers:
-            say(f"sending {mixed.samples / 1e6:.2f} M samples to {server.name}")
-            send_all(server.write_url, mixed.bodies())
-            show_all(server)
-        say("waiting until everybody is done with them")
-        wait_until_quiet(servers, REST_S if mixed.samples > SEAL_AFTER_ROWS else QUIET_S)
-        yield [_filled(server, before) for server, before in zip(servers, idle, strict=True)], asked.missing
-
-
-def _filled(server: Server, idle_s: float) -> Filled:
-    return Filled(server, cpu_s(server.pids) - idle_s, rss_bytes(server.pids[0]))
+        if asked:
+            show_questions(mixed.samples, asked)
 
 
 def _checked(entry: Filled, mixed: Mixed) -> dict[str, Any]:
