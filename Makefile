@@ -31,9 +31,9 @@ test: ## every test, with real parts; a part that is missing is installed or is 
 	$(BIN)/pytest src/quantum tests --cov=quantum.domain --cov=quantum.application --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
 
-faults: ## kill -9 the running program at 50 random moments and count what was lost
+faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
-	TEST_KILLS=50 $(BIN)/pytest -s tests/system/test_kill.py $(ARGS)
+	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/faults $(ARGS)
 
 bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.parts.postgres import URL_VARIABLE, new_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+FIGURES: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_configure() -> None:
@@ -26,3 +28,15 @@ def postgres_url() -> Iterator[str]:
         return
     with new_cluster() as cluster, cluster.running():
         yield cluster.url()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that shows a measured figure at the end of the test run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.write_line(line)

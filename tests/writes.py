@@ -19,6 +19,7 @@ TYPES: Final = {
     "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
     "double": descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE,
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+    "uint32": descriptor_pb2.FieldDescriptorProto.TYPE_UINT32,
 }
 SCHEMA: Final = {
     "Label": [(1, "name", "bytes", OPTIONAL), (2, "value", "bytes", OPTIONAL)],
@@ -34,11 +35,35 @@ SCHEMA: Final = {
 """The messages of remote-write 1.0; text is bytes here, because checking UTF-8 is not the wire format's business."""
 
 
+SCHEMA_2: Final = {
+    "Sample": [*SCHEMA["Sample"], (3, "start_timestamp", "int64", OPTIONAL)],
+    "TimeSeries": [
+        (1, "labels_refs", "uint32", REPEATED),
+        (2, "samples", "Sample", REPEATED),
+        (3, "histograms", "bytes", REPEATED),
+        (4, "exemplars", "bytes", REPEATED),
+        (5, "metadata", "bytes", OPTIONAL),
+    ],
+    "Request": [(4, "symbols", "bytes", REPEATED), (5, "timeseries", "TimeSeries", REPEATED)],
+}
+"""The messages of remote-write 2.0."""
+
+
 @cache
 def reference() -> Any:
     """The protobuf library's class for `WriteRequest`."""
-    file = descriptor_pb2.FileDescriptorProto(name="promremote.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in SCHEMA.items():
+    return _message_class(PACKAGE, SCHEMA, "WriteRequest")
+
+
+@cache
+def reference_2() -> Any:
+    """The protobuf library's class for the `Request` of 2.0."""
+    return _message_class("quantum.promremote.v2", SCHEMA_2, "Request")
+
+
+def _message_class(package: str, schema: Mapping[str, list[tuple[int, str, str, Any]]], wanted: str) -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="promremote.proto", package=package, syntax="proto3")
+    for name, fields in schema.items():
         message = file.message_type.add(name=name)
         for number, field, kind, label in fields:
             added = message.field.add(name=field, number=number, label=label)
@@ -46,10 +71,10 @@ def reference() -> Any:
                 added.type = TYPES[kind]
             else:
                 added.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-                added.type_name = f".{PACKAGE}.{kind}"
+                added.type_name = f".{package}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.WriteRequest"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{wanted}"))
 
 
 def varint(value: int) -> bytes:
@@ -83,6 +108,22 @@ def sample(at_ms: int, value: float) -> bytes:
 def series(labels: Mapping[str, str], samples: Iterable[tuple[int, float]]) -> bytes:
     """Encode one TimeSeries field as Prometheus does: labels, then samples."""
     return field(1, b"".join(label(*pair) for pair in labels.items()) + b"".join(sample(*one) for one in samples))
+
+
+def request_2(*found: tuple[Mapping[str, str], Iterable[tuple[int, float]]]) -> bytes:
+    """Encode a Request of 2.0 of some series (labels, samples) as the specification describes it."""
+    symbols = [""]
+    message = reference_2()()
+    for labels, samples in found:
+        one = message.timeseries.add()
+        for text in (text for pair in labels.items() for text in pair):
+            if text not in symbols:
+                symbols.append(text)
+            one.labels_refs.append(symbols.index(text))
+        for at_ms, value in samples:
+            one.samples.add(timestamp=at_ms, value=value)
+    message.symbols.extend(text.encode() for text in symbols)
+    return bytes(message.SerializeToString())
 
 
 def snappy(message: bytes) -> bytes:

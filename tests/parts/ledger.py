@@ -24,6 +24,7 @@ PAUSE_S: Final = 0.03
 LOOK_EVERY: Final = 5
 """Batches between two looks at the alerts."""
 AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+TROUBLE: Final = 500
 SIGNAL: Final = "signal"
 
 
@@ -48,12 +49,24 @@ class Books:
 
 
 class LedgerClient:
-    """Sends one batch after the other from a thread of its own, and the same again until it is acknowledged."""
+    """Sends one batch after the other from a thread of its own, and the same again until it is acknowledged.
+
+    Attributes:
+        books: what was sent and acknowledged.
+        episodes: the alerts that there must be, in order.
+        retries: requests that had to be sent again.
+        answers: of each batch: when it was sent (monotonic seconds), the status, and how long the answer took.
+        reasons: why senders were told to come again.
+        hopeless: answers of trouble that did not say when to come again.
+    """
 
     def __init__(self, file: Path, policy_name: str) -> None:
         self.books = Books()
         self.episodes: list[str] = []
         self.retries = 0
+        self.answers: list[tuple[float, int, float]] = []
+        self.hopeless = 0
+        self.reasons: set[str] = set()
         self._file = file.open("a", encoding="ascii")
         self._policy_name = policy_name
         self._base = ""
@@ -88,7 +101,7 @@ class LedgerClient:
 
     def _run(self) -> None:
         number, at_ms = 0, 0
-        with httpx.Client(timeout=5, trust_env=False) as http:
+        with httpx.Client(timeout=15, trust_env=False) as http:
             while not self._stopped.wait(PAUSE_S):
                 number, at_ms = number + 1, max(at_ms + 1, time.time_ns() // 1_000_000)
                 self._send(http, at_ms)
@@ -101,7 +114,13 @@ class LedgerClient:
         self.books.sent.append(at_ms)
         body = _batch(at_ms, high=self._high)
         while not self._stopped.is_set():
+            begin_s = time.monotonic()
             answer = self._try(http, "POST", "/api/v1/samples", json=body)
+            if answer is not None:
+                self.answers.append((begin_s, answer.status_code, time.monotonic() - begin_s))
+                if answer.status_code >= TROUBLE:
+                    self.reasons.add(answer.json()["reason"])
+                self.hopeless += answer.status_code >= TROUBLE and "retry-after" not in answer.headers
             if answer is not None and answer.status_code == 200:
                 self._note(acknowledged=at_ms)
                 self.books.acknowledged.append(at_ms)
@@ -110,6 +129,7 @@ class LedgerClient:
                 self.books.refused.append(f"{answer.status_code} {answer.text[:300]}")
                 return
             self.retries += 1
+            self._stopped.wait(PAUSE_S)
 
     def _look(self, http: httpx.Client) -> bool:
         """Turn the signal round once its alert has followed; return whether nothing fires and nothing is pending."""

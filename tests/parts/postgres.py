@@ -5,7 +5,9 @@ It runs as an unprivileged user, as PostgreSQL insists, and is as durable as in 
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +19,7 @@ from quantum.cli import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 READY_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_MS: Final = 30_000
@@ -29,6 +32,15 @@ class Cluster(clusters.Cluster):
     """A directory with the files of a server, which runs as a child of the tests; its log is in `home`, too."""
 
     __slots__ = ()
+
+    def move_to(self, folder: Path) -> None:
+        """Let the files of a server that does not run be in another folder, for example on another disk."""
+        shutil.copytree(self.home / "data", folder / "data", symlinks=True)
+        shutil.rmtree(self.home / "data")
+        (self.home / "data").symlink_to(folder / "data")
+        if self.user:
+            subprocess.run(["chown", "-R", self.user, folder / "data"], check=True)
+        (folder / "data").chmod(0o700)
 
     @contextmanager
     def running(self) -> Iterator[Child]:

@@ -40,11 +40,12 @@ class Sink:
 
 
 @contextmanager
-def run_sink(busy: Callable[[], bool] = lambda: False) -> Iterator[Sink]:
+def run_sink(busy: Callable[[], bool] = lambda: False, answered: Callable[[], None] = lambda: None) -> Iterator[Sink]:
     """Listen on a free port for the length of a `with` block.
 
     Args:
         busy: asked once per request; true refuses it with 503, unread.
+        answered: called as soon as a good answer is on its way.
     """
     sink, lock = Sink(), threading.Lock()
 
@@ -60,6 +61,9 @@ def run_sink(busy: Callable[[], bool] = lambda: False) -> Iterator[Sink]:
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
+            self.wfile.flush()
+            if not refused:
+                answered()
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""

@@ -7,16 +7,9 @@ import pytest
 from tests.parts.program import ALONE, Program, run_quantum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 HERE: Final = Path(__file__).parent
-FIGURES: Final = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """A function that shows a measured figure at the end of the test run."""
-    return request.config.stash.setdefault(FIGURES, []).append
 
 
 @pytest.fixture
@@ -38,9 +31,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("system")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was measured."""
-    for line in config.stash.get(FIGURES, []):
-        terminalreporter.write_line(line)

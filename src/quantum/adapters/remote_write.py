@@ -1,12 +1,14 @@
-"""Prometheus Remote-Write 1.0: a snappy block with a protobuf message, decoded into columns.
+"""Prometheus Remote-Write 1.0 and 2.0: a snappy block with a protobuf message, decoded into columns.
 
 The raw bytes of a series' label fields are its key, so labels are only decoded for a series that is seen for the first
-time. Exemplars and metadata are no samples and are ignored by design, but counted; native histograms are refused.
+time; a series of 2.0, which refers to its texts by number, gets the key that it would have in 1.0. Exemplars and
+metadata are no samples and are ignored by design, but counted; native histograms are refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import cramjam
@@ -18,7 +20,7 @@ from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ USUAL_SERIES_BYTES: Final = 32
 USUAL_SAMPLE_BYTES: Final = 16
 SMALLEST_FIELD_BYTES: Final = 2
 """An empty series or sample: a tag and the length 0."""
+MOST_KEY_BYTES: Final = 64 << 20
+"""Of all series of a request of 2.0: a few bytes of it can refer to long texts again and again."""
 _SERIES_LABEL = 1
 _NAME, _VALUE = 1, 2
 _VALUE_TAG: Final = 0x12
@@ -82,6 +86,68 @@ def decode_remote_write(message: bytes, limits: Limits) -> Incoming:
         refusals=_refused_histograms(counts[walk.HISTOGRAMS]),
         ignored={"exemplars": counts[walk.EXEMPLARS], "metadata": counts[walk.METADATA]},
     )
+
+
+def decode_remote_write_2(message: bytes, limits: Limits) -> Incoming:
+    """Return the content of an `io.prometheus.write.v2.Request`, as `decode_remote_write` does.
+
+    Raises:
+        Rejected: `malformed_body`, `decoded_too_large`, `request_series_limit` or `request_sample_limit`.
+    """
+    data, size = walk.message_bytes(message), len(message)
+    parts = _Parts.with_room(size // SMALLEST_FIELD_BYTES + 1, size + 1)
+    _check(walk.fill_columns2(data, *parts.arrays()))
+    counts = parts.counts.tolist()
+    series, samples = counts[walk.SERIES], counts[walk.SAMPLES]
+    check_request_size(limits, series, samples)
+    keys = _keys_of_symbols(data, parts, counts)
+    return Incoming(
+        keys=keys,
+        labels_of=lambda index: labels_of_key(keys[index]),
+        row_series=parts.row_series[:samples],
+        at_ms=parts.at_ms[:samples],
+        values=parts.bits[:samples].view(np.float64),
+        refusals=_refused_histograms(counts[walk.HISTOGRAMS]),
+        ignored={"exemplars": counts[walk.EXEMPLARS], "metadata": counts[walk.METADATA]},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """What `walk.fill_columns2` writes; the rows beyond the counts have no meaning, and take no memory."""
+
+    symbols: NDArray[np.int64]
+    refs: NDArray[np.int64]
+    series: NDArray[np.int64]
+    row_series: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def with_room(cls, fields: int, references: int) -> _Parts:
+        symbols, series = (np.empty((fields, 2), np.int64) for _ in range(2))
+        row_series, at_ms, bits = (np.empty(fields, np.int64) for _ in range(3))
+        counts = np.zeros(walk.COUNTS, np.int64)
+        return cls(symbols, np.empty(references, np.int64), series, row_series, at_ms, bits, counts)
+
+    def arrays(self) -> tuple[NDArray[np.int64], ...]:
+        return self.symbols, self.refs, self.series, self.row_series, self.at_ms, self.bits, self.counts
+
+
+def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> list[bytes]:
+    symbols, series = parts.symbols[: counts[walk.SYMBOLS]], parts.series[: counts[walk.SERIES]]
+    if len(symbols) and symbols[0, 0] != symbols[0, 1]:
+        raise Rejected("malformed_body", "the body is no remote-write 2.0 message: its first symbol is not empty")
+    refs, ends = parts.refs[: counts[walk.REFERENCES]], np.empty(len(series), np.int64)
+    size = walk.size_keys(symbols, refs, series, ends)
+    _check(size)
+    if size > MOST_KEY_BYTES:
+        raise Rejected("decoded_too_large", f"the labels of a request have at most {MOST_KEY_BYTES} bytes, not {size}")
+    out = np.empty(size, np.uint8)
+    walk.write_keys(data, symbols, refs, series, out)
+    written, places = out.tobytes(), [0, *ends.tolist()]
+    return [written[start:end] for start, end in pairwise(places)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +212,8 @@ def warm_up() -> None:
     label = b"\x0a\x06\x0a\x01a\x12\x01b"
     series = label + sample
     decode_remote_write(b"\x0a" + bytes([len(series)]) + series, Limits())
+    symbols, series = b"\x22\x00\x22\x01a\x22\x01b", b"\x0a\x02\x01\x02" + sample
+    decode_remote_write_2(symbols + b"\x2a" + bytes([len(series)]) + series, Limits())
 
 
 def _keys(message: bytes, labels: NDArray[np.int64]) -> list[bytes]:
@@ -205,7 +273,7 @@ def _refused_histograms(count: int) -> Refusals:
 
 def _check(outcome: int) -> None:
     if outcome < 0:
-        raise Rejected("malformed_body", f"the body is no remote-write 1.0 message: {walk.ERRORS[-outcome]}")
+        raise Rejected("malformed_body", f"the body is no remote-write message: {walk.ERRORS[-outcome]}")
 
 
 def _not_snappy(error: Exception) -> Rejected:

@@ -1,10 +1,11 @@
-"""The walk over the protobuf bytes of a remote-write request, compiled by numba and equally at home in plain Python.
+"""The walks over the protobuf bytes of remote-write requests, compiled by numba and equally at home in plain Python.
 
 One pass writes the columns; it makes no object per sample. The functions keep to a subset of Python that numba compiles
 (integers and arrays, no exceptions), so that without numba the very same code runs, only slower. Errors are negative
 positions: `-code` for one of `ERRORS`.
 
-Wire format: https://protobuf.dev/programming-guides/encoding/; messages: Prometheus Remote-Write 1.0.
+Wire format: https://protobuf.dev/programming-guides/encoding/; messages: Prometheus Remote-Write 1.0
+and 2.0 (io.prometheus.write.v2).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE, FULL = 1, 2, 3, 4, 5, 6, 7
+TRUNCATED, VARINT, LENGTH, GROUP, FIELD, WIRE, FULL, ODD, REFERENCE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 ERRORS: Final = {
     TRUNCATED: "it ends in the middle of a field",
     VARINT: "a varint is longer than 64 bits",
@@ -28,10 +29,13 @@ ERRORS: Final = {
     GROUP: "it has a group, which no remote-write message has",
     FIELD: "a field number is out of range",
     WIRE: "a field has another wire type than the specification gives it",
+    ODD: "a series has a label name without a value",
+    REFERENCE: "a label refers to a symbol that is not there",
 }
 
 SERIES, SAMPLES, HISTOGRAMS, EXEMPLARS, METADATA = 0, 1, 2, 3, 4
-COUNTS: Final = 5
+SYMBOLS, REFERENCES = 5, 6
+COUNTS: Final = 7
 """Elements of the counts array, by index."""
 
 _VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5
@@ -271,3 +275,207 @@ def fill_columns(
         else:
             error = _fill_series(data, start, at, labels, row_series, at_ms, bits, counts)
     return error
+
+
+# ---- 2.0: texts are symbols, which series refer to -----------------------------------------------------------------
+
+_REQUEST2_SYMBOL, _REQUEST2_SERIES = 4, 5
+_SERIES2_REFERENCES, _SERIES2_SAMPLE, _SERIES2_HISTOGRAM, _SERIES2_EXEMPLAR, _SERIES2_METADATA = 1, 2, 3, 4, 5
+LONGEST_TEXT: Final = 4096
+"""Of a longer symbol so much goes into a key: more than any label may have, so it is refused for what it is."""
+MOST_REFERENCES: Final = 128
+"""Of more references of a series so many go into its key: more labels than any series may have."""
+
+
+@inlined
+def _fill_references(
+    data: Sequence[int], wire: int, start: int, end: int, value: int, refs: NDArray[np.int64], counts: NDArray[np.int64]
+) -> int:
+    """Write one reference, or a packed field of them; return 0 or an error."""
+    if wire == _VARINT:
+        if counts[REFERENCES] == len(refs):
+            return -FULL
+        refs[counts[REFERENCES]] = value
+        counts[REFERENCES] += 1
+        return 0
+    if wire != BYTES:
+        return -WIRE
+    at = start
+    while at < end:
+        value, at = read_varint(data, at, end)
+        if at < 0:
+            return at
+        if counts[REFERENCES] == len(refs):
+            return -FULL
+        refs[counts[REFERENCES]] = value
+        counts[REFERENCES] += 1
+    return 0
+
+
+@inlined
+def _fill_series2(
+    data: Sequence[int],
+    at: int,
+    end: int,
+    refs: NDArray[np.int64],
+    series: NDArray[np.int64],
+    row_series: NDArray[np.int64],
+    at_ms: NDArray[np.int64],
+    bits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> int:
+    """Write one series after those that were counted; return 0 or an error."""
+    error = 0
+    series[counts[SERIES], 0] = counts[REFERENCES]
+    while at < end and error == 0:
+        number, wire, start, at, value = read_field(data, at, end)
+        if at < 0:
+            error = at
+        elif number == _SERIES2_REFERENCES:
+            error = _fill_references(data, wire, start, at, value, refs, counts)
+        elif number <= _SERIES2_METADATA and wire != BYTES:
+            error = -WIRE
+        elif number == _SERIES2_SAMPLE:
+            row = counts[SAMPLES]
+            if row == len(at_ms):
+                return -FULL
+            error = _fill_sample(data, start, at, row, at_ms, bits)
+            row_series[row] = counts[SERIES]
+            counts[SAMPLES] += 1
+        else:
+            counts[HISTOGRAMS] += number == _SERIES2_HISTOGRAM
+            counts[EXEMPLARS] += number == _SERIES2_EXEMPLAR
+            counts[METADATA] += number == _SERIES2_METADATA
+    series[counts[SERIES], 1] = counts[REFERENCES]
+    counts[SERIES] += 1
+    return error
+
+
+@compiled
+def fill_columns2(
+    data: Sequence[int],
+    symbols: NDArray[np.int64],
+    refs: NDArray[np.int64],
+    series: NDArray[np.int64],
+    row_series: NDArray[np.int64],
+    at_ms: NDArray[np.int64],
+    bits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> int:
+    """Do as `fill_columns` for a request of 2.0.
+
+    Args:
+        data: the message, as in `message_bytes`.
+        symbols: int64 (symbols, 2), written: where each text is in the message.
+        refs: int64 (references,), written: names and values of all series, as numbers of symbols.
+        series: int64 (series, 2), written: where each one's references are in `refs`.
+        row_series: as in `fill_columns`.
+        at_ms: as in `fill_columns`.
+        bits: as in `fill_columns`.
+        counts: as in `fill_columns`.
+    """
+    at, end, error = 0, len(data), 0
+    while at < end and error == 0:
+        number, wire, start, at, _ = read_field(data, at, end)
+        if at < 0:
+            error = at
+        elif number not in {_REQUEST2_SYMBOL, _REQUEST2_SERIES}:
+            continue
+        elif wire != BYTES:
+            error = -WIRE
+        elif number == _REQUEST2_SYMBOL:
+            if counts[SYMBOLS] == len(symbols):
+                return -FULL
+            symbols[counts[SYMBOLS], 0], symbols[counts[SYMBOLS], 1] = start, at
+            counts[SYMBOLS] += 1
+        elif counts[SERIES] == len(series):
+            error = -FULL
+        else:
+            error = _fill_series2(data, start, at, refs, series, row_series, at_ms, bits, counts)
+    return error
+
+
+@inlined
+def _size_of_varint(number: int) -> int:
+    size = 1
+    while number >= _MORE:
+        number >>= 7
+        size += 1
+    return size
+
+
+@inlined
+def _put_varint(out: NDArray[np.uint8], at: int, number: int) -> int:
+    while number >= _MORE:
+        out[at] = (number & _LOW) | _MORE
+        number >>= 7
+        at += 1
+    out[at] = number
+    return at + 1
+
+
+@compiled
+def size_keys(
+    symbols: NDArray[np.int64], refs: NDArray[np.int64], series: NDArray[np.int64], ends: NDArray[np.int64]
+) -> int:
+    """Return how many bytes the keys of all series take, 0 or more, or an error.
+
+    Args:
+        symbols: int64 (symbols, 2), as `fill_columns2` wrote them.
+        refs: int64 (references,).
+        series: int64 (series, 2).
+        ends: int64 (series,), written: where each key ends.
+    """
+    total = 0
+    for index in range(len(series)):
+        first, last = series[index]
+        if (last - first) % 2:
+            return -ODD
+        for at in range(first, last):
+            if refs[at] < 0 or refs[at] >= len(symbols):
+                return -REFERENCE
+        for at in range(first, min(last, first + MOST_REFERENCES), 2):
+            size = 2
+            for k in range(2):
+                text = min(LONGEST_TEXT, symbols[refs[at + k], 1] - symbols[refs[at + k], 0])
+                size += text + _size_of_varint(text)
+            total += 1 + _size_of_varint(size) + size
+        ends[index] = total
+    return total
+
+
+@compiled
+def write_keys(
+    data: Sequence[int],
+    symbols: NDArray[np.int64],
+    refs: NDArray[np.int64],
+    series: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Write the keys of all series, one after the other: their labels as the fields that they are in 1.0.
+
+    Args:
+        data: the message.
+        symbols: int64 (symbols, 2).
+        refs: int64 (references,), all of them good.
+        series: int64 (series, 2).
+        out: uint8, of the size that `size_keys` returned.
+    """
+    to = 0
+    for index in range(len(series)):
+        first, last = series[index]
+        for at in range(first, min(last, first + MOST_REFERENCES), 2):
+            size = 2
+            for k in range(2):
+                text = min(LONGEST_TEXT, symbols[refs[at + k], 1] - symbols[refs[at + k], 0])
+                size += text + _size_of_varint(text)
+            out[to] = _LABEL_TAG
+            to = _put_varint(out, to + 1, size)
+            for k in range(2):
+                start = symbols[refs[at + k], 0]
+                text = min(LONGEST_TEXT, symbols[refs[at + k], 1] - start)
+                out[to] = (k + 1) << 3 | BYTES
+                to = _put_varint(out, to + 1, text)
+                for byte in range(text):
+                    out[to + byte] = data[start + byte]
+                to += text

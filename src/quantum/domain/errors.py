@@ -31,6 +31,10 @@ class Unavailable(QuantumError):
     """A part that is needed does not answer, or its answer is unknown; the same request may be sent again."""
 
 
+class StorageFull(Unavailable):
+    """The store has no room; what was not answered is not stored, and sending it again will work once there is room."""
+
+
 class Throttled(Unavailable):
     """The asker used up what it may have in this time; after `retry_after_s` seconds the same may be sent again.
 

@@ -15,8 +15,9 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from quantum.adapters.columnar_json import decode_columnar_json
 from quantum.adapters.http import messages, views
 from quantum.adapters.http.bodies import Bounds, Hold, decode_body, encoding_of, read_body, require_type
-from quantum.adapters.remote_write import decode_remote_write
-from quantum.domain.errors import Rejected
+from quantum.adapters.http.problems import on_domain_error
+from quantum.adapters.remote_write import decode_remote_write, decode_remote_write_2
+from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Incoming, Ingest, Limits, Receipt
 
 REMOTE_WRITE_1: Final = "prometheus.writerequest"
+REMOTE_WRITE_2: Final = "io.prometheus.write.v2.request"
+WRITTEN: Final = "X-Prometheus-Remote-Write-{}-Written"
+"""Headers of every answer of 2.0."""
 NOT_TOLD: Final = "nan_value"
 INLINE_BYTES: Final = 1 << 20
 """Bodies up to this size are decoded on the event loop (about 2 ms); larger ones in a thread."""
@@ -99,14 +103,26 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
         operation_id="remoteWrite",
         operation_class=RemoteWriteOperation,
         tags=["ingest"],
-        summary="Prometheus remote-write 1.0",
+        summary="Prometheus remote-write 1.0 and 2.0",
         status_code=204,
     )
     async def write(request: Request[Any, Any, Any]) -> Response[None]:
-        """Store a snappy-compressed protobuf WriteRequest."""
-        _require_remote_write(request)
-        _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
-        return Response(None, status_code=204)
+        """Store a snappy-compressed protobuf WriteRequest, or Request of version 2."""
+        if not _require_remote_write(request):
+            _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
+            return Response(None, status_code=204)
+        written = 0
+        try:
+            receipt = await take_in(request, ingest, bounds, "snappy", decode_remote_write_2)
+            written = receipt.accepted + receipt.duplicates
+            _explain(receipt)
+        except QuantumError as error:
+            answer = on_domain_error(request, error)
+        else:
+            answer = Response(None, status_code=204)
+        for kind, count in (("Samples", written), ("Histograms", 0), ("Exemplars", 0)):
+            answer.headers[WRITTEN.format(kind)] = str(count)
+        return answer
 
     return [push_samples, write]
 
@@ -135,15 +151,18 @@ async def _content(request: Request[Any, Any, Any], bounds: Bounds, hold: Hold, 
     return await decode_body(encoding, body, bounds, hold)
 
 
-def _require_remote_write(request: Request[Any, Any, Any]) -> None:
-    try:
-        require_type(request, "application/x-protobuf", proto=REMOTE_WRITE_1)
-    except Rejected as error:
-        sentence = f"{error}; remote-write 1.0 (proto=prometheus.WriteRequest) is spoken here"
-        raise Rejected(error.reason, sentence) from None
+def _require_remote_write(request: Request[Any, Any, Any]) -> bool:
+    """Refuse what is no remote-write; return whether it is of version 2.0."""
     encoding = encoding_of(request)
+    is_2 = REMOTE_WRITE_2 in request.headers.get("content-type", "").lower()
+    try:
+        require_type(request, "application/x-protobuf", proto=REMOTE_WRITE_2 if is_2 else REMOTE_WRITE_1)
+    except Rejected as error:
+        spoken = "prometheus.WriteRequest (1.0) and io.prometheus.write.v2.Request (2.0)"
+        raise Rejected(error.reason, f"{error}; of remote-write, {spoken} are spoken here") from None
     if encoding != "snappy" and "content-encoding" in request.headers:
         raise Rejected("content_encoding", f"remote-write bodies are snappy blocks, not {encoding[:40]!r}")
+    return is_2
 
 
 def _explain(receipt: Receipt) -> None:

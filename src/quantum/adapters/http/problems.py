@@ -11,7 +11,16 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from quantum.adapters.http.messages import Problem
-from quantum.domain.errors import Conflict, NotFound, Overloaded, QuantumError, Rejected, Throttled, Unavailable
+from quantum.domain.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    QuantumError,
+    Rejected,
+    StorageFull,
+    Throttled,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +47,7 @@ REASON_OF_STATUS: Final = {413: "body_too_large"}
 UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 """Reasons for which the rest of a body was not read: the connection is of no more use."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
+    (StorageFull, 503, "storage_full"),
     (Throttled, 429, "throttled"),
     (Overloaded, 503, "overloaded"),
     (Unavailable, 503, "unavailable"),

@@ -25,7 +25,7 @@ from quantum.adapters.fact_tail import Undo
 from quantum.adapters.postgres.lease import LEASE_MS, Lease, refuse_if_forgetful, this_process
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
-from quantum.domain.errors import Overloaded, QuantumError, Unavailable
+from quantum.domain.errors import Overloaded, QuantumError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -402,6 +402,8 @@ class translated:  # noqa: N801 - reads as a verb in a with statement
             raise _AgainError(sentence) from error
         if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
             raise _BadValueError(sentence) from error
+        if isinstance(error, errors.DiskFull):
+            raise StorageFull(f"{self._sentence}: the disk of the database is full; make room there") from error
         raise Unavailable(sentence) from error
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from quantum.adapters.fact_tail import Undo
 from quantum.adapters.sqlite.schema import migrate
-from quantum.domain.errors import Overloaded, QuantumError, Unavailable
+from quantum.domain.errors import Overloaded, QuantumError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +202,8 @@ class _translated:  # noqa: N801 - reads as a verb in a with statement
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StorageFull(f"{self._sentence}: its disk is full; make room, then all goes on by itself") from error
         if isinstance(error, sqlite3.Error | OSError) and not isinstance(error, QuantumError):
             raise Unavailable(f"{self._sentence}: {error}") from error
 

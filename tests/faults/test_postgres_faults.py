@@ -1,0 +1,188 @@
+"""PostgreSQL is restarted, away, frozen, locked, busy, cut off in the middle of a word: nothing is lost or doubled.
+
+Rows F11, F12, F13, F14, F17 and F18 of the fault matrix in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import httpx
+import numpy as np
+import psycopg
+from tests.parts.ledger import LedgerClient, read_ledger
+from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
+from tests.parts.postgres import Cluster, new_cluster, sql
+from tests.parts.program import ALONE, run_quantum
+from tests.parts.proxy import Proxy, run_proxy
+from tests.parts.sink import run_sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.parts.children import Child
+    from tests.parts.program import Program
+
+RECOVER_WITHIN_S: Final = 5.0
+GIVE_UP_S: Final = 30.0
+OUTAGE_S: Final = float(os.environ.get("TEST_OUTAGE_S", "4"))
+FROZEN_S: Final = 2.0
+LOCKED_S: Final = 3.0
+BUSY_READERS: Final = 50
+AT_ONCE_S: Final = 0.1
+"""A refusal during an outage may take so long, in 99 of 100 cases, once the outage has been noticed."""
+NOTICE_S: Final = 1.0
+GOOD, AGAIN = 200, 503
+
+
+@dataclass
+class Server:
+    """The database server of an ordeal, and the way to it."""
+
+    cluster: Cluster
+    proxy: Proxy
+    child: Child
+    stack: ExitStack
+
+    def restart(self, number: signal.Signals, away_s: float = 0.0) -> None:
+        self.child.stop(number, GIVE_UP_S)
+        time.sleep(away_s)
+        self.child = self.stack.enter_context(self.cluster.running())
+
+    def freeze(self) -> None:
+        os.killpg(self.child.process.pid, signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        os.killpg(self.child.process.pid, signal.SIGCONT)
+
+    def lock(self, table: str) -> None:
+        with psycopg.connect(self.cluster.url()) as connection:
+            connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+            time.sleep(LOCKED_S)
+
+    def cut_after(self, size: int) -> None:
+        before = self.proxy.harmed
+        self.proxy.cut_after(size)
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while self.proxy.harmed == before:
+            assert time.monotonic() < deadline_s, "nobody sent so much"
+            time.sleep(0.005)
+
+    def swallow_answers(self) -> None:
+        """What is sent arrives and is committed, but nobody hears of it."""
+        self.proxy.mute = True
+        time.sleep(0.3)
+        self.proxy.cut()
+        self.proxy.mute = False
+
+    def end_sessions(self) -> None:
+        sql(
+            self.cluster.url(),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quantum'",
+        )
+
+
+def harms(server: Server, program: Program) -> dict[str, Callable[[], object]]:
+    return {
+        "restart, fast": partial(server.restart, signal.SIGINT),
+        "restart, immediate": partial(server.restart, signal.SIGQUIT),
+        "outage": partial(server.restart, signal.SIGQUIT, OUTAGE_S),
+        "frozen": server.freeze,
+        "facts locked": partial(server.lock, "facts"),
+        "anomalies locked": partial(server.lock, "anomalies"),
+        "cut after a byte": partial(server.cut_after, 1),
+        "cut after 100 bytes": partial(server.cut_after, 100),
+        "cut after 3,000 bytes": partial(server.cut_after, 3000),
+        "cut after 64 KiB": partial(server.cut_after, 65_536),
+        "answers swallowed": server.swallow_answers,
+        "sessions ended": server.end_sessions,
+        "readers everywhere": partial(read_everywhere, program.base),
+    }
+
+
+def read_everywhere(base: str) -> None:
+    """Many expensive readers at once; they may be told to come again, but not that something is broken."""
+
+    now_s = time.time_ns() / 1e9
+    query: dict[str, str] = {"query": "avg_over_time({__name__=~'.+'}[1h])", "step": "15"}
+    query |= {"start": f"{now_s - 3600}", "end": f"{now_s}"}
+
+    def read() -> None:
+        with httpx.Client(base_url=base, timeout=60, trust_env=False) as http:
+            statuses.append(http.get("/prometheus/api/v1/query_range", params=query).status_code)
+
+    statuses: list[int] = []
+    readers = [threading.Thread(target=read) for _ in range(BUSY_READERS)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert len(statuses) == BUSY_READERS
+    assert set(statuses) <= {GOOD, AGAIN}
+
+
+@contextmanager
+def server_behind_a_proxy() -> Iterator[Server]:
+    with new_cluster() as cluster, ExitStack() as stack:
+        child = stack.enter_context(cluster.running())
+        with run_proxy(str(cluster.home / ".s.PGSQL.5432")) as proxy:
+            yield Server(cluster, proxy, child, stack)
+
+
+def recovered_after_s(client: LedgerClient, program: Program) -> float:
+    """Return how long after now the next batch is acknowledged that was sent from now on."""
+    now_s = time.monotonic()
+
+    def good() -> float | None:
+        answers = [one for one in client.answers[-50:] if one[0] >= now_s and one[1] == GOOD]
+        return answers[0][0] + answers[0][2] - now_s if answers else None
+
+    return program.wait_until(good, "an acknowledgement", GIVE_UP_S)
+
+
+def refusals_took_s(client: LedgerClient, begin_s: float, end_s: float) -> list[float]:
+    return [took_s for at_s, status, took_s in client.answers if status == AGAIN and begin_s + NOTICE_S < at_s < end_s]
+
+
+def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
+    tmp_path: Path, rounds: int, seed: int, tell: Callable[[str], None]
+) -> None:
+    generator = np.random.default_rng(seed)
+    client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
+    took_s: dict[str, list[float]] = {}
+    with server_behind_a_proxy() as server, run_sink() as sink:
+        url = f"postgresql://quantum@127.0.0.1:{server.proxy.port}/postgres"
+        environment = {**ALONE, "QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": url}
+        with run_quantum(tmp_path / "data", tmp_path / "log", environment=environment) as program:
+            try:
+                set_the_scene(program, client, sink)
+                all_harms = harms(server, program)
+                for name in generator.permutation([*all_harms] * rounds).tolist():
+                    begin_s = time.monotonic()
+                    all_harms[name]()
+                    if name == "outage":
+                        refused_s = refusals_took_s(client, begin_s, time.monotonic())
+                        assert refused_s, "nobody was refused"
+                        assert np.percentile(refused_s, 99) <= AT_ONCE_S
+                        tell(f"faults: outage, 503 within {1000 * np.percentile(refused_s, 99):.0f} ms (p99)")
+                    took_s.setdefault(name, []).append(recovered_after_s(client, program))
+                program.wait_until(
+                    lambda: program.http.get("/readyz").status_code == 200 or None, "readiness", GIVE_UP_S
+                )
+                assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
+                assert {status for _, status, _ in client.answers} <= {GOOD, AGAIN}
+                assert client.hopeless == 0
+                check_samples(program, read_ledger(tmp_path / "ledger"), client, tell)
+                check_alerts(program, client, sink, tell, sum(map(len, took_s.values())))
+            finally:
+                client.stop()
+    for name, times in sorted(took_s.items()):
+        tell(f"faults: postgres, seed {seed}: {name}, {len(times)} times, goes on within {max(times):.2f} s")
+    assert max(max(times) for times in took_s.values()) <= RECOVER_WITHIN_S
