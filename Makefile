@@ -6,10 +6,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test faults bench clean
+.PHONY: help run frontend check test faults bench bench-rivals clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: ## install what is missing, then watch this machine: ARGS="--port 9000" goes to `quantum run`
 	@$(PYTHON) -m tools.prepare
@@ -39,6 +39,10 @@ bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare
 	@$(BIN)/quantum bench ingest --json
 	@$(BIN)/quantum bench detect --json
+
+bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB: writes docs/performance.json and the table
+	@$(PYTHON) -m tools.prepare
+	@$(BIN)/python -m tools.rivals
 
 clean: ## remove everything that was built or installed here; data in quantum-data/ stays
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -20,6 +20,7 @@ import uvicorn
 
 from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
+from quantum.adapters.http import prometheus_points
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
@@ -89,6 +90,7 @@ def _compile_kernels(container: Any) -> None:
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed
         container.promql().warm_up()
+        prometheus_points.warm_up()
         influx_line.warm_up()
 
 

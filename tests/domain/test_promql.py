@@ -279,3 +279,19 @@ def test_a_quantile_of_a_histogram_lies_in_the_bucket_of_its_rank(counts: list[i
         bucket = int(np.searchsorted(cumulative[:-1, 0], share * sum(counts)))
         low = float(edges[bucket - 1]) if bucket else 0.0
         assert low <= value <= min(float(edges[bucket]), float(edges[-2]))
+
+
+@given(ROWS, st.data())
+def test_what_is_kept_of_some_samples_stays_with_its_series(
+    rows: list[list[tuple[int, float]]], data: st.DataObject
+) -> None:
+    series = {labels("a", n=str(number)): one for number, one in enumerate(rows)}
+    samples = ragged(series)
+    kept = data.draw(st.lists(st.booleans(), min_size=len(samples.values), max_size=len(samples.values)))
+    chosen = samples.keep(np.array(kept, np.bool_))
+    choices = iter(kept)
+    expected = ragged({name: [row for row in one if next(choices)] for name, one in series.items()})
+    assert chosen.labels == expected.labels
+    assert chosen.at_ms.tolist() == expected.at_ms.tolist()
+    assert np.array_equal(chosen.values, expected.values, equal_nan=True)
+    assert chosen.bounds.tolist() == expected.bounds.tolist()

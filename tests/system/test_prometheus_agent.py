@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
-from tests.parts.debian import program
 from tests.serving import Served
+from tools.debian import program
 
 from quantum.adapters.http.bodies import Bounds
 from quantum.domain.labels import LabelSet

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tests import writes
 from tests.parts.children import free_port
-from tests.parts.debian import program
 from tests.promql import CORNERS, GRAMMAR_SIZE, Fleet, generate
 from tests.system.test_prometheus_agent import eventually, running
+from tools.debian import program
 
 from quantum.adapters.promql_parser import parse_promql
 from quantum.adapters.sqlite import MEMORY, SqliteStore

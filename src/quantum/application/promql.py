@@ -229,10 +229,10 @@ def _portions(slots: Slots, start_ms: int, end_ms: int) -> Iterator[list[int]]:
 
 def _ragged(batches: Sequence[SampleBatch], labels: Mapping[int, LabelSet]) -> Ragged:
     """Return rows that are sorted by slot and time."""
-    rows = SampleBatch.concat(batches)
-    known, starts = np.unique(rows.slots, return_index=True)
+    rows = batches[0] if len(batches) == 1 else SampleBatch.concat(batches)
+    starts = np.flatnonzero(np.diff(rows.slots, prepend=-1))
     bounds = np.append(starts, len(rows)).astype(np.int64)
-    return Ragged(tuple(labels[slot] for slot in known.tolist()), rows.at_ms, rows.values, bounds)
+    return Ragged(tuple(labels[slot] for slot in rows.slots[starts].tolist()), rows.at_ms, rows.values, bounds)
 
 
 def _is_range(plan: Plan) -> TypeGuard[Selector | Subquery]:

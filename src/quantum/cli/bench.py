@@ -8,6 +8,9 @@ import cyclopts
 
 BENCHES: Final = {
     "ingest": "quantum.cli.bench_ingest:bench_ingest",
+    "store": "quantum.cli.bench_store:bench_store",
+    "query": "quantum.cli.bench_query:bench_query",
+    "growth": "quantum.cli.bench_growth:bench_growth",
     "detect": "quantum.cli.bench_detect:bench_detect",
     "nab": "quantum.cli.bench_detect:bench_nab",
     "scenarios": "quantum.cli.bench_detect:bench_scenarios",

@@ -1,24 +1,23 @@
 """Answers to queries as Prometheus' HTTP API writes them: seconds as numbers, values as texts.
 
-A range of a thousand series is a quarter of a million texts, so all numbers of a row are written by one call and only
-those that Prometheus writes otherwise are written again.
+A range of a thousand series is a quarter of a million texts, so many numbers are written by one call and only those
+that Prometheus writes otherwise are written again; `prometheus_points` puts them together.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from operator import add
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
+from quantum.adapters.http.prometheus_points import write_points
 from quantum.domain.errors import Rejected
 from quantum.domain.promql.tables import Ragged, Table
 from quantum.domain.promql.texts import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ PLAIN_FROM: Final = 1e-4
 PLAIN_BELOW: Final = 1e15
 """Between these, the shortest text of a number is the same for everyone."""
 
-POINT_END: Final = '"],'
+POINTS_AT_ONCE: Final = 100_000
 
 
 def instant_json(answer: Answer) -> bytes:
@@ -45,7 +44,7 @@ def instant_json(answer: Answer) -> bytes:
             items = (f'{{"metric":{_metric(one)},"value":[{at},"{text}"]}}' for one, text, there in rows if there)
             return _result("vector", "[", ",".join(items), "]")
         case Ragged():
-            return _matrix(_of_samples(value))
+            return _matrix(list(map(_metric, value.labels)), value.at_ms, value.values, np.diff(value.bounds))
         case str():
             return _result("string", f"[{at},", msgspec.json.encode(value).decode(), "]")
     return _result("scalar", f'[{at},"{number_text(float(value[0]))}"]')
@@ -60,7 +59,10 @@ def range_json(answer: Answer) -> bytes:
     value = answer.value
     if isinstance(value, str | Ragged):
         raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
-    return _matrix(_of_steps(answer.times_ms, value))
+    if not isinstance(value, Table):
+        return _matrix(["{}"], answer.times_ms, value, np.array([len(value)]))
+    at_ms = np.broadcast_to(answer.times_ms, value.there.shape)[value.there]
+    return _matrix(list(map(_metric, value.labels)), at_ms, value.values[value.there], value.there.sum(axis=1))
 
 
 def number_texts(numbers: Numbers) -> list[str]:
@@ -70,10 +72,15 @@ def number_texts(numbers: Numbers) -> list[str]:
     listed = numbers.tolist()
     texts = f"{msgspec.json.encode(listed)[1:-1].decode()},".replace(".0,", ",").split(",")
     texts.pop()
-    size = np.abs(numbers)
-    for place in np.flatnonzero(~((size >= PLAIN_FROM) & (size < PLAIN_BELOW)) & (size != 0)).tolist():
+    for place in np.flatnonzero(_is_odd(numbers)).tolist():
         texts[place] = number_text(listed[place])
     return texts
+
+
+def _is_odd(numbers: Numbers) -> NDArray[np.bool_]:
+    """Return which numbers Prometheus writes in a way of its own."""
+    size = np.abs(numbers)
+    return np.asarray(~((size >= PLAIN_FROM) & (size < PLAIN_BELOW)) & (size != 0), np.bool_)
 
 
 def time_texts(times_ms: NDArray[np.int64]) -> list[str]:
@@ -81,36 +88,34 @@ def time_texts(times_ms: NDArray[np.int64]) -> list[str]:
     return [str(at // 1000) if at % 1000 == 0 else f"{at / 1000:.3f}".rstrip("0") for at in times_ms.tolist()]
 
 
-def _openings(times_ms: NDArray[np.int64]) -> list[str]:
-    return [f'[{at},"' for at in time_texts(times_ms)]
+def _matrix(metrics: list[str], at_ms: NDArray[np.int64], numbers: Numbers, counts: NDArray[np.int64]) -> bytes:
+    """Return rows that come one after the other; those without points are left out."""
+    ends = np.cumsum(counts)
+    items: list[bytes] = []
+    for rows in _portions(ends):
+        low = int(ends[rows.start] - counts[rows.start])
+        inside = slice(low, int(ends[rows.stop - 1]))
+        points = write_points(at_ms[inside], _joined(numbers[inside]), counts[rows])
+        pairs = zip(metrics[rows], points, strict=True)
+        items += [b'{"metric":%b,"values":[%b]}' % (one.encode(), told) for one, told in pairs if told]
+    return b'{"resultType":"matrix","result":[%b]}' % b",".join(items)
 
 
-def _of_steps(times_ms: NDArray[np.int64], value: Table | Numbers) -> Iterator[tuple[str, Sequence[str], Numbers]]:
-    """Yield labels, beginnings of points and numbers of each row that has any."""
-    openings = _openings(times_ms)
-    if not isinstance(value, Table):
-        yield "{}", openings, value
-        return
-    everywhere: list[bool] = np.asarray(value.there.all(axis=1)).tolist()
-    for labels, numbers, there, is_full in zip(value.labels, value.values, value.there, everywhere, strict=True):
-        if is_full:
-            yield _metric(labels), openings, numbers
-        elif there.any():
-            yield _metric(labels), [openings[step] for step in np.flatnonzero(there).tolist()], numbers[there]
+def _portions(ends: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield rows in portions of some `POINTS_AT_ONCE` points, or of one row that has more."""
+    first = 0
+    while first < len(ends):
+        before = int(ends[first - 1]) if first else 0
+        end = max(first + 1, int(np.searchsorted(ends, before + POINTS_AT_ONCE, side="right")))
+        yield slice(first, end)
+        first = end
 
 
-def _of_samples(samples: Ragged) -> Iterator[tuple[str, Sequence[str], Numbers]]:
-    for labels, (low, high) in zip(samples.labels, pairwise(samples.bounds.tolist()), strict=True):
-        if high > low:
-            yield _metric(labels), _openings(samples.at_ms[low:high]), samples.values[low:high]
-
-
-def _matrix(rows: Iterable[tuple[str, Sequence[str], Numbers]]) -> bytes:
-    items = (
-        f'{{"metric":{metric},"values":[{POINT_END.join(map(add, openings, number_texts(numbers)))}"]]}}'
-        for metric, openings, numbers in rows
-    )
-    return _result("matrix", "[", ",".join(items), "]")
+def _joined(numbers: Numbers) -> bytes:
+    """Return numbers as texts, separated by commas; those of whole numbers may end in `.0`."""
+    if _is_odd(numbers).any():
+        return ",".join(number_texts(numbers)).encode()
+    return msgspec.json.encode(numbers.tolist())[1:-1]
 
 
 def _result(kind: str, *result: str) -> bytes:

@@ -72,6 +72,8 @@ class Ragged:
 
     def keep(self, rows: NDArray[bool_]) -> Ragged:
         """Return only some of the samples."""
+        if rows.all():
+            return self
         before = np.concatenate([[0], np.cumsum(rows)])
         return Ragged(self.labels, self.at_ms[rows], self.values[rows], before[self.bounds])
 

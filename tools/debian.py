@@ -1,4 +1,4 @@
-"""Programs from Debian packages for tests: found on this machine, or unpacked into a cache without being installed.
+"""Programs from Debian packages: found on this machine, or unpacked into a cache without being installed.
 
 Unpacking needs no root, starts no service and changes nothing but the cache (`QUANTUM_PARTS`, default
 `~/.cache/quantum-parts`). Only the package itself is fetched, so this suits programs that need no others.
