@@ -287,7 +287,9 @@ def select_samples(
 
 
 def _inside(batch: SampleBatch, slots: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
-    # times first: most batches have none that is asked for, and that is quickly seen
+    # most batches have none that is asked for, and that is quickly seen
+    if not len(batch) or batch.newest_ms < start_ms or batch.oldest_ms >= end_ms:
+        return batch.take(slice(0))
     rows = np.flatnonzero((batch.at_ms >= start_ms) & (batch.at_ms < end_ms))
     return batch.take(rows[np.isin(batch.slots[rows], slots)])
 

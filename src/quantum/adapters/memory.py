@@ -8,19 +8,24 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from quantum.domain.facts import Samples
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from quantum.domain.facts import Fact
 
 HELD_FACTS: Final = 10_000
+HELD_ROWS: Final = 200_000
+"""Of samples in the facts that are held: 5 MB."""
 
 
 class MemoryStream:
     """EventStream within one process: holds the newest facts; whoever is further behind reads the log."""
 
-    def __init__(self, held: int = HELD_FACTS) -> None:
-        self._held = held
+    def __init__(self, held: int = HELD_FACTS, held_rows: int = HELD_ROWS) -> None:
+        self._held, self._held_rows = held, held_rows
+        self._rows = 0
         self._facts: dict[int, Fact] = {}
         self._newest = 0
         self._arrived = asyncio.Event()
@@ -29,7 +34,10 @@ class MemoryStream:
         """See EventStream. Concurrent publishers may come out of order; facts are taken in order of position."""
         for fact in facts:
             self._facts[fact.position] = fact
-            self._facts.pop(fact.position - self._held, None)
+            self._rows += _rows_of(fact)
+            # the newest is always held, however large it is
+            while len(self._facts) > 1 and (len(self._facts) > self._held or self._rows > self._held_rows):
+                self._rows -= _rows_of(self._facts.pop(next(iter(self._facts))))
             self._newest = max(self._newest, fact.position)
         self._arrived.set()
 
@@ -43,6 +51,10 @@ class MemoryStream:
                 return run
             self._arrived.clear()
             await self._arrived.wait()
+
+
+def _rows_of(fact: Fact) -> int:
+    return len(fact.body.batch) if isinstance(fact.body, Samples) else 0
 
 
 @dataclass(frozen=True, slots=True)

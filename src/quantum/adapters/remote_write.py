@@ -81,8 +81,8 @@ def decode_remote_write(message: bytes, limits: Limits) -> Incoming:
         keys=keys,
         labels_of=lambda index: labels_of_key(keys[index]),
         row_series=columns.row_series[:samples],
-        at_ms=columns.at_ms[:samples],
-        values=columns.bits[:samples].view(np.float64),
+        at_ms=columns.at_ms[:samples].copy(),  # what is kept must not keep all the room that was taken
+        values=columns.bits[:samples].view(np.float64).copy(),
         refusals=_refused_histograms(counts[walk.HISTOGRAMS]),
         ignored={"exemplars": counts[walk.EXEMPLARS], "metadata": counts[walk.METADATA]},
     )
@@ -105,8 +105,8 @@ def decode_remote_write_2(message: bytes, limits: Limits) -> Incoming:
         keys=keys,
         labels_of=lambda index: labels_of_key(keys[index]),
         row_series=parts.row_series[:samples],
-        at_ms=parts.at_ms[:samples],
-        values=parts.bits[:samples].view(np.float64),
+        at_ms=parts.at_ms[:samples].copy(),
+        values=parts.bits[:samples].view(np.float64).copy(),
         refusals=_refused_histograms(counts[walk.HISTOGRAMS]),
         ignored={"exemplars": counts[walk.EXEMPLARS], "metadata": counts[walk.METADATA]},
     )

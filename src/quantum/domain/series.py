@@ -63,6 +63,16 @@ class SampleBatch:
         """Return some rows, chosen by mask, by index or by slice."""
         return SampleBatch(self.slots[rows], self.at_ms[rows], self.values[rows])
 
+    @property
+    def oldest_ms(self) -> int:
+        """The earliest time; there must be rows."""
+        return int(self.at_ms.min())
+
+    @property
+    def newest_ms(self) -> int:
+        """The latest time; there must be rows."""
+        return int(self.at_ms.max())
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.slots)
