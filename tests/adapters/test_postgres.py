@@ -129,6 +129,7 @@ async def test_a_restart_of_the_server_is_outlived(tmp_path: Path) -> None:
             with pytest.raises(Unavailable):
                 await store.recorded_upto()
             with cluster.running():
+                await until(lambda: not store._database._away)  # everybody is refused until it was found
                 assert await store.recorded_upto() == 0
                 for at_ms in range(10, 20):
                     await persist(store, at_ms)

@@ -40,6 +40,8 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
+RECONNECT_FOR_S: Final = 2.0
+"""How long the readers' pool tries by itself: its pauses double, so it finds a database late that was long away."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """All statements of a reader see the same moment."""
 SCHEMA: Final = ""
@@ -64,14 +66,14 @@ class Patience:
         start_ms: at a start, for another process to let go of the tenant.
         answer_s: for one transaction.
         reader_s: for a connection to read with.
-        away_s: between two attempts to reach a database that was away; meanwhile readers are refused at once.
+        away_s: between two attempts to reach a database that is away; meanwhile everybody is refused at once.
     """
 
     lease_ms: int = LEASE_MS
     start_ms: int = 20_000
     answer_s: float = 30.0
     reader_s: float = 5.0
-    away_s: float = 1.0
+    away_s: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Engine:
         self._jobs: asyncio.Queue[Job | None]
         self._connection: Connection | None = None
         self._stale = True
-        self._away: tuple[Unavailable, float] | None = None
+        self._away = ""
+        self._search: asyncio.Task[None] | None = None
         self._catch_up: Callable[[Connection], Awaitable[None]]
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._pool: AsyncConnectionPool[Connection]
@@ -152,6 +155,9 @@ class Engine:
         """Finish what waits, let go of the lease, close."""
         writer, renewer = self._tasks
         renewer.cancel()
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
         await self._jobs.put(None)
         await asyncio.gather(writer, renewer, return_exceptions=True)
         if self._connection is not None:
@@ -276,8 +282,13 @@ class Engine:
         return results
 
     async def _connected(self) -> Connection:
+        self._refuse_while_away()
         if self._connection is None:
-            self._connection = await connect(self._url)
+            try:
+                self._connection = await connect(self._url)
+            except Unavailable as failure:
+                self._note_away(failure)
+                raise
         return self._connection
 
     async def _fence(self, connection: Connection, limit: asyncio.Timeout) -> None:
@@ -311,8 +322,7 @@ class Engine:
         Raises:
             Unavailable: the database does not answer, or all readers are busy.
         """
-        if self._away is not None:
-            await self._look_whether_it_is_back(*self._away)
+        self._refuse_while_away()
         try:
             return await self._read(work)
         except Unavailable as failure:
@@ -324,21 +334,37 @@ class Engine:
         await self._pool.check()  # after a restart of the server every connection is dead
         return await self._read(work)
 
-    async def _look_whether_it_is_back(self, failure: Unavailable, until_s: float) -> None:
-        """Let one reader now and then try to connect; the others are refused and do not wait for an empty pool."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s < until_s:
-            raise Unavailable(str(failure))
-        self._away = (failure, now_s + self._patience.away_s)
-        await self._try_to_connect()
-
     async def _try_to_connect(self) -> None:
+        """Find out whether the database is away or only busy."""
         try:
             await (await connect(self._url)).close()
         except Unavailable as failure:
-            self._away = (failure, asyncio.get_running_loop().time() + self._patience.away_s)
+            self._note_away(failure)
             raise
-        self._away = None
+
+    # ---- while the database is away -----------------------------------------------------------------------------
+
+    def _refuse_while_away(self) -> None:
+        if self._away:
+            raise Unavailable(self._away)
+
+    def _note_away(self, failure: Unavailable) -> None:
+        """Refuse everybody at once from now on, until a search has found the database again."""
+        self._away = str(failure)
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._search_for_it())
+
+    async def _search_for_it(self) -> None:
+        while True:
+            await asyncio.sleep(self._patience.away_s)
+            with suppress(Unavailable):
+                found = await connect(self._url)
+                break
+        if self._connection is None:
+            self._connection = found
+        else:
+            await found.close()
+        self._away = ""
 
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         with translated("the store did not answer"):
@@ -398,6 +424,7 @@ def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
         connection_class=AsyncConnection,
         kwargs={"prepare_threshold": None, "autocommit": True},
         min_size=1,
+        reconnect_timeout=RECONNECT_FOR_S,
         max_size=READERS,
         timeout=timeout_s,
         open=False,
