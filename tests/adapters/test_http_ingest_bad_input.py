@@ -290,7 +290,7 @@ def test_t18_other_methods_are_not_allowed(server: Served, method: str) -> None:
         pytest.param(JSON, "application/jsonp", id="T19 jsonp"),
         pytest.param(WRITE, "application/json", id="T19 write"),
         pytest.param(WRITE, None, id="T20 write"),
-        pytest.param(WRITE, "application/x-protobuf;proto=io.prometheus.write.v2.Request", id="R16 version 2"),
+        pytest.param(WRITE, "application/x-protobuf;proto=io.prometheus.write.v3.Request", id="R16 version 3"),
         pytest.param(WRITE, "application/x-protobuf;proto=foo.Bar", id="R17 unknown"),
     ],
 )

@@ -207,6 +207,42 @@ def test_few_bytes_that_refer_to_a_long_text_again_and_again_are_refused() -> No
     assert reason_of(bomb) == "decoded_too_large"
 
 
+def test_a_series_with_too_many_labels_is_refused_whole_and_its_neighbours_stay(decode: Any) -> None:
+    """Of 65 labels, 63 of them empty, none may be forgotten: the last one tells two series apart."""
+    texts = ["", "__name__", "up", *(f"e{number}" for number in range(63)), "job", "node"]
+    refs = [1, 2, *(ref for number in range(63) for ref in (3 + number, 0)), 66, 67]
+    body = field(1, b"".join(map(varint, refs))) + field(2, b"")
+    good = field(5, field(1, b"\x01\x02") + field(2, b""))
+    incoming = decode(b"".join(field(4, text.encode()) for text in texts) + field(5, body) + good, LIMITS)
+    with pytest.raises(Rejected, match="more than 64 labels, the limit is 30") as refused:
+        incoming.labels_of(0)
+    assert refused.value.reason == "max_labels"
+    assert incoming.labels_of(1) == LabelSet.of({"__name__": "up"})
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_request_may_have_as_many_series_and_samples_as_the_limits_say(decode: Any, count: int) -> None:
+    limits = Limits(max_series_per_request=2, max_samples_per_request=2)
+    many = field(4, b"") + field(5, b"") * count
+    long = field(4, b"") + field(5, field(2, b"") * count)
+    if count == 2:
+        assert (len(decode(many, limits).keys), len(decode(long, limits).at_ms)) == (2, 2)
+        return
+    with pytest.raises(Rejected, match="3 series in one request, the limit is 2"):
+        decode(many + field(5, b"") * 1000, limits)
+    with pytest.raises(Rejected, match="3 samples in one request, the limit is 2"):
+        decode(long + field(5, field(2, b"")) * 1000, limits)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [field(4, b"") * 2_000_001, field(4, b"") + field(5, field(1, bytes(8_000_001)))],
+    ids=["symbols", "references"],
+)
+def test_more_symbols_or_references_than_a_request_can_use_are_refused(message: bytes) -> None:
+    assert reason_of(message) == "decoded_too_large"
+
+
 # ---- over HTTP ----------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +292,16 @@ def test_a_message_of_neither_version_is_answered_415_with_those_that_are_spoken
         answer = client.post(WRITE, content=snappy(GOLDEN), headers=headers)
     assert answer.status_code == 415
     assert "io.prometheus.write.v2.Request" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{**HEADERS, "content-encoding": "gzip"}, {**HEADERS, "content-type": HEADERS["content-type"] + ";x=y"}]
+)
+def test_what_is_refused_before_it_is_read_has_the_headers_too(server: Served, headers: dict[str, str]) -> None:
+    with server.client() as client:
+        answer = client.post(WRITE, content=snappy(GOLDEN), headers=headers)
+    assert answer.status_code == 415
+    assert answer.headers["x-prometheus-remote-write-samples-written"] == "0"
 
 
 def test_a_series_is_the_same_in_both_versions(server: Served) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from quantum.adapters import remote_write_walk as walk
 from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
 from quantum.domain.errors import Rejected
-from quantum.domain.labels import LabelSet
+from quantum.domain.labels import MAX_LABELS, LabelSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,9 @@ USUAL_SERIES_BYTES: Final = 32
 USUAL_SAMPLE_BYTES: Final = 16
 SMALLEST_FIELD_BYTES: Final = 2
 """An empty series or sample: a tag and the length 0."""
+MOST_SYMBOLS: Final = 2_000_000
+MOST_REFERENCES: Final = 8_000_000
+"""Of a request of 2.0: more than its limits of series and labels leave use for, and at most 100 MB of columns."""
 MOST_KEY_BYTES: Final = 64 << 20
 """Of all series of a request of 2.0: a few bytes of it can refer to long texts again and again."""
 _SERIES_LABEL = 1
@@ -94,16 +97,19 @@ def decode_remote_write_2(message: bytes, limits: Limits) -> Incoming:
     Raises:
         Rejected: `malformed_body`, `decoded_too_large`, `request_series_limit` or `request_sample_limit`.
     """
-    data, size = walk.message_bytes(message), len(message)
-    parts = _Parts.with_room(size // SMALLEST_FIELD_BYTES + 1, size + 1)
-    _check(walk.fill_columns2(data, *parts.arrays()))
+    data = walk.message_bytes(message)
+    parts = _Parts.with_room(len(message), limits)
+    outcome = walk.fill_columns2(data, *parts.arrays())
     counts = parts.counts.tolist()
     series, samples = counts[walk.SERIES], counts[walk.SAMPLES]
     check_request_size(limits, series, samples)
+    if outcome == -walk.FULL:
+        raise Rejected("decoded_too_large", f"a request has at most {MOST_SYMBOLS} symbols and {MOST_REFERENCES} refs")
+    _check(outcome)
     keys = _keys_of_symbols(data, parts, counts)
     return Incoming(
         keys=keys,
-        labels_of=lambda index: labels_of_key(keys[index]),
+        labels_of=lambda index: _labels_of_symbols(keys[index]),
         row_series=parts.row_series[:samples],
         at_ms=parts.at_ms[:samples].copy(),
         values=parts.bits[:samples].view(np.float64).copy(),
@@ -125,14 +131,25 @@ class _Parts:
     counts: NDArray[np.int64]
 
     @classmethod
-    def with_room(cls, fields: int, references: int) -> _Parts:
-        symbols, series = (np.empty((fields, 2), np.int64) for _ in range(2))
-        row_series, at_ms, bits = (np.empty(fields, np.int64) for _ in range(3))
-        counts = np.zeros(walk.COUNTS, np.int64)
-        return cls(symbols, np.empty(references, np.int64), series, row_series, at_ms, bits, counts)
+    def with_room(cls, size: int, limits: Limits) -> _Parts:
+        """Make room for all that a message of so many bytes may have, and one more of what has a limit."""
+        fields = size // SMALLEST_FIELD_BYTES + 1
+        symbols = np.empty((min(fields, MOST_SYMBOLS), 2), np.int64)
+        series = np.empty((min(fields, limits.max_series_per_request + 1), 2), np.int64)
+        rows = min(fields, limits.max_samples_per_request + 1)
+        row_series, at_ms, bits = (np.empty(rows, np.int64) for _ in range(3))
+        references = np.empty(min(size + 1, MOST_REFERENCES), np.int64)
+        return cls(symbols, references, series, row_series, at_ms, bits, np.zeros(walk.COUNTS, np.int64))
 
     def arrays(self) -> tuple[NDArray[np.int64], ...]:
         return self.symbols, self.refs, self.series, self.row_series, self.at_ms, self.bits, self.counts
+
+
+def _labels_of_symbols(key: bytes) -> LabelSet:
+    if key == walk.OVERLONG:
+        most = walk.MOST_REFERENCES // 2
+        raise Rejected("max_labels", f"a series has more than {most} labels, the limit is {MAX_LABELS}")
+    return labels_of_key(key)
 
 
 def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> list[bytes]:

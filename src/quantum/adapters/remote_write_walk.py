@@ -284,7 +284,9 @@ _SERIES2_REFERENCES, _SERIES2_SAMPLE, _SERIES2_HISTOGRAM, _SERIES2_EXEMPLAR, _SE
 LONGEST_TEXT: Final = 4096
 """Of a longer symbol so much goes into a key: more than any label may have, so it is refused for what it is."""
 MOST_REFERENCES: Final = 128
-"""Of more references of a series so many go into its key: more labels than any series may have."""
+"""Of one series: twice its labels, of which empty ones do not count. Beyond it `OVERLONG` is the key."""
+OVERLONG: Final = b"\x00"
+"""Key of a series with too many references, which no series that can be stored has."""
 
 
 @inlined
@@ -434,7 +436,10 @@ def size_keys(
         for at in range(first, last):
             if refs[at] < 0 or refs[at] >= len(symbols):
                 return -REFERENCE
-        for at in range(first, min(last, first + MOST_REFERENCES), 2):
+        if last - first > MOST_REFERENCES:
+            total += 1
+            last = first
+        for at in range(first, last, 2):
             size = 2
             for k in range(2):
                 text = min(LONGEST_TEXT, symbols[refs[at + k], 1] - symbols[refs[at + k], 0])
@@ -464,7 +469,11 @@ def write_keys(
     to = 0
     for index in range(len(series)):
         first, last = series[index]
-        for at in range(first, min(last, first + MOST_REFERENCES), 2):
+        if last - first > MOST_REFERENCES:
+            out[to] = 0
+            to += 1
+            last = first
+        for at in range(first, last, 2):
             size = 2
             for k in range(2):
                 text = min(LONGEST_TEXT, symbols[refs[at + k], 1] - symbols[refs[at + k], 0])

@@ -108,11 +108,14 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     )
     async def write(request: Request[Any, Any, Any]) -> Response[None]:
         """Store a snappy-compressed protobuf WriteRequest, or Request of version 2."""
-        if not _require_remote_write(request):
+        is_2 = REMOTE_WRITE_2 in request.headers.get("content-type", "").lower()
+        if not is_2:
+            _require_remote_write(request, REMOTE_WRITE_1)
             _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
             return Response(None, status_code=204)
         written = 0
         try:
+            _require_remote_write(request, REMOTE_WRITE_2)
             receipt = await take_in(request, ingest, bounds, "snappy", decode_remote_write_2)
             written = receipt.accepted + receipt.duplicates
             _explain(receipt)
@@ -151,18 +154,16 @@ async def _content(request: Request[Any, Any, Any], bounds: Bounds, hold: Hold, 
     return await decode_body(encoding, body, bounds, hold)
 
 
-def _require_remote_write(request: Request[Any, Any, Any]) -> bool:
-    """Refuse what is no remote-write; return whether it is of version 2.0."""
-    encoding = encoding_of(request)
-    is_2 = REMOTE_WRITE_2 in request.headers.get("content-type", "").lower()
+def _require_remote_write(request: Request[Any, Any, Any], proto: str) -> None:
+    """Refuse what is no remote-write of one version."""
     try:
-        require_type(request, "application/x-protobuf", proto=REMOTE_WRITE_2 if is_2 else REMOTE_WRITE_1)
+        require_type(request, "application/x-protobuf", proto=proto)
     except Rejected as error:
         spoken = "prometheus.WriteRequest (1.0) and io.prometheus.write.v2.Request (2.0)"
         raise Rejected(error.reason, f"{error}; of remote-write, {spoken} are spoken here") from None
+    encoding = encoding_of(request)
     if encoding != "snappy" and "content-encoding" in request.headers:
         raise Rejected("content_encoding", f"remote-write bodies are snappy blocks, not {encoding[:40]!r}")
-    return is_2
 
 
 def _explain(receipt: Receipt) -> None:
