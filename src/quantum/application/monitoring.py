@@ -47,7 +47,7 @@ CHECKPOINT_AFTER_ROWS: Final = 300_000
 BIG_STATE_BYTES: Final = 32 << 20
 """States larger than this are saved after a seal only, and not after every one."""
 STATE_BYTES_A_ROW: Final = 128
-"""So many bytes of a large state are written for each sample at most: a restart then has 7 million samples of 100,000
+"""So many bytes of a large state are packed for each sample at most: a restart then has 7 million samples of 100,000
 series to go through again, which takes some ten seconds."""
 LANDMARKS: Final = 8
 """So many landmarks divide the time that facts are kept: what is forgotten is up to an eighth older than asked."""
@@ -370,12 +370,17 @@ class Monitor:
         # a state knows what was concluded and does not conclude it again
         await self._record()
         position, at_ms = self.pipeline.position, self.pipeline.at_ms
-        packed = await asyncio.to_thread(lambda: self._codec.pack(self.pipeline.dump()))
+        packed, size = await asyncio.to_thread(self._packed_state)
         is_landmark = is_sealed and at_ms - self._landmark_at_ms >= self._landmark_every_ms
         await self._checkpoints.save(position, packed, at_ms if is_landmark else None)
         if is_landmark:
             self._landmark_at_ms = at_ms
-        self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, len(packed)
+        self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, size
+
+    def _packed_state(self) -> tuple[bytes, int]:
+        """Return the state as bytes, and its size before packing: what saving costs goes by that."""
+        state = self.pipeline.dump()
+        return self._codec.pack(state), sum(array.nbytes for array in state.arrays.values())
 
     # ---- for people -------------------------------------------------------------------------------------------
 
