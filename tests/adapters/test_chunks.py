@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from quantum.adapters import chunks
 from quantum.adapters.wire import CorruptData
+from quantum.domain.scoring import ScoredRows
 from quantum.domain.series import SampleBatch
 
 VALUES = st.floats(width=64) | st.sampled_from([0.1, 0.25, 12.34, -7.0, 1e300, -0.0, 5e-324])
@@ -110,6 +111,34 @@ def test_what_the_first_version_stored_is_read() -> None:
     batch = SampleBatch.of([0, 1, 0, 1], [1000, 1000, 2000, 2000], [1.5, -2.0, 2.5, 1e-9])
     assert bits(chunks.unpack_batch(BATCH)) == bits(batch)
     assert bits(chunks.unpack_samples(ORDER, [BLOCK])) == bits(batch)
+
+
+BAND = st.tuples(st.floats(-1e9, 1e9), st.floats(0.0, 1e6) | st.just(0.0) | st.floats(0.0, 1e-6), st.floats(0.0, 1.0))
+
+
+@given(st.lists(BAND, min_size=1, max_size=40))
+def test_bands_come_back_within_a_256th_of_their_width(bands: list[tuple[float, float, float]]) -> None:
+    expected = np.array([middle for middle, _, _ in bands])
+    lower = np.array([middle - width * share for middle, width, share in bands])
+    upper = np.maximum(lower, np.array([middle + width * (1 - share) for middle, width, share in bands]))
+    rows = ScoredRows(
+        np.zeros(len(bands), np.int64), np.arange(len(bands)), np.full(len(bands), 0.5), expected, lower, upper
+    )
+    (block,) = chunks.pack_scores(rows)
+    found = chunks.unpack_scores(block.body)
+    # where a band is narrower than float32 can tell, that is how exact it is
+    allowed = (upper - lower) / 256 + np.maximum(np.abs(expected), np.abs(upper - lower)) * 2.0**-22 + 1e-37
+    for name in ("expected", "lower", "upper"):
+        assert (np.abs(getattr(found, name) - getattr(rows, name)) <= allowed).all()
+    assert found.score.tolist() == [0.5] * len(bands)
+
+
+def test_bands_that_are_not_finite_are_kept_as_they_are() -> None:
+    one = np.array([1.5])
+    rows = ScoredRows(np.array([0]), np.array([1]), one, one, np.array([-np.inf]), np.array([np.inf]))
+    (block,) = chunks.pack_scores(rows)
+    found = chunks.unpack_scores(block.body)
+    assert (found.expected.tolist(), found.lower.tolist(), found.upper.tolist()) == ([1.5], [-np.inf], [np.inf])
 
 
 BATCH = bytes.fromhex(

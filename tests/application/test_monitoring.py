@@ -197,6 +197,24 @@ async def test_small_states_are_saved_every_minute_and_large_ones_with_a_seal_on
         assert saved[0] < system.monitor.pipeline.position
 
 
+async def test_a_large_state_is_not_saved_with_every_seal_but_for_landmarks(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(store) as system:
+        for n in range(3):
+            await system.send({CPU: float(n)}, monitoring.SEAL_AFTER_MS)
+        first, sealed = await store.newest(), await store.sealed_upto()
+        monkeypatch.setattr(monitoring, "BIG_STATE_BYTES", 1)
+        monkeypatch.setattr(monitoring, "STATE_BYTES_A_ROW", 0)
+        for n in range(3):
+            await system.send({CPU: float(n)}, monitoring.SEAL_AFTER_MS)
+        assert await store.sealed_upto() > sealed
+        assert await store.newest() == first
+        for n in range(3):
+            await system.send({CPU: float(n)}, KEEP_MS // monitoring.LANDMARKS)
+        assert len(await store.landmarks()) >= 2
+
+
 async def test_facts_that_the_stream_no_longer_holds_are_read_from_the_log(store: SqliteStore) -> None:
     async with running(store) as system:
         await system.send({CPU: 1.0})

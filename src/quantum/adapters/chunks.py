@@ -38,6 +38,14 @@ LZ4: Final = b"\x01"
 PCODEC: Final = ChunkConfig(compression_level=4)
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
+BAND_STEPS: Final = 512.0
+"""The width of a band has at least so many steps, and less than twice as many."""
+WIDTHLESS: Final = 2.0**40
+"""A band without a width is where it is to this part."""
+SMALLEST: Final = 1e-200
+MANTISSA: Final = 2.0**52
+SINGLES: Final = 3
+"""So many columns bands have that are kept as float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +89,51 @@ def pack_samples(batch: SampleBatch) -> tuple[bytes, list[Block]]:
     sorted_rows = batch.take(by_slot)
     slots, starts = np.unique(sorted_rows.slots, return_index=True)
     ends = np.append(starts[1:], len(batch))[: len(starts)]
-    groups: dict[bytes, list[int]] = {}
-    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        groups.setdefault(sorted_rows.at_ms[start:end].tobytes(), []).append(index)
     blocks = [
         _pack_block(slots[members], sorted_rows, starts[members], ends[members])
-        for indices in groups.values()
-        for members in _portions(indices, int(ends[indices[0]] - starts[indices[0]]))
+        for alike in _with_the_same_times(sorted_rows.at_ms, starts, ends)
+        for members in _portions(alike, int(ends[alike[0]] - starts[alike[0]]))
     ]
     return order, blocks
 
 
-def _portions(indices: list[int], length: int) -> Iterator[list[int]]:
+def _with_the_same_times(
+    at_ms: NDArray[np.int64], starts: NDArray[np.intp], ends: NDArray[np.intp]
+) -> list[NDArray[np.intp]]:
+    """Return which series have the very same times: groups of their numbers, by the first of each.
+
+    Series with the same count, first time and sum are compared as a table; only where these are alike and the rest is
+    not, one by one.
+    """
+    if not len(starts):
+        return []
+    traits = np.stack([ends - starts, at_ms[starts], np.add.reduceat(at_ms, starts)], axis=1)
+    _, kinds = np.unique(traits, axis=0, return_inverse=True)
+    groups: list[NDArray[np.intp]] = []
+    for alike in np.split(np.argsort(kinds, kind="stable"), np.cumsum(np.bincount(kinds))[:-1]):
+        table = at_ms[starts[alike][:, None] + np.arange(ends[alike[0]] - starts[alike[0]])]
+        if bool((table == table[0]).all()):
+            groups.append(alike)
+            continue
+        same: dict[bytes, list[int]] = {}
+        for member, times in zip(alike.tolist(), table, strict=True):
+            same.setdefault(times.tobytes(), []).append(member)
+        groups += [np.array(members) for members in same.values()]
+    return sorted(groups, key=lambda members: int(members[0]))
+
+
+def _portions(indices: NDArray[np.intp], length: int) -> Iterator[NDArray[np.intp]]:
     size = max(1, BLOCK_VALUES // length)
     return (indices[first : first + size] for first in range(0, len(indices), size))
 
 
 def _pack_block(slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Block:
     at_ms = rows.at_ms[starts[0] : ends[0]]
-    series = [rows.values[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     if len(at_ms) >= OWN_COLUMN:
-        columns = [pack_floats(values) for values in series]
+        places = zip(starts.tolist(), ends.tolist(), strict=True)
+        columns = [pack_floats(rows.values[start:end]) for start, end in places]
     else:
-        columns = [pack_floats(np.concatenate(series))]
+        columns = [pack_floats(rows.values[starts[:, None] + np.arange(len(at_ms))].ravel())]
     body = msgspec.msgpack.encode((slots.astype("<i8").tobytes(), pack_integers(at_ms), columns))
     return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), _sealed(body))
 
@@ -234,30 +264,56 @@ def unpack_floats(data: bytes) -> NDArray[np.float64]:
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:
-    """Return kept scores as blocks by slot; scores keep three decimals, bands the precision of float32."""
+    """Return kept scores as blocks by slot; scores keep three decimals, bands a 512th of their width."""
     order = np.lexsort((rows.at_ms, rows.slots))
     return [_pack_scores(rows, order[at : at + SCORE_BLOCK_ROWS]) for at in range(0, len(order), SCORE_BLOCK_ROWS)]
 
 
 def _pack_scores(rows: ScoredRows, order: NDArray[np.intp]) -> Block:
     slots, at_ms = rows.slots[order], rows.at_ms[order]
-    bands = [getattr(rows, name)[order].astype("<f4") for name in ("expected", "lower", "upper")]
     columns = [
         pack_integers(slots),
         pack_integers(at_ms),
         pack_integers(np.rint(rows.score[order] * SCORE_STEPS).astype(np.int64)),
-        *(bytes(standalone.simple_compress(np.ascontiguousarray(band), PCODEC)) for band in bands),
+        *_packed_bands(rows.expected[order], rows.lower[order], rows.upper[order]),
     ]
     body = _sealed(msgspec.msgpack.encode(columns))
     return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), body)
 
 
+def _packed_bands(
+    expected: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> tuple[bytes, ...]:
+    """Return bands as whole steps of a power of two that fits their width: neighbours then differ by few of them.
+
+    Bands that are not finite, or are narrow beyond all sense beside where they are, are kept as float32.
+    """
+    with np.errstate(all="ignore"):  # what becomes of it is looked at below
+        width = upper - lower
+        least = (np.abs(expected) + SMALLEST) / WIDTHLESS
+        exponents = np.floor(np.log2(np.where(width > 0.0, width / BAND_STEPS, least)))
+        steps = np.exp2(exponents)
+        whole = [np.rint(column / steps) for column in (expected, expected - lower, upper - expected)]
+        fits = all(bool((np.abs(column) < MANTISSA).all()) for column in (exponents, *whole))
+    if not fits:
+        singles = (np.ascontiguousarray(band.astype("<f4")) for band in (expected, lower, upper))
+        return tuple(bytes(standalone.simple_compress(band, PCODEC)) for band in singles)
+    return tuple(pack_integers(column.astype(np.int64)) for column in (exponents, *whole))
+
+
 def unpack_scores(body: bytes) -> ScoredRows:
     """Return the rows of one block of scores, sorted by (slot, at_ms)."""
     slots, at_ms, score, *bands = msgspec.msgpack.decode(_opened(body))
-    expected, lower, upper = (np.asarray(standalone.simple_decompress(band), np.float64) for band in bands)
     scores = unpack_integers(score) / SCORE_STEPS
-    return ScoredRows(unpack_integers(slots), unpack_integers(at_ms), scores, expected, lower, upper)
+    return ScoredRows(unpack_integers(slots), unpack_integers(at_ms), scores, *_unpacked_bands(bands))
+
+
+def _unpacked_bands(columns: Sequence[bytes]) -> tuple[NDArray[np.float64], ...]:
+    if len(columns) == SINGLES:
+        return tuple(np.asarray(standalone.simple_decompress(band), np.float64) for band in columns)
+    exponents, expected, below, above = (unpack_integers(column).astype(np.float64) for column in columns)
+    steps = np.exp2(exponents)
+    return expected * steps, (expected - below) * steps, (expected + above) * steps
 
 
 def concat_scores(parts: Sequence[ScoredRows]) -> ScoredRows:

@@ -45,7 +45,10 @@ CHECKPOINT_AFTER_MS: Final = 60_000
 RECORD_AFTER_MS: Final = 1000
 CHECKPOINT_AFTER_ROWS: Final = 300_000
 BIG_STATE_BYTES: Final = 32 << 20
-"""States larger than this are saved with every seal only."""
+"""States larger than this are saved after a seal only, and not after every one."""
+STATE_BYTES_A_ROW: Final = 128
+"""So many bytes of a large state are packed for each sample at most: a restart then has 7 million samples of 100,000
+series to go through again, which takes some ten seconds."""
 LANDMARKS: Final = 8
 """So many landmarks divide the time that facts are kept: what is forgotten is up to an eighth older than asked."""
 RATE_WINDOW_MS: Final = 10_000
@@ -189,7 +192,7 @@ class Monitor:
         self._sealed = self._sealed_at_ms = 0
         self._saved_at_ms = self._rows_since_save = self._state_bytes = 0
         self._unrecorded = Unrecorded(0)
-        self._taking: asyncio.Future[None] | None = None
+        self._taking: tuple[asyncio.Future[None], ...] = ()
         self._told_anomalies: dict[str, Anomaly] = {}
         self._counted: list[tuple[int, int]] = []
         self._known_position = 0
@@ -251,8 +254,7 @@ class Monitor:
 
     async def close(self) -> None:
         """Take in what is left, seal it and save the state, so that the next start is quick."""
-        if self._taking is not None:
-            await asyncio.wait([self._taking])
+        await asyncio.gather(*self._taking, return_exceptions=True)
         await self._catch_up()
         await self._seal()
         await self._save(is_sealed=True)
@@ -265,8 +267,9 @@ class Monitor:
         Once begun it is not stopped halfway: a pipeline that has taken a fact concludes nothing from it again.
         """
         if facts:
-            self._taking = asyncio.ensure_future(self._take_whole(facts))
-            await asyncio.shield(self._taking)
+            taking = asyncio.ensure_future(self._take_whole(facts))
+            self._taking = (taking,)
+            await asyncio.shield(taking)
 
     async def _take_whole(self, facts: Sequence[Fact]) -> None:
         steps = await asyncio.to_thread(lambda: [self.pipeline.step(fact) for fact in facts])
@@ -343,11 +346,17 @@ class Monitor:
         at_ms = self.pipeline.at_ms
         if self.recent.rows >= SEAL_AFTER_ROWS or at_ms - self._sealed_at_ms >= SEAL_AFTER_MS:
             await self._seal()
-            await self._save(is_sealed=True)
+            if self._is_worth_saving():
+                await self._save(is_sealed=True)
         elif self._state_bytes < BIG_STATE_BYTES and (
             at_ms - self._saved_at_ms >= CHECKPOINT_AFTER_MS or self._rows_since_save >= CHECKPOINT_AFTER_ROWS
         ):
             await self._save()
+
+    def _is_worth_saving(self) -> bool:
+        """Return whether what a restart would save is worth what saving costs, or it is time for a landmark."""
+        is_due = self.pipeline.at_ms - self._landmark_at_ms >= self._landmark_every_ms
+        return is_due or self._state_bytes < max(BIG_STATE_BYTES, STATE_BYTES_A_ROW * self._rows_since_save)
 
     async def _seal(self) -> None:
         await self._record()
@@ -361,12 +370,17 @@ class Monitor:
         # a state knows what was concluded and does not conclude it again
         await self._record()
         position, at_ms = self.pipeline.position, self.pipeline.at_ms
-        packed = await asyncio.to_thread(lambda: self._codec.pack(self.pipeline.dump()))
+        packed, size = await asyncio.to_thread(self._packed_state)
         is_landmark = is_sealed and at_ms - self._landmark_at_ms >= self._landmark_every_ms
         await self._checkpoints.save(position, packed, at_ms if is_landmark else None)
         if is_landmark:
             self._landmark_at_ms = at_ms
-        self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, len(packed)
+        self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, size
+
+    def _packed_state(self) -> tuple[bytes, int]:
+        """Return the state as bytes, and its size before packing: what saving costs goes by that."""
+        state = self.pipeline.dump()
+        return self._codec.pack(state), sum(array.nbytes for array in state.arrays.values())
 
     # ---- for people -------------------------------------------------------------------------------------------
 

@@ -114,7 +114,10 @@ class SampleStore(Protocol):
         """Return the stored samples of some series with `start_ms <= at_ms < end_ms`, sorted by (slot, at_ms)."""
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
-        """Return the kept scores in `[start_ms, end_ms)`, sorted by (slot, at_ms); precision is at least 3 digits."""
+        """Return the kept scores in `[start_ms, end_ms)`, sorted by (slot, at_ms).
+
+        Scores are within 0.0005 of what was kept, bands within a 256th of their width.
+        """
 
     async def seal(self, upto: int, scores: ScoredRows) -> None:
         """Turn the facts up to a position into compressed per-series chunks and keep these scores with them.
