@@ -161,6 +161,11 @@ action = "keep"
         "scrape[1].timeout_s",
         "scrape[1].relabel[0]",
     ]
+    unusable = '[[scrape]]\njob = "a"\ntargets = ["a:99999", "b:1"]\nca_file = "/missing.pem"\n'
+    problems = problems_of(file_with(tmp_path, unusable))
+    assert [problem.split(": ")[0] for problem in problems] == ["scrape[0]", "scrape[0].ca_file"]
+    assert "a:99999" in problems[0]
+    assert "No such file" in problems[1]
     other = '[[scrape]]\ntargets = ["a:1"]\nintervall_s = 3\n[[scrape.relabel]]\naction = "hash"\n'
     problems = problems_of(file_with(tmp_path, other))
     assert [problem.split(":")[0] for problem in problems] == [

@@ -27,7 +27,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
-from quantum.adapters.scrape import Job, Scraper, Target
+from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from quantum.adapters.postgres import PostgresStore
+    from quantum.adapters.scrape_targets import Target
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
@@ -135,26 +136,6 @@ def build_gathered(clock: SystemClock) -> Gathered:
 
 def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scraper:
     """Return what asks targets for their metrics."""
-    jobs = [
-        Job(
-            job=one.job,
-            targets=one.targets,
-            targets_file=one.targets_file,
-            interval_ms=1000 * one.interval_s,
-            timeout_ms=1000 * (one.timeout_s or min(one.interval_s, 10)),
-            scheme=one.scheme,
-            path=one.path,
-            labels=one.labels,
-            honor_labels=one.honor_labels,
-            relabel=tuple(rule.rule() for rule in one.relabel),
-            metric_relabel=tuple(rule.rule() for rule in one.metric_relabel),
-            max_body_bytes=one.max_body_bytes,
-            max_samples=one.max_samples,
-            bearer_token_file=one.bearer_token_file,
-            ca_file=one.ca_file,
-        )
-        for one in settings.scrape
-    ]
     log = structlog.get_logger("quantum.scrape")
 
     def say(target: Target) -> None:
@@ -163,7 +144,10 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
         else:
             log.info("a target answers", job=target.job.job, url=target.url, samples=target.samples)
 
-    return Scraper(jobs, ingest, clock, say)
+    def complain(problem: str) -> None:
+        log.warning("a target is left out", problem=problem)
+
+    return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain)
 
 
 def build_vitals(

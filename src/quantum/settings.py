@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import tomllib
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from quantum.adapters.relabel import Rule
+from quantum.adapters.scrape_targets import Job, build_target
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -178,6 +180,26 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
     max_samples: Positive = 100_000
     bearer_token_file: str = ""
     ca_file: str = ""
+
+    def as_job(self) -> Job:
+        """Return it as the scraper has it; raises Rejected if a rule makes no sense."""
+        return Job(
+            job=self.job,
+            targets=self.targets,
+            targets_file=self.targets_file,
+            interval_ms=1000 * self.interval_s,
+            timeout_ms=1000 * (self.timeout_s or min(self.interval_s, 10)),
+            scheme=self.scheme,
+            path=self.path,
+            labels=self.labels,
+            honor_labels=self.honor_labels,
+            relabel=tuple(rule.rule() for rule in self.relabel),
+            metric_relabel=tuple(rule.rule() for rule in self.metric_relabel),
+            max_body_bytes=self.max_body_bytes,
+            max_samples=self.max_samples,
+            bearer_token_file=self.bearer_token_file,
+            ca_file=self.ca_file,
+        )
 
 
 class Retention(Section, frozen=True, kw_only=True):
@@ -383,13 +405,41 @@ def _scrape_problems(jobs: tuple[ScrapeJob, ...]) -> list[str]:
         if job.timeout_s > job.interval_s:
             problems.append(f"{place}.timeout_s: {job.timeout_s} is longer than interval_s, {job.interval_s}")
         problems += [f"{place}.targets: {one!r} is no host:port and no URL" for one in job.targets if not TARGET(one)]
-        for kind in ("relabel", "metric_relabel"):
-            for number, rule in enumerate(getattr(job, kind)):
-                try:
-                    rule.rule()
-                except Rejected as error:
-                    problems.append(f"{place}.{kind}[{number}]: {error}")
+        rules = _rule_problems(job, place)
+        problems += rules or _target_problems(job, place)
+        problems += _ca_problems(job, place)
     return problems
+
+
+def _rule_problems(job: ScrapeJob, place: str) -> list[str]:
+    problems = []
+    for kind in ("relabel", "metric_relabel"):
+        for number, rule in enumerate(getattr(job, kind)):
+            try:
+                rule.rule()
+            except Rejected as error:
+                problems.append(f"{place}.{kind}[{number}]: {error}")
+    return problems
+
+
+def _target_problems(job: ScrapeJob, place: str) -> list[str]:
+    """Return what is wrong with targets once labels and rules are applied; files are not looked at."""
+    problems, made = [], job.as_job()
+    for address in filter(TARGET, job.targets):
+        try:
+            build_target(made, address, {})
+        except Rejected as error:
+            problems.append(f"{place}: {error}")
+    return problems
+
+
+def _ca_problems(job: ScrapeJob, place: str) -> list[str]:
+    try:
+        if job.ca_file:
+            ssl.create_default_context(cafile=job.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        return [f"{place}.ca_file: {job.ca_file}: {error.strerror or error}"]
+    return []
 
 
 def without_password(url: str) -> str:

@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import os
+import socket
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,14 +17,18 @@ from aiohttp import web
 
 from quantum.adapters.memory import ManualClock, MemoryStream
 from quantum.adapters.relabel import Rule
-from quantum.adapters.scrape import Job, ScrapeFailed, Scraper, Target, _due, build_target, refuse_secret_address
+from quantum.adapters.scrape import ScrapeFailed, Scraper, _due, refuse_secret_address
+from quantum.adapters.scrape_targets import Job, Target, build_target
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.application.ingest import Ingest
+from quantum.application.ingest import Ingest, Limits
+from quantum.domain.errors import Overloaded
 from quantum.domain.presence import STALENESS_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from quantum.application.ingest import Incoming, Receipt
 
 NOW_MS: Final = 1_800_000_000_000
 
@@ -66,16 +72,17 @@ class Scene:
 
     async def scrape(self) -> list[Target]:
         """Let one interval pass, and wait for all answers."""
-        longest = max(job.interval_ms for job in self.scraper._jobs)
-        await self._step()
+        longest = max((target.job.interval_ms for target in self.scraper.targets.values()), default=15_000)
+        await self.step()
         for _ in range(10):
             self.clock.advance(longest // 10)
-            await self._step()
+            await self.step()
         return list(self.scraper.targets.values())
 
-    async def _step(self) -> None:
+    async def step(self) -> None:
         step = asyncio.create_task(self.scraper.run_once())
         await asyncio.sleep(0)
+        await asyncio.gather(*self.scraper._ending)
         await asyncio.gather(*(one.asking for one in self.scraper.targets.values() if one.asking))
         step.cancel()
         await asyncio.gather(step, return_exceptions=True)
@@ -89,13 +96,19 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(*jobs: Job, told: list[tuple[str, str]] | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    *jobs: Job,
+    told: list[tuple[str, str]] | None = None,
+    problems: list[str] | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Scene]:
     clock = ManualClock(NOW_MS)
     async with SqliteStore(MEMORY) as store:
-        ingest = Ingest(store, MemoryStream(), clock)
+        ingest = Ingest(store, MemoryStream(), clock, limits)
         await ingest.open(store)
         changes = [] if told is None else told
-        scraper = Scraper(jobs, ingest, clock, lambda target: changes.append((target.url, target.error)))
+        complain = ([] if problems is None else problems).append
+        scraper = Scraper(jobs, ingest, clock, lambda target: changes.append((target.url, target.error)), complain)
         async with scraper:
             yield Scene(scraper, store, clock)
 
@@ -266,7 +279,7 @@ async def test_a_slow_target_delays_no_other_and_is_not_asked_twice_at_a_time(ex
                 await asyncio.sleep(0.002)
             one.clock.advance(1500)
             await step
-        assert one.scraper.targets["j", quick].samples == 1
+        assert [target.samples for target in one.scraper.targets.values()] == [0, 1]
         assert [request.path for request in exporter.asked].count("/slow") == 1
         assert [request.path for request in exporter.asked].count("/quick") >= 3
         assert one.scraper.failures["overrun"] >= 2
@@ -289,6 +302,109 @@ async def test_a_file_with_targets_is_read_again_when_it_changes(exporter: Expor
         assert one.scraper.failures["targets_file"] >= 2
 
 
+async def test_a_bad_entry_of_a_file_is_told_and_keeps_nobody_out(exporter: Exporter, tmp_path: Path) -> None:
+    exporter.says("a 1\n")
+    file, told = tmp_path / "targets.json", list[str]()
+    bad = ["[bad", "ws://x:1", "file:///etc/passwd", "user:secret@x:1", "x:99999", "x y:1", "http://:1"]
+    groups = [{"targets": bad}, {"targets": ["x:1"], "labels": {"": "v"}}, {"targets": ["y:1"], "labels": {"a": "\0"}}]
+    file.write_text(json.dumps([*groups, {"targets": [exporter.address]}]))
+    async with scene(Job(job="j", targets=(exporter.address,), targets_file=str(file)), problems=told) as one:
+        for _ in range(2):
+            (target,) = await one.scrape()
+            assert (target.error, target.samples) == ("", 1)
+        assert one.scraper.failures == {"target": len(bad) + 2}
+    assert len(told) == len(bad) + 2
+    assert all(problem.startswith("job j, target ") for problem in told)
+    assert not any("secret" in problem for problem in told)
+
+
+async def test_a_target_whose_labels_change_ends_and_begins_anew(exporter: Exporter, tmp_path: Path) -> None:
+    exporter.says("a 1\ntimed 1 1799999999000\n")
+    file = tmp_path / "targets.json"
+    async with scene(Job(job="j", targets_file=str(file))) as one:
+        for rack in ("7", "8"):
+            file.write_text(json.dumps([{"targets": [exporter.address], "labels": {"rack": rack}}]))
+            os.utime(file, (int(rack), int(rack)))
+            await one.scrape()
+            await one.scrape()
+        file.write_text("[]")
+        await one.scrape()
+        stored = await one.stored()
+    for rack in ("7", "8"):
+        place = f'instance="{exporter.address}",job="j",rack="{rack}"'
+        assert stale(stored[f"a{{{place}}}"])[-1:] == [True]
+        assert stale(stored[f"up{{{place}}}"]).count(True) == 1
+        assert stale(stored[f"up{{{place}}}"])[-1] is True
+        assert not any(stale(stored[f"timed{{{place}}}"]))
+
+
+async def test_a_target_that_was_never_asked_leaves_nothing_behind(tmp_path: Path) -> None:
+    file = tmp_path / "targets.json"
+    file.write_text('[{"targets": ["x:1"]}]')
+    async with scene(Job(job="j", targets_file=str(file), interval_ms=3_600_000)) as one:
+        await one.step()
+        assert len(one.scraper.targets) == 1
+        file.write_text("[]")
+        await one.step()
+        assert (one.scraper.targets, await one.stored()) == ({}, {})
+
+
+async def test_a_target_that_exchanges_more_series_than_a_request_may_have_is_stored(exporter: Exporter) -> None:
+    async with scene(Job(job="j", targets=(exporter.address,)), limits=Limits(max_series_per_request=10)) as one:
+        for version in range(3):
+            exporter.says("".join(f'a{{version="{version}",n="{n}"}} 1\n' for n in range(9)))
+            (target,) = await one.scrape()
+            assert (target.error, target.samples) == ("", 9)
+        ended = [name for name, values in (await one.stored()).items() if stale(values)[-1]]
+    assert len(ended) == 18
+    assert all('version="2"' not in name for name in ended)
+
+
+async def test_series_of_a_scrape_that_could_not_be_stored_end_once_it_can(exporter: Exporter) -> None:
+    async with scene(Job(job="j", targets=(exporter.address,)), limits=Limits(max_series_per_request=3)) as one:
+        exporter.says("a 1\nb 1\nc 1\nd 1\n")
+        accept, calls = one.scraper._ingest.accept, iter([True, False])
+
+        async def failing(incoming: Incoming) -> Receipt:
+            if not next(calls, True):
+                raise Overloaded("not now")
+            return await accept(incoming)
+
+        one.scraper._ingest.accept = failing  # type: ignore[method-assign, assignment]
+        (target,) = await one.scrape()
+        assert target.error == "not stored: not now"
+        exporter.says("z 1\n")
+        await one.scrape()
+        stored = {name.split("{")[0]: values for name, values in (await one.stored()).items()}
+    assert [stale(stored[name])[-1] for name in "abc"] == [True] * 3
+
+
+async def test_names_that_take_long_to_resolve_take_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def look_up(*_: object) -> list[object]:
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    names = tuple(f"host-{number}.example:80" for number in range(40))
+    job = Job(job="j", targets=names, timeout_ms=300)
+    async with scene(job) as one:
+        asked = asyncio.create_task(one.scrape())
+        assert await asyncio.gather(*(asyncio.to_thread(int, "7") for _ in range(40))) == [7] * 40
+        assert {target.error for target in await asked} == {"no answer within 0.3 s"}
+        released.set()
+
+
+async def test_a_target_cannot_have_itself_remembered(exporter: Exporter) -> None:
+    exporter.says("a 1\n", **{"Set-Cookie": "id=1; Path=/"})
+    async with scene(Job(job="j", targets=(exporter.address.replace("127.0.0.1", "localhost"),))) as one:
+        await one.scrape()
+        await one.scrape()
+    assert [request.headers.get("Cookie") for request in exporter.asked] == [None] * len(exporter.asked)
+    assert len(exporter.asked) >= 2
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -300,6 +416,10 @@ async def test_a_file_with_targets_is_read_again_when_it_changes(exporter: Expor
         "224.0.0.1",
         "fd00:ec2::254",
         "100.100.100.200",
+        "168.63.129.16",
+        "64:ff9b::a9fe:a9fe",
+        "::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
     ],
 )
 async def test_addresses_where_secrets_may_be_are_never_asked(address: str) -> None:
@@ -312,10 +432,8 @@ async def test_addresses_where_secrets_may_be_are_never_asked(address: str) -> N
 
 
 async def test_a_name_that_resolves_to_such_an_address_is_not_asked_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def resolve(*_: object) -> list[dict[str, object]]:
-        return [{"hostname": "x", "host": "169.254.169.254", "port": 80, "family": 2, "proto": 6, "flags": 0}]
-
-    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: found)
     async with scene(Job(job="j", targets=("metadata.example:80",), timeout_ms=500)) as one:
         (target,) = await one.scrape()
         assert "no address that may be asked" in target.error

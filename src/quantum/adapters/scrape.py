@@ -12,14 +12,15 @@ away (link-local ones, where clouds serve credentials) are refused, whatever a n
 from __future__ import annotations
 
 import asyncio
-import json
+import socket
 import ssl
 import time
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -27,21 +28,22 @@ from urllib.parse import urlsplit
 import aiohttp
 import numpy as np
 from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import ThreadedResolver
 
 from quantum.adapters import exposition
-from quantum.adapters.relabel import Rule, relabel
+from quantum.adapters.relabel import relabel
+from quantum.adapters.scrape_targets import META, Discovery
 from quantum.application.ingest import Incoming, Refusal, Refusals
 from quantum.domain.errors import QuantumError, Rejected
 from quantum.domain.labels import NAME, LabelSet
 from quantum.domain.presence import STALENESS_MARKER
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from ipaddress import IPv6Address
 
     from aiohttp.abc import ResolveResult
 
+    from quantum.adapters.scrape_targets import Job, Target
     from quantum.application.ingest import Ingest
     from quantum.application.ports import Clock
 
@@ -51,60 +53,17 @@ TEXT: Final = ("text/plain", "application/openmetrics-text", "")
 LOOK_MS: Final = 1000
 """So often files with targets are looked at, and no wait is longer."""
 PIECE_BYTES: Final = 65_536
-SECRET_ADDRESSES: Final = frozenset(map(ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192")))
+SECRET_ADDRESSES: Final = frozenset(
+    map(ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"))
+)
 """Where clouds serve credentials besides link-local addresses."""
 STALE: Final = float(np.array([STALENESS_MARKER], np.uint64).view(np.float64)[0])
-META: Final = "__"
+OWN: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling")
 GOOD: Final = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What a group of targets has in common; see docs/send-metrics.md."""
-
-    job: str
-    targets: tuple[str, ...] = ()
-    targets_file: str = ""
-    interval_ms: int = 15_000
-    timeout_ms: int = 10_000
-    scheme: str = "http"
-    path: str = "/metrics"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    honor_labels: bool = False
-    relabel: tuple[Rule, ...] = ()
-    metric_relabel: tuple[Rule, ...] = ()
-    max_body_bytes: int = 10_000_000
-    max_samples: int = 100_000
-    bearer_token_file: str = ""
-    ca_file: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Target:
-    """One address that is asked, and what is known of it.
-
-    Attributes:
-        job: whose it is.
-        url: what is asked.
-        labels: of all its series.
-        known: by the text of each series that it had last time: its label set, and None if a rule drops it.
-        lasting: of these, the ones that came without a time of their own: they end when they are missed.
-        error: why the last scrape failed, or "".
-        scraped_ms: when it was asked last.
-        samples: how many it had then.
-        due_ms: when it is asked next.
-    """
-
-    job: Job
-    url: str
-    labels: dict[str, str]
-    known: dict[bytes, LabelSet | None] = field(default_factory=dict)
-    lasting: set[LabelSet] = field(default_factory=set)
-    error: str = ""
-    scraped_ms: int = 0
-    samples: int = 0
-    due_ms: int = 0
-    asking: asyncio.Task[None] | None = None
+RESOLVERS: Final = 16
+"""So many names can be looked up at a time, apart from the threads that everything else needs."""
+NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("::/96"))
+"""Networks of IPv6 addresses that end with an IPv4 address."""
 
 
 class ScrapeFailed(QuantumError):
@@ -119,18 +78,25 @@ class Scraper:
     """Asks all targets; an async context manager.
 
     Attributes:
-        targets: by job and address.
+        targets: by job, address and labels.
         scrapes: how many were made; `failures` are counted by reason.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], ingest: Ingest, clock: Clock, on_change: Callable[[Target], None] = lambda _: None
+        self,
+        jobs: Sequence[Job],
+        ingest: Ingest,
+        clock: Clock,
+        on_change: Callable[[Target], None] = lambda _: None,
+        on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.targets: dict[tuple[str, str], Target] = {}
+        self.targets: dict[tuple[str, str, LabelSet], Target] = {}
         self.scrapes = 0
         self.failures: Counter[str] = Counter()
-        self._jobs, self._ingest, self._clock, self._on_change = jobs, ingest, clock, on_change
-        self._files: dict[str, tuple[float, list[tuple[str, dict[str, str]]]]] = {}
+        self._ingest, self._clock = ingest, clock
+        self._on_change, self._on_problem = on_change, on_problem
+        self._discovery = Discovery(jobs, self._told)
+        self._ending: set[asyncio.Task[None]] = set()
         self._contexts = {job.job: _context(job) for job in jobs}
         self._session: aiohttp.ClientSession
 
@@ -138,16 +104,20 @@ class Scraper:
         """Open the connections."""
         connector = aiohttp.TCPConnector(resolver=GuardedResolver(), limit=0, use_dns_cache=False)
         self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, headers={"User-Agent": "quantum", "Accept": ACCEPT}
+            connector=connector,
+            auto_decompress=False,
+            headers={"User-Agent": "quantum", "Accept": ACCEPT},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # every scrape has its own
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop asking."""
         asking = [target.asking for target in self.targets.values() if target.asking is not None]
-        for task in asking:
+        for task in (*asking, *self._ending):
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*asking, *self._ending, return_exceptions=True)
         await self._session.close()
 
     def states(self) -> dict[str, float]:
@@ -174,40 +144,38 @@ class Scraper:
         await self._clock.sleep(max(1, min(LOOK_MS, following - self._clock.now_ms())))
 
     def _refresh(self, now_ms: int) -> None:
-        """Take up new targets and forget those that are gone; what is known of the others stays."""
-        wanted: dict[tuple[str, str], Target] = {}
-        for job in self._jobs:
-            for address, labels in (*((one, {}) for one in job.targets), *self._listed(job.targets_file)):
-                target = build_target(job, address, labels)
-                if target is not None:
-                    wanted[job.job, target.url] = self.targets.get((job.job, target.url), target)
-        for key, target in wanted.items():
-            if key not in self.targets:
+        """Take up new targets and end those that are gone; what is known of the others stays."""
+        found = self._discovery.look()
+        if found is None:
+            return
+        wanted = {target.identity: self.targets.get(target.identity, target) for target in found}
+        for target in wanted.values():
+            if target.identity not in self.targets:
                 target.due_ms = _due(target, now_ms - target.job.interval_ms)
                 if target.due_ms < now_ms:
                     target.due_ms = _due(target, now_ms)
-        for key in self.targets.keys() - wanted.keys():
-            if (asking := self.targets[key].asking) is not None:
-                asking.cancel()
+        gone = [self.targets[identity] for identity in self.targets.keys() - wanted.keys()]
         self.targets = wanted
+        for target in gone:
+            ending = asyncio.create_task(self._end(target))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
-    def _listed(self, file: str) -> list[tuple[str, dict[str, str]]]:
-        """Return the targets that a file lists; what it listed before, if it cannot be read now."""
-        if not file:
-            return []
-        changed_s, listed = self._files.get(file, (0.0, []))
+    def _told(self, problem: Rejected) -> None:
+        self.failures[problem.reason] += 1
+        self._on_problem(str(problem))
+
+    async def _end(self, target: Target) -> None:
+        """End all series of a target that is not asked any more."""
+        if target.asking is not None:
+            target.asking.cancel()
+            await asyncio.gather(target.asking, return_exceptions=True)
+        gathered = Gathered(target)
+        gathered.end_all(max(self._clock.now_ms(), target.scraped_ms + 1))
         try:
-            newest_s = Path(file).stat().st_mtime
-            if newest_s != changed_s:
-                listed = [
-                    (str(address), {str(name): str(value) for name, value in group.get("labels", {}).items()})
-                    for group in json.loads(Path(file).read_bytes())
-                    for address in group["targets"]
-                ]
-                self._files[file] = (newest_s, listed)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            self.failures["targets_file"] += 1
-        return listed
+            await self._store(gathered)
+        except QuantumError:
+            self.failures["store"] += 1
 
     # ---- one target -------------------------------------------------------------------------------------------
 
@@ -225,15 +193,22 @@ class Scraper:
         gathered = gather(target, lines, at_ms)
         gathered.add_own(at_ms, len(lines.series), up=not error, took_s=time.perf_counter() - begin_s)
         try:
-            await self._ingest.accept(gathered.incoming())
+            await self._store(gathered)
         except QuantumError as trouble:
             self.failures["store"] += 1
             error = f"not stored: {trouble}"
+            target.lasting |= gathered.lasting  # a part of it may be stored, and has to end some day
         else:
             target.known, target.lasting, target.samples = gathered.known, gathered.lasting, len(lines.series)
         target.error, target.scraped_ms = error, at_ms
         if first or bool(before) != bool(error):
             self._on_change(target)
+
+    async def _store(self, gathered: Gathered) -> None:
+        """Store rows in as many requests as the limits of one ask for."""
+        limits = self._ingest.limits
+        for incoming in gathered.incoming(min(limits.max_series_per_request, limits.max_samples_per_request)):
+            await self._ingest.accept(incoming)
 
     async def _fetch(self, target: Target) -> exposition.Lines:
         job = target.job
@@ -316,38 +291,40 @@ class Gathered:
         self.lasting: set[LabelSet] = set()
         self.refusals = Refusals()
         self._target = target
-        self._places: dict[LabelSet, int] = {}
-        self._rows: list[tuple[int, int, float]] = []
+        self._rows: list[tuple[LabelSet, int, float]] = []
 
     def add(self, labels: LabelSet, at_ms: int, value: float) -> None:
         """Add a row."""
-        self._rows.append((self._places.setdefault(labels, len(self._places)), at_ms, value))
+        self._rows.append((labels, at_ms, value))
 
     def add_own(self, at_ms: int, scraped: int, *, up: bool, took_s: float) -> None:
         """Add what is known without the target; end what it does not have any more."""
         kept = len(self._rows)
         for labels in self._target.lasting - self.lasting:
             self.add(labels, at_ms, STALE)
-        for name, value in (
-            ("up", float(up)),
-            ("scrape_duration_seconds", round(took_s, 6)),
-            ("scrape_samples_scraped", float(scraped)),
-            ("scrape_samples_post_metric_relabeling", float(kept)),
-        ):
+        for name, value in zip(OWN, (float(up), round(took_s, 6), float(scraped), float(kept)), strict=True):
             self.add(LabelSet.of({**self._target.labels, NAME: name}), at_ms, value)
 
-    def incoming(self) -> Incoming:
-        """Return the rows as what any sender sends."""
-        series = list(self._places)
-        places, at_ms, values = zip(*self._rows, strict=True)
-        return Incoming(
-            keys=[b"l" + labels.canonical() for labels in series],
-            labels_of=series.__getitem__,
-            row_series=np.array(places, np.int64),
-            at_ms=np.array(at_ms, np.int64),
-            values=np.array(values, np.float64),
-            refusals=self.refusals,
-        )
+    def end_all(self, at_ms: int) -> None:
+        """End all series of the target, those that are known without it too."""
+        own = {LabelSet.of({**self._target.labels, NAME: name}) for name in OWN} if self._target.scraped_ms else set()
+        for labels in self._target.lasting | own:
+            self.add(labels, at_ms, STALE)
+
+    def incoming(self, most: int) -> Iterator[Incoming]:
+        """Yield the rows as what any sender sends, at most so many at a time; the first has the refusals."""
+        for first in range(0, len(self._rows), most):
+            labels, at_ms, values = zip(*self._rows[first : first + most], strict=True)
+            places = {one: place for place, one in enumerate(dict.fromkeys(labels))}
+            series = list(places)
+            yield Incoming(
+                keys=[b"l" + one.canonical() for one in series],
+                labels_of=series.__getitem__,
+                row_series=np.array([places[one] for one in labels], np.int64),
+                at_ms=np.array(at_ms, np.int64),
+                values=np.array(values, np.float64),
+                refusals=self.refusals if first == 0 else Refusals(),
+            )
 
 
 def gather(target: Target, lines: exposition.Lines, at_ms: int) -> Gathered:
@@ -386,26 +363,7 @@ def _stays(name: str) -> bool:
     return name == NAME or not name.startswith(META)
 
 
-# ---- targets --------------------------------------------------------------------------------------------------------
-
-
-def build_target(job: Job, address: str, labels: Mapping[str, str]) -> Target | None:
-    """Return the target of an address (`host:port` or a URL), None if a rule drops it."""
-    parts = urlsplit(address if "://" in address else f"{job.scheme}://{address}{job.path}")
-    found = {
-        **job.labels,
-        **labels,
-        "job": job.job,
-        "__address__": parts.netloc,
-        "__scheme__": parts.scheme,
-        "__metrics_path__": f"{parts.path or job.path}{f'?{parts.query}' if parts.query else ''}",
-    }
-    kept = relabel(job.relabel, found)
-    if kept is None or not kept.get("__address__"):
-        return None
-    kept.setdefault("instance", kept["__address__"])
-    url = f"{kept.get('__scheme__', 'http')}://{kept['__address__']}{kept.get('__metrics_path__', '/metrics')}"
-    return Target(job, url, {name: value for name, value in kept.items() if _stays(name)})
+# ---- when and where -------------------------------------------------------------------------------------------------
 
 
 def _due(target: Target, after_ms: int) -> int:
@@ -420,18 +378,25 @@ class GuardedResolver(AbstractResolver):
     """Resolves names, and refuses those with an address that may not be asked; connections go to what was checked."""
 
     def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
+        self._pool = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = 0) -> list[ResolveResult]:  # type: ignore[assignment] # as aiohttp has it
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
         """See AbstractResolver."""
-        found = await self._resolver.resolve(host, port, family)
-        for one in found:
-            refuse_secret_address(one["host"])
-        return found
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._pool, look_up)
+        for *_, address in found:
+            refuse_secret_address(str(address[0]))
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            {"hostname": host, "host": str(at[0]), "port": int(at[1]), "family": kind, "proto": proto, "flags": flags}
+            for kind, _, proto, _, at in found
+        ]
 
     async def close(self) -> None:
         """See AbstractResolver."""
-        await self._resolver.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def refuse_secret_address(text: str) -> None:
@@ -440,7 +405,18 @@ def refuse_secret_address(text: str) -> None:
         address: Any = ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
         return
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address in SECRET_ADDRESSES:
-        raise ScrapeFailed("address", f"{text} is no address that may be asked")
+    for one in (address, *_within(address)):
+        if one.is_link_local or one.is_multicast or one.is_unspecified or one in SECRET_ADDRESSES:
+            raise ScrapeFailed("address", f"{text} is no address that may be asked")
+
+
+def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses to which gateways may pass on what is sent to an IPv6 address."""
+    if isinstance(address, IPv4Address):
+        return []
+    teredo = address.teredo or (None, None)
+    low = IPv4Address(int(address) % 2**32) if any(address in network for network in NAT64) else None
+    # ::1 is the loopback address, and none that ends with 0.0.0.1
+    return [
+        one for one in (address.ipv4_mapped, address.sixtofour, teredo[1], low) if one is not None and int(address) != 1
+    ]
