@@ -131,3 +131,24 @@ async def test_the_pump_rests_only_when_nothing_is_due(desk: Desk) -> None:
     desk.clock.advance(1000)
     await resting
     assert len(desk.phone.heard) == 2
+
+
+async def test_what_was_delivered_but_could_not_be_noted_is_noted_later_and_not_delivered_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, failures = desk.store.settle, [Unavailable("the disk is full")] * 3
+
+    async def forgetful(delivery: Delivery) -> None:
+        if failures:
+            raise failures.pop()
+        await settle(delivery)
+
+    monkeypatch.setattr(desk.store, "settle", forgetful)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await desk.notifier.send_due()
+    assert len(desk.phone.heard) == 1
+    while await desk.notifier.send_due():
+        pass
+    assert [one.alert.state for one in desk.phone.heard] == [AlertState.FIRING, AlertState.RESOLVED]
+    assert [one.outcome for one in await desk.deliveries()] == ["sent", "sent"]

@@ -1,7 +1,8 @@
 """Notifying: gets every notification intent to its receiver, at least once, in order per alert and receiver.
 
 An intent is sent with its id as idempotency key and settled afterwards; a crash between the two sends it once more
-with the same key. Failures are tried again with growing pauses for a day, then given up visibly.
+with the same key. A store that cannot note what became of an attempt makes no second one: it is noted later. Failures
+are tried again with growing pauses for a day, then given up visibly.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Notifier:
         self._receivers = receivers
         self._clock = clock
         self._generator = generator
+        self._unsettled: Delivery | None = None
 
     async def run_once(self) -> None:
         """Send what is due; wait a moment if nothing was."""
@@ -49,11 +51,22 @@ class Notifier:
             await self._clock.sleep(POLL_MS)
 
     async def send_due(self) -> int:
-        """Send what is due; return how many attempts were made."""
+        """Send what is due; return how many attempts were made.
+
+        Raises:
+            Unavailable: the store did not take what became of an attempt; the next call begins with that.
+        """
+        await self._settle()
         due = await self._queue.due(self._clock.now_ms(), AT_ONCE)
         for delivery in due:
-            await self._queue.settle(await self._attempt(delivery))
+            self._unsettled = await self._attempt(delivery)
+            await self._settle()
         return len(due)
+
+    async def _settle(self) -> None:
+        if self._unsettled is not None:
+            await self._queue.settle(self._unsettled)
+            self._unsettled = None
 
     async def _attempt(self, delivery: Delivery) -> Delivery:
         tried = replace(delivery, attempts=delivery.attempts + 1)
