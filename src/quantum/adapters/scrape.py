@@ -190,7 +190,7 @@ class Scraper:
         except ScrapeFailed as failure:
             self.failures[failure.reason] += 1
             error = str(failure)
-        gathered = gather(target, lines, at_ms)
+        gathered = await asyncio.to_thread(gather, target, lines, at_ms)  # 2 s for 100,000 new series
         gathered.add_own(at_ms, len(lines.series), up=not error, took_s=time.perf_counter() - begin_s)
         try:
             await self._store(gathered)
@@ -207,7 +207,8 @@ class Scraper:
     async def _store(self, gathered: Gathered) -> None:
         """Store rows in as many requests as the limits of one ask for."""
         limits = self._ingest.limits
-        for incoming in gathered.incoming(min(limits.max_series_per_request, limits.max_samples_per_request)):
+        pieces = gathered.incoming(min(limits.max_series_per_request, limits.max_samples_per_request))
+        for incoming in await asyncio.to_thread(list, pieces):
             await self._ingest.accept(incoming)
 
     async def _fetch(self, target: Target) -> exposition.Lines:
