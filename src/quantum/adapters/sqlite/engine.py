@@ -35,6 +35,7 @@ MAX_SHARED: Final = 64
 READERS: Final = 3
 BUSY_TIMEOUT_S: Final = 5.0
 FULL: Final = 2
+CLOSED: Final = "the store is closed"
 MEMORY: Final = ":memory:"
 
 
@@ -57,11 +58,13 @@ class Engine:
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
         self._local = threading.local()
         self._lock_file: int | None = None
+        self._is_open = False
         self._connection: sqlite3.Connection
 
     async def __aenter__(self) -> Self:
         """Open, or create, the database; refuse one that another process has open."""
         await asyncio.to_thread(self._open)
+        self._is_open = True
         self._writer.start()
         return self
 
@@ -116,13 +119,24 @@ class Engine:
             Overloaded: `MAX_WAITING` requests wait already.
             Unavailable: the database did not take it; what the work changed in memory was undone.
         """
+        if not self._is_open:
+            raise Unavailable(CLOSED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         try:
             self._jobs.put_nowait(Job(work, future, loop))
         except queue.Full:
             raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
+        if not self._is_open:  # it was closed in between, and nobody looks at the queue any more
+            self._refuse_waiting()
         return await future
+
+    def _refuse_waiting(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    _answer(job, None, Unavailable(CLOSED))
 
     def _write_for_ever(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -135,6 +149,8 @@ class Engine:
                         break
                     jobs.append(following)
             self._commit(jobs)
+        self._is_open = False
+        self._refuse_waiting()
 
     def _commit(self, jobs: list[Job]) -> None:
         undo, results = Undo(), list[tuple[Job, object, Exception | None]]()
