@@ -58,13 +58,13 @@ class Engine:
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
         self._local = threading.local()
         self._lock_file: int | None = None
-        self._is_open = False
+        self._opened = threading.Event()
         self._connection: sqlite3.Connection
 
     async def __aenter__(self) -> Self:
         """Open, or create, the database; refuse one that another process has open."""
         await asyncio.to_thread(self._open)
-        self._is_open = True
+        self._opened.set()
         self._writer.start()
         return self
 
@@ -119,7 +119,7 @@ class Engine:
             Overloaded: `MAX_WAITING` requests wait already.
             Unavailable: the database did not take it; what the work changed in memory was undone.
         """
-        if not self._is_open:
+        if not self._opened.is_set():
             raise Unavailable(CLOSED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -127,7 +127,7 @@ class Engine:
             self._jobs.put_nowait(Job(work, future, loop))
         except queue.Full:
             raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
-        if not self._is_open:  # it was closed in between, and nobody looks at the queue any more
+        if not self._opened.is_set():  # it was closed in between, and nobody looks at the queue any more
             self._refuse_waiting()
         return await future
 
@@ -149,7 +149,7 @@ class Engine:
                         break
                     jobs.append(following)
             self._commit(jobs)
-        self._is_open = False
+        self._opened.clear()
         self._refuse_waiting()
 
     def _commit(self, jobs: list[Job]) -> None:
