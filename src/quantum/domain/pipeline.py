@@ -18,6 +18,8 @@ from quantum.domain.alerts import AlertState, Effects, IncidentState, Notificati
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
+from quantum.domain.coverage import Allotment, Coverage
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
     Command,
@@ -25,6 +27,7 @@ from quantum.domain.facts import (
     DeleteReceiver,
     Fact,
     Heartbeat,
+    PutCoverage,
     PutPolicy,
     PutReceiver,
     Samples,
@@ -52,6 +55,8 @@ UNWATCHED_MS: Final = 60_000
 HISTORY_MS: Final = 300_000
 """Samples that are older than this when they arrive are learnt and scored, but policies do not look at them."""
 ANOMALY_SCORE: Final = 0.45
+AS_EVER: Final = Allotment()
+"""What is in force until a fact says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class PipelineMemory:
     incidents: tuple[Incident, ...] = ()
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
+    allotment: Allotment = AS_EVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class Pipeline:
         self.watched_ms = 0
         self.samples = 0
         self._compile = compile_matchers
+        self.coverage = Coverage(AS_EVER, compile_matchers)
         self._anomaly_score = anomaly_score
         self._anomalies = AnomalyBook(anomaly_score)
         self._incidents = IncidentBook()
@@ -191,6 +198,9 @@ class Pipeline:
     def _meet(self, slot: int, labels: LabelSet) -> None:
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
+        tier = self.coverage.meet(slot, labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.meet(slot, tier)
         # last, because readers in other threads look up what is named here
         self.labels[slot] = labels
         for watch in self._watches.values():
@@ -267,12 +277,22 @@ class Pipeline:
                 return found.effects(deleted_policies=(gone.id,))
             case PutReceiver():
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
+            case PutCoverage():
+                self._cover(Coverage(command.allotment, self._compile))
+                return found.effects()
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
                 return found.effects()
+
+    def _cover(self, coverage: Coverage) -> None:
+        """Put other rules in force, for all series that were met too."""
+        self.coverage = coverage
+        tiers = coverage.meet_all(self.labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.assign(tiers)
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -335,6 +355,7 @@ class Pipeline:
             incidents=self._incidents.incidents,
             alert_homes=self._incidents.alert_homes,
             detector=self._detector_version,
+            allotment=self.coverage.allotment,
         )
         return PipelineState(arrays, memory)
 
@@ -369,6 +390,7 @@ class Pipeline:
         self.newest.restore(state.arrays)
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
+        self._cover(Coverage(memory.allotment, self._compile))
         self.catalog = Catalog(memory.policies, memory.receivers)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
         self._anomalies.restore(state.arrays)

@@ -56,6 +56,14 @@ describe('a series', () => {
   it('is read', async () => expect((await Page.open(url, { [line]: NEVER })).all('.skeleton')).toHaveLength(2));
   it('is not there', async () => expect((await Page.open(url, { [line]: new Refusal(404, 'There is no such series.') })).text).toBe('There is no such series.'));
 
+  it('says when it is not watched in full, and why', async () => {
+    const cheap = aSeries({ tier: 'cheap', tier_reason: 'full_series limit 10000 reached' });
+    expect((await Page.open(url, { [line]: aWindow({ series: cheap }) })).text).toContain('cheap detector: full_series limit 10000 reached');
+    const none = aSeries({ tier: 'none', tier_reason: 'rule 1: {__name__="cpu"}' });
+    expect((await Page.open(url, { [line]: aWindow({ series: none }) })).text).toContain('stored, not scored: rule 1');
+    expect((await Page.open(url, { [line]: aWindow() })).text).not.toContain('within full_series');
+  });
+
   it('has no samples in a stretch of time', async () => {
     const empty = aWindow({ at_ms: [], value: [], expected: [], lower: [], upper: [], score: [] });
     const page = await Page.open(url, { [line]: empty });
