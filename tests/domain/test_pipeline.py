@@ -636,7 +636,8 @@ def test_a_state_whose_policies_watched_other_series_is_refused() -> None:
 def scored(pipeline: Pipeline, fact: Fact) -> list[float]:
     scores = pipeline.step(fact).scores
     assert scores is not None
-    return scores.score.tolist()
+    found: list[float] = scores.score.tolist()
+    return found
 
 
 def test_series_are_given_tiers_by_the_rules_in_force_and_anew_when_these_change() -> None:
