@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.parts import need
 from tests.parts.children import Child, free_port, start_child
+from tests.parts.redis import run_redis
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,3 +60,17 @@ def test_a_killed_child_is_reaped(tmp_path: Path) -> None:
         child.kill()
         assert child.process.returncode == -9
         assert isinstance(child, Child)
+
+
+def test_a_redis_answers_until_it_is_killed_and_again_after_a_start(tmp_path: Path) -> None:
+    with run_redis(tmp_path) as server:
+        assert server.answers()
+        server.freeze()
+        assert not server.answers()
+        server.thaw()
+        assert server.answers()
+        server.kill()
+        assert not server.answers()
+        server.start()
+        assert server.answers()
+    assert not server.answers()
