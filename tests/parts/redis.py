@@ -43,18 +43,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, empty; return when it answers."""
-        command = [
-            need("redis-server"),
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--save",
-            "",
-            "--dir",
-            self.home,
-        ]
-        starting = start_child(command, self.home / "redis.log")
+        options = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self.home))
+        starting = start_child([need("redis-server"), *options], self.home / "redis.log")
         self.child = self._children.enter_context(starting)
         self.child.wait_until(self.answers, "an answer of Redis", READY_TIMEOUT_S)
 
