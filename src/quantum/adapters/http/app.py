@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
+    from quantum.adapters.http.proxies import Proxies
     from quantum.application.ports import Identity
 
 MAX_CONTROL_BODY: Final = 1_000_000
@@ -101,6 +102,7 @@ def create_app(
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
     vitals: Vitals,
+    proxies: Proxies,
 ) -> Litestar:
     """Return the application.
 
@@ -110,6 +112,7 @@ def create_app(
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         vitals: is told of every request; its version is shown in the documentation.
+        proxies: whose word on askers is taken.
     """
     control = Router(
         "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
@@ -136,7 +139,7 @@ def create_app(
     for route in (_openapi_route(description), *page_routes()):
         app.register(route)
     # outermost, so that it also sees what no route answers
-    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe)
+    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     app.asgi_handler = edge(app.asgi_handler)
     return app
 
