@@ -234,6 +234,7 @@ def build_app(
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
+        identity=identity,
         vitals=vitals,
     )
 
@@ -252,7 +253,7 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity)
+    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
     webhooks = providers.Singleton(Webhooks)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
