@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -11,6 +12,7 @@ from influxdb_client.client.write.point import Point as UntypedPoint
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from tests.parts import need
 from tests.serving import Served
 
 from quantum.adapters.memory import SystemClock
@@ -57,6 +59,16 @@ def test_the_client_library_of_influxdb_writes(server: Served, prefix: str, zipp
         (f'{name}_up{{host="a b"}}', at_ms): 1.0,
         (name, at_ms): 2.0,
     }
+
+
+def test_the_command_line_of_influxdb_writes(server: Served) -> None:
+    name, port = fresh(), server.url.rpartition(":")[2]
+    command: list[Any] = [need("influx"), "-host", "127.0.0.1", "-port", port, "-database", "quantum", "-execute"]
+    subprocess.run([*command, f"INSERT {name},site=north temperature=7.5,rain=0i"], check=True, timeout=30)
+    told = subprocess.run([*command, f"INSERT {name} bad"], check=False, timeout=30, capture_output=True, text=True)
+    assert "line 1: a field is not name=value" in told.stdout + told.stderr
+    stored = {series: value for (series, _), value in server.stored().items() if series.startswith(name)}
+    assert stored == {f'{name}_temperature{{site="north"}}': 7.5, f'{name}_rain{{site="north"}}': 0.0}
 
 
 def test_the_client_library_shows_which_line_was_refused(server: Served) -> None:

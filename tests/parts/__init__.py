@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = {
     "chromium": "chromium",
+    "influx": "influxdb-client",
     "initdb": "postgresql",
     "postgres": "postgresql",
     "prometheus": "prometheus",
