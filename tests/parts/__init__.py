@@ -26,6 +26,7 @@ PACKAGES: Final = {
     "postgres": "postgresql",
     "prometheus": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",
+    "redis-server": "redis-server",
     "victoria-metrics": "victoria-metrics",
 }
 """Name of each executable and the Debian package that has it."""

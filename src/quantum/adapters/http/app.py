@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
+    from quantum.adapters.http.proxies import Proxies
     from quantum.application.ports import Identity
 
 STRANGER: Final = Principal("", frozenset(), "", means="")
@@ -121,6 +122,7 @@ def create_app(
     allowed_origins: frozenset[str],
     identity: Identity,
     vitals: Vitals,
+    proxies: Proxies,
 ) -> Litestar:
     """Return the application.
 
@@ -131,6 +133,7 @@ def create_app(
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
         vitals: is told of every request; its version is shown in the documentation.
+        proxies: whose word on askers is taken.
     """
     control = Router(
         "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
@@ -158,7 +161,7 @@ def create_app(
     for route in (_openapi_route(description), *page_routes()):
         app.register(route)
     # outermost, so that it also sees what no route answers
-    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe)
+    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     app.asgi_handler = edge(app.asgi_handler)
     return app
 
