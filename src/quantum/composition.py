@@ -150,13 +150,13 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     def complain(problem: str) -> None:
         log.warning("a target is left out", problem=problem)
 
-    reach = Reach.of(*settings.outgoing.scrape_networks)
+    reach = Reach.of(*settings.outgoing.scrape_networks, setting="outgoing.scrape_networks")
     return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
 
 
 def build_reach(settings: Settings) -> Reach:
     """Return where notifications may go."""
-    return Reach.of(*settings.outgoing.webhook_networks)
+    return Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
 
 
 def build_vitals(

@@ -429,7 +429,7 @@ def _network_problems(settings: Settings) -> list[str]:
 def _receiver_problems(settings: Settings) -> list[str]:
     """Return which receivers of the settings no notification could reach; names are judged when they are used."""
     try:
-        reach = Reach.of(*settings.outgoing.webhook_networks)
+        reach = Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
     except ValueError:
         return []
     problems = []
@@ -437,7 +437,7 @@ def _receiver_problems(settings: Settings) -> list[str]:
         try:
             reach.refuse_url(str(table.get("url", "")))
         except AddressRefused as refusal:
-            problems.append(f"receivers[{number}].url: {refusal}; see outgoing.webhook_networks")
+            problems.append(f"receivers[{number}].url: {refusal}")
         except ValueError:
             continue  # told by the check of receivers, in its own words
     return problems
