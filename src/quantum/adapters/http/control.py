@@ -13,6 +13,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 from quantum.adapters.addresses import AddressRefused
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
+from quantum.adapters.http.access import principal_of
 from quantum.application.control import policy_id
 from quantum.application.timemachine import Draft
 from quantum.domain.alerts import Verdict
@@ -41,14 +42,13 @@ if TYPE_CHECKING:
 
 Key = Annotated[str, PathParameter(max_length=400)]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
-ACTOR: Final = "local-admin"
 REPLAYS: Final = 2
 """How many replays may run at once; each takes a processor."""
 
 
 def actor_of(request: Request[Any, Any, Any]) -> str:
     """Return who is asking, for the record."""
-    return str(request.scope.get("state", {}).get("subject", ACTOR))
+    return principal_of(request).subject
 
 
 def check_precondition(if_match: str | None, version: int) -> None:
