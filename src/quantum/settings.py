@@ -205,6 +205,30 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
         )
 
 
+class RequestRates(Section, frozen=True, kw_only=True):
+    """Requests a second, with ten seconds' worth in a burst; 0 means any. Without sign-in nobody is counted.
+
+    Attributes:
+        key_per_s: of one API key.
+        user_per_s: of one person.
+        tenant_per_s: of all keys and people of a tenant.
+    """
+
+    key_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 200
+    user_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 50
+    tenant_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1000
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """A Redis that several processes share; nothing is lost without it.
+
+    Attributes:
+        url: for example `redis://redis.example/0`; empty means none.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^$|^(rediss?|unix)://")] = ""
+
+
 class Outgoing(Section, frozen=True, kw_only=True):
     """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
 
@@ -273,6 +297,8 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: IngestLimits = IngestLimits()
     ingest: IngestListeners = IngestListeners()
     outgoing: Outgoing = Outgoing()
+    rates: RequestRates = RequestRates()
+    redis: Redis = Redis()
     retention: Retention = Retention()
     logs: Logs = Logs()
     scrape: tuple[ScrapeJob, ...] = ()
