@@ -94,6 +94,12 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
     assert load_settings(file, {"QUANTUM_LIMITS__MAX_AGE_MS": "604800000"}).retention.keep_ms == 604_800_000
 
 
+def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[retention]\ndays = 500\n")
+    assert load_settings(file, {}).retention.keep_rollups_ms == 500 * 86_400_000
+    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.keep_rollups_ms == 501 * 86_400_000
+
+
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
     file = file_with(tmp_path, 'store = "memory"')
     assert load_settings(file, {}).store == Store(kind="memory")

@@ -306,7 +306,17 @@ class Container(containers.DeclarativeContainer):
         codec,
         settings.provided.retention.keep_ms,
     )
-    upkeep = providers.Singleton(Upkeep, store, store, store, store, clock, settings.provided.retention.keep_ms)
+    upkeep = providers.Singleton(
+        Upkeep,
+        store,
+        store,
+        store,
+        store,
+        store,
+        clock,
+        settings.provided.retention.keep_ms,
+        settings.provided.retention.keep_rollups_ms,
+    )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)

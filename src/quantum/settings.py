@@ -39,6 +39,7 @@ TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 
 class SettingsError(Rejected):
@@ -247,14 +248,22 @@ class Retention(Section, frozen=True, kw_only=True):
     Attributes:
         days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
             eighth later; alerts, incidents and the detectors' memory stay.
+        rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
+            long as the samples if that is longer.
     """
 
-    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+    days: Days = 90
+    rollup_days: Days = 400
 
     @property
     def keep_ms(self) -> int:
-        """The time in milliseconds."""
+        """The time of samples in milliseconds."""
         return self.days * DAY_MS
+
+    @property
+    def keep_rollups_ms(self) -> int:
+        """The time of rollups in milliseconds."""
+        return max(self.rollup_days, self.days) * DAY_MS
 
 
 class Store(Section, frozen=True, kw_only=True):
