@@ -18,8 +18,8 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
