@@ -285,16 +285,14 @@ class Pipeline:
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case PutCoverage():
                 self._cover(Coverage(command.allotment, self._compile))
-                return found.effects()
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case IssueApiKey() | RevokeApiKey():
                 self.keys.obey(command, self.at_ms)
-                return found.effects()
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
-                return found.effects()
+        return found.effects()
 
     def _cover(self, coverage: Coverage) -> None:
         """Put other rules in force, for all series that were met too."""
