@@ -39,6 +39,7 @@ from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.timemachine import TimeMachine
 from quantum.application.upkeep import Upkeep
+from quantum.application.why import Why
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -204,6 +205,7 @@ def build_app(
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    why: Why,
     control: Control,
     machine: TimeMachine,
     identity: StubIdentity,
@@ -225,7 +227,7 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, release),
+            *query_routes(queries, store, store, why, release),
             *policy_routes(control),
             *receiver_routes(control),
             *incident_routes(control, store),
@@ -281,6 +283,7 @@ class Container(containers.DeclarativeContainer):
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
@@ -299,6 +302,7 @@ class Container(containers.DeclarativeContainer):
         store,
         ingest,
         queries,
+        why,
         control,
         machine,
         identity,
