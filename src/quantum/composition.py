@@ -19,6 +19,7 @@ from dependency_injector import containers, providers
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
@@ -36,6 +37,7 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
+from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
@@ -234,7 +236,8 @@ def build_app(
     why: Why,
     control: Control,
     machine: TimeMachine,
-    identity: StubIdentity,
+    identity: Admission,
+    keys: ApiKeys,
     sockets: LiveSockets,
     vitals: Vitals,
     bounds: Bounds,
@@ -260,6 +263,7 @@ def build_app(
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            *api_key_routes(keys),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
@@ -320,6 +324,8 @@ class Container(containers.DeclarativeContainer):
         settings.provided.retention.keep_rollups_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
+    admission = providers.Singleton(Admission, keys, identity)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
@@ -351,7 +357,8 @@ class Container(containers.DeclarativeContainer):
         why,
         control,
         machine,
-        identity,
+        admission,
+        keys,
         sockets,
         vitals,
         bounds,

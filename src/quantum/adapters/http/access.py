@@ -101,6 +101,10 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/receivers": ADMINS,
     "PUT /api/v1/receivers/{name}": ADMINS,
     "DELETE /api/v1/receivers/{name}": ADMINS,
+    "GET /api/v1/api-keys": ADMINS,
+    "POST /api/v1/api-keys": ADMINS,
+    "GET /api/v1/api-keys/{key_id}": ADMINS,
+    "DELETE /api/v1/api-keys/{key_id}": ADMINS,
 }
 """Method and path of every route, and the roles that may use it; one of them is enough."""
 
