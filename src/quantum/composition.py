@@ -120,10 +120,11 @@ def _compiled(pattern: str) -> Any:
 
 def build_detector() -> Detector:
     """Return the detectors of both tiers, as one."""
-    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
-    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
+    from quantum.domain.detectors.robust_ensemble import RobustEnsemble  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - as above
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as above
 
-    return Tiered(RobustSeasonal(), RobustSeasonal())
+    return Tiered(RobustEnsemble(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantum.domain.detectors.onset import DAMPING, EPISODE_ROWS, FULL_EVIDENCE, Onsets
+from quantum.domain.detectors.onset import DAMPING, EPISODE_ROWS, FULL_EVIDENCE, STEP, Onsets
 
 evidences = st.lists(st.floats(0.0, 60.0), min_size=1, max_size=400)
 
@@ -48,12 +48,17 @@ def test_a_dump_restored_in_between_changes_nothing(evidence: list[float], cut: 
 
 def test_series_do_not_disturb_each_other() -> None:
     told = Onsets().decide(np.array([0, 3, 0, 3]), np.array([9.0, 6.0, 6.0, 9.0]))
-    assert told == pytest.approx([0.3, 0.2, 0.02, 0.3])
+    assert told == pytest.approx([0.225, 0.15, 0.015, 0.225])
 
 
 def test_after_the_episode_is_over_the_same_evidence_is_an_onset_again() -> None:
-    told = decide([9.0, *[0.0] * EPISODE_ROWS, 9.0])
-    assert told[0] == told[-1] == pytest.approx(0.3)
+    told = decide([9.0, *[0.0] * (EPISODE_ROWS + 5), 9.0])
+    assert told[0] == told[-1] == pytest.approx(0.225)
+
+
+def test_within_an_episode_a_little_more_is_more_of_the_same() -> None:
+    assert decide([9.0, 9.0 * STEP]).tolist() == pytest.approx([0.225, 0.0225 * STEP])
+    assert decide([9.0, 9.1 * STEP])[1] == pytest.approx(0.2275 * STEP)
 
 
 def test_a_state_of_something_else_is_refused() -> None:

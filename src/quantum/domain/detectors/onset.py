@@ -1,17 +1,18 @@
 """Onsets: is this row the beginning of something new, or more of what has been told already?
 
 A detector's score stays high while an anomaly lasts, because alert policies need a sustained signal. Whoever counts
-events needs one row per event instead: a row is an onset when its evidence exceeds that of every onset of the last
-`EPISODE_ROWS` rows of its series. Onsets keep their evidence, all other rows are damped to a tenth.
+events needs one row per event instead: a row is an onset when its evidence exceeds that of the episode before, which
+is remembered for `EPISODE_ROWS` rows and then fades. Onsets keep their evidence, all other rows are damped to a tenth.
 
 >>> import numpy as np
 >>> onsets = Onsets()
 >>> onsets.decide(np.zeros(4, np.int64), np.array([0.0, 6.0, 6.0, 15.0])).round(3).tolist()
-[0.0, 0.2, 0.02, 0.5]
+[0.0, 0.15, 0.015, 0.375]
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-EPISODE_ROWS: Final = 120
-"""An episode is over when no row has exceeded its peak for this long: ten hours of five-minute rows."""
-FULL_EVIDENCE: Final = 30.0
-"""Evidence, in decades, that is told as 1: more than four independent signs of one in a million."""
+EPISODE_ROWS: Final = 100
+"""An episode lasts until no row has exceeded its peak for this long: eight hours of five-minute rows."""
+EPISODE_FADES: Final = 60.0
+"""After that the peak fades, by a factor e in so many rows, rather than being forgotten at once."""
+STEP: Final = 1.05
+"""An onset within an episode exceeds the peak by this factor."""
+FULL_EVIDENCE: Final = 40.0
+"""Evidence that is told as 1: more than all signs of a detector at their loudest."""
 DAMPING: Final = 0.1
 FAINT: Final = 0.6
 """Evidence, in decades, below which a row opens no episode."""
@@ -43,10 +48,11 @@ def decide_onsets(
     """Fill `told` row by row; update the peak of each slot's episode and the rows since it."""
     for row in range(len(slots)):
         slot = slots[row]
-        ages[slot] = min(ages[slot] + 1, EPISODE_ROWS + 1)
+        ages[slot] += 1
         share = min(1.0, max(0.0, evidence[row] / FULL_EVIDENCE))
         # onsets within one episode rise, so the newest is the highest: one number remembers them all
-        known = peaks[slot] if ages[slot] <= EPISODE_ROWS else 0.0
+        over = max(0, ages[slot] - EPISODE_ROWS)
+        known = STEP * peaks[slot] * math.exp(-over / EPISODE_FADES)
         if evidence[row] > max(known, FAINT):
             peaks[slot] = evidence[row]
             ages[slot] = 0

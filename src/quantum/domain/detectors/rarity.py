@@ -1,0 +1,328 @@
+"""Rarity: how often distances of such a size were seen, in decades, and what several of them amount to.
+
+A logarithmic histogram per sign, with an exponential tail, turns a distance into a rarity. The strongest rarity and a
+part of the others make a total, the histogram of which gives the depth of the row. What an anomaly teaches is held
+back: histograms count a row 24 rows late, and an episode only once it has lasted 120 rows. So an outage is not usual at
+once, and a lasting new level becomes usual eventually.
+
+Holding back makes the tail look emptier than it is. So the depth is held to its own record: how many rows were as deep
+as that, against how many there should have been, says by how much it exaggerates (a Poisson count with a Gamma prior,
+so that two rows prove nothing; Gelman et al., Bayesian Data Analysis, 2.6). A short history has little record, so
+short events in it are heard; after weeks "one in ten thousand" is that.
+
+>>> state = np.zeros(1, rarity_state(signs=1))
+>>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
+>>> out = np.zeros((3000, 2))
+>>> signs = np.r_[np.tile(np.linspace(0.0, 1.0, 50), 60)[:-1], 9.0][:, None]
+>>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, plan, out)
+>>> bool(out[-1, 0] > 0.4), bool(out[1000:-1, 0].max() < 0.3)
+(True, True)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from quantum.domain.detectors.signs import LEARNT, REPEAT, WARM_UP_ROWS
+from quantum.domain.kernels import compiled
+from quantum.domain.scoring import DECADES
+
+if TYPE_CHECKING:
+    from numpy import float32, float64, int64, uint8
+    from numpy.typing import NDArray
+
+OTHERS: Final = 0.4
+"""Share of the signs beside the strongest in the score's total; with 1 one loud sign drowns in the noise of five."""
+EVIDENCE_CAP: Final = 11.0
+EVIDENCE_POWER: Final = 0.8
+"""In the evidence a rarity counts up to so many decades, and less than in proportion: several signs beat a loud one."""
+
+BINS: Final = 64
+TOTAL, EDGE, ABOVE, EXCESS = 0, 1, 2, 3
+"""What is known of a histogram without looking at its bins: their sum, the bin where its tail begins, how much is in
+the bins above that, and what the middles of these bins sum up to."""
+KNOWN: Final = 4
+PER_OCTAVE: Final = 4.0
+LOWEST_OCTAVE: Final = -8.0
+TAIL_SHARE: Final = 0.02
+"""Share of the readings that the tail stands for: the classical compromise of peaks over threshold."""
+TAIL_SHAPE: Final = 0.1
+"""Shape of the generalised Pareto tail of the total: slightly heavy, so that a score of 0.3 is one row in a thousand
+on normal, exponential, Student and averaged noise (within a factor of two; docs/detection.md has the figures)."""
+PRIOR_ROWS: Final = 8.0
+"""A fresh histogram is exponential and has the weight of so many rows."""
+LEAST_MEMORY: Final = 256.0
+MOST_MEMORY: Final = 8000.0
+"""Histograms are halved at half the rows so far, within these bounds: a clumsy youth is forgotten, and so are events
+of four weeks ago at five minutes."""
+DEEPEST: Final = 12.0
+LEARNT_LATE_ROWS: Final = 24
+"""Histograms count a row so many rows later: a level that rises over some rows must not teach them that it is usual."""
+LEARNT_AT_ONCE_ROWS: Final = 80
+"""Before so many rows histograms count at once, then ever later: a beginner has nothing else to go by."""
+
+LOUD: Final = 3.5
+"""Rarity in decades from which on a row is not simply learnt."""
+LEARNT_AS: Final = 4.0
+"""A rarer reading is learnt as if it were one in ten to this power."""
+FIRST_WEIGHT: Final = 0.3
+ADOPT_ROWS: Final = 120
+"""Loud rows after which an episode is learnt as usual."""
+
+STEPS: Final = 16
+"""The record of depths has steps of half a decade, from none to eight."""
+STEPS_A_DECADE: Final = 2.0
+DOUBT: Final = 3.0
+"""Weight of the prior: the record is believed as if so many rows more had come as they should."""
+RECORD_ROWS: Final = 400_000.0
+"""After so many rows the record is halved."""
+RECORD_FROM_ROWS: Final = 1000
+"""A younger series has no record that is worth the name."""
+RUN_ROWS: Final = 2
+"""Of a run of loud rows so many enter the record: an incident is no proof that its like is usual."""
+
+EDGES: Final = np.concatenate([[0.0], 2.0 ** (LOWEST_OCTAVE + np.arange(1, BINS + 1) / PER_OCTAVE)])
+"""Edges of the bins, shape (BINS + 1,)."""
+EDGES.setflags(write=False)
+
+
+class Plan(NamedTuple):
+    """How signs are weighed, all of shape (signs,): in the score, in the evidence; and their means at first.
+
+    A sign that holds back (1, else 0) makes a row loud if it is: loud rows are not simply learnt.
+    """
+
+    score: NDArray[float64]
+    evidence: NDArray[float64]
+    prior: NDArray[float64]
+    holds: NDArray[float64]
+
+
+def rarity_state(signs: int) -> np.dtype[Any]:
+    """Return the state of one series with so many signs."""
+    return np.dtype(
+        [
+            ("rows", np.int64),
+            ("loud", np.int64),
+            ("run", np.int64),
+            ("known", np.float64, (signs + 1, KNOWN)),
+            ("counts", np.float32, (signs + 1, BINS)),
+            ("late", np.float32, (LEARNT_LATE_ROWS, signs + 2)),
+            ("judged", np.float64),
+            ("depths", np.float32, (STEPS,)),
+        ]
+    )
+
+
+# ---- a histogram with logarithmic bins and a tail ------------------------------------------------------------------
+
+
+@compiled
+def _start_histogram(s: Any, which: int, scale: float) -> None:
+    counts, known = s["counts"][which], s["known"][which]
+    known[TOTAL], known[EDGE], known[ABOVE], known[EXCESS] = 0.0, BINS - 1, 0.0, 0.0
+    for index in range(BINS):
+        above = math.exp(-EDGES[index + 1] / scale) if index + 1 < BINS else 0.0
+        counts[index] = PRIOR_ROWS * (math.exp(-EDGES[index] / scale) - above)
+        known[TOTAL] += np.float64(counts[index])
+    _move_edge(counts, known)
+
+
+@compiled
+def _move_edge(counts: NDArray[float32], known: NDArray[float64]) -> None:
+    """Let the tail begin at the highest bin that, with all above, holds `TAIL_SHARE` of the readings."""
+    share, index = TAIL_SHARE * known[TOTAL], int(known[EDGE])
+    while index > 0 and known[ABOVE] + counts[index] < share:
+        known[ABOVE] += np.float64(counts[index])
+        known[EXCESS] += counts[index] * 0.5 * (EDGES[index] + EDGES[index + 1])
+        index -= 1
+    while index < BINS - 1 and known[ABOVE] >= share:
+        index += 1
+        known[ABOVE] -= np.float64(counts[index])
+        known[EXCESS] -= counts[index] * 0.5 * (EDGES[index] + EDGES[index + 1])
+    if index == BINS - 1:  # nothing is above; what rounding left must not add up
+        known[ABOVE] = known[EXCESS] = 0.0
+    known[EDGE] = index
+
+
+@compiled
+def _bin_of(reading: float) -> int:
+    if reading <= EDGES[1]:
+        return 0
+    return min(BINS - 1, int((math.log2(reading) - LOWEST_OCTAVE) * PER_OCTAVE))
+
+
+@compiled
+def _rarity(s: Any, which: int, reading: float, shape: float) -> float:
+    if reading <= 0.0:
+        return 0.0
+    known = s["known"][which]
+    total, above, index = known[TOTAL], known[ABOVE], int(known[EDGE])
+    edge = EDGES[index + 1]
+    if reading <= edge:
+        return _bulk_rarity(s["counts"][which], total, reading, index, above)
+    # one more reading, as wide as the last bin, keeps a tail that nothing has entered yet from being a cliff
+    mean = (known[EXCESS] - above * edge + edge - EDGES[index]) / (above + 1.0)
+    return _tail_rarity((reading - edge) / mean, (above + 1.0) / (total + 1.0), shape)
+
+
+@compiled
+def _tail_rarity(excess: float, share: float, shape: float) -> float:
+    beyond = math.log(1.0 + shape * excess) / shape if shape > 0.0 else excess
+    return min(DEEPEST, (beyond - math.log(min(1.0, share))) * math.log10(math.e))
+
+
+@compiled
+def _bulk_rarity(counts: NDArray[float32], total: float, reading: float, index: int, above: float) -> float:
+    target = _bin_of(reading)
+    while index > target:
+        above += np.float64(counts[index])
+        index -= 1
+    inside = min(1.0, max(0.0, (EDGES[index + 1] - reading) / (EDGES[index + 1] - EDGES[index])))
+    return -math.log10(min(1.0, (above + inside * counts[index] + 1.0) / (total + 1.0)))
+
+
+@compiled
+def _as_learnt(reading: float, rarity: float) -> float:
+    return reading * LEARNT_AS / rarity if rarity > LEARNT_AS else reading
+
+
+@compiled
+def _count(s: Any, which: int, reading: float, weight: float, memory: float) -> None:
+    counts, known, index = s["counts"][which], s["known"][which], _bin_of(reading)
+    before = np.float64(counts[index])
+    counts[index] = before + weight
+    added = np.float64(counts[index]) - before
+    known[TOTAL] += added
+    if index > known[EDGE]:
+        known[ABOVE] += added
+        known[EXCESS] += added * 0.5 * (EDGES[index] + EDGES[index + 1])
+    if known[TOTAL] >= memory:
+        for one in range(BINS):
+            counts[one] *= np.float32(0.5)
+        for one in (TOTAL, ABOVE, EXCESS):
+            known[one] *= 0.5
+    _move_edge(counts, known)
+
+
+# ---- the record of depths ------------------------------------------------------------------------------------------
+
+
+@compiled
+def _exaggeration(s: Any, depth: float) -> float:
+    """Return by how many decades depths of this size were told too deep so far, at least 0."""
+    if s["judged"] < RECORD_FROM_ROWS:
+        return 0.0
+    worst, most = 0.0, min(STEPS - 1, int(depth * STEPS_A_DECADE))
+    for step in range(2, most + 1):
+        should = s["judged"] * 10.0 ** (-step / STEPS_A_DECADE)
+        worst = max(worst, math.log10((s["depths"][step] + DOUBT) / (should + DOUBT)))
+    return worst
+
+
+@compiled
+def _record(s: Any, depth: float) -> None:
+    s["run"] = s["run"] + 1 if depth >= LOUD else 0
+    s["judged"] += 1.0
+    if s["run"] <= RUN_ROWS:
+        for step in range(min(STEPS - 1, int(depth * STEPS_A_DECADE)) + 1):
+            s["depths"][step] += np.float32(1.0)
+    if s["judged"] >= RECORD_ROWS:
+        s["judged"] *= 0.5
+        for step in range(STEPS):
+            s["depths"][step] *= np.float32(0.5)
+
+
+# ---- one row -------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _start(s: Any, prior: NDArray[float64]) -> None:
+    s["rows"] = WARM_UP_ROWS
+    for sign in range(len(prior)):
+        _start_histogram(s, sign, prior[sign])
+    _start_histogram(s, len(prior), 1.0)
+
+
+@compiled
+def _weigh(s: Any, depth: float, loudest: float) -> float:
+    if depth < LOUD and loudest < LOUD:
+        s["loud"] = max(0, s["loud"] - 1)
+    else:
+        s["loud"] += 1
+    if s["loud"] == 0 or s["loud"] > ADOPT_ROWS:
+        return 1.0
+    return FIRST_WEIGHT if s["loud"] == 1 else 0.0
+
+
+@compiled
+def _learn(s: Any, late: NDArray[float32]) -> None:
+    last = len(late) - 1
+    if late[last] > 0.0:
+        memory = min(MOST_MEMORY, max(LEAST_MEMORY, 0.5 * s["rows"]))
+        for which in range(last):
+            _count(s, which, late[which], late[last], memory)
+
+
+@compiled
+def _judge(s: Any, signs: NDArray[float64], plan: Plan, rarities: NDArray[float64], out: NDArray[float64]) -> None:
+    strongest, together, evidence, loudest, count = 0.0, 0.0, 0.0, 0.0, len(plan.score)
+    for sign in range(count):
+        rarities[sign] = _rarity(s, sign, signs[sign], 0.0)
+        weighted = rarities[sign] * plan.score[sign]
+        strongest = max(strongest, weighted)
+        together += weighted
+        loudest = max(loudest, rarities[sign] * plan.holds[sign])
+        if rarities[sign] > 0.0:
+            evidence += plan.evidence[sign] * min(rarities[sign], EVIDENCE_CAP) ** EVIDENCE_POWER
+    total = strongest + OTHERS * (together - strongest)
+    depth = _rarity(s, count, total, TAIL_SHAPE)
+    out[0], out[1] = min(1.0, max(0.0, depth - _exaggeration(s, depth)) / DECADES), evidence
+    _record(s, depth)
+    late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
+    if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
+        _learn(s, late)
+    for sign in range(count):
+        late[sign] = _as_learnt(signs[sign], rarities[sign])
+    late[count] = _as_learnt(total, depth)
+    late[count + 1] = _weigh(s, depth, loudest)
+    if s["rows"] <= LEARNT_AT_ONCE_ROWS:
+        _learn(s, late)
+
+
+@compiled
+def judge_rows(
+    state: NDArray[Any],
+    slots: NDArray[int64],
+    taken: NDArray[uint8],
+    signs: NDArray[float64],
+    plan: Plan,
+    out: NDArray[float64],
+) -> None:
+    """Judge measured rows in order and learn from them; of those of the warm-up, learn the repeats.
+
+    Args:
+        state: of dtype `rarity_state(...)`, one record per slot; changed.
+        slots: shape (n,).
+        taken: shape (n,); rows with 0 are passed over.
+        signs: shape (n, signs).
+        plan: how the signs are weighed.
+        out: shape (n, 2): score in [0, 1] and evidence in decades; rows that are passed over keep what was there.
+    """
+    rarities = np.zeros(len(plan.score))
+    for row in range(len(slots)):
+        if taken[row] == 0:
+            continue
+        s = state[slots[row]]
+        if s["rows"] == 0:
+            _start(s, plan.prior)
+        if taken[row] == LEARNT:
+            # how often values come again is known before anything else is, and a constant is no event
+            if len(plan.prior) > REPEAT:
+                _count(s, REPEAT, signs[row, REPEAT], 1.0, LEAST_MEMORY)
+        else:
+            s["rows"] += 1
+            _judge(s, signs[row], plan, rarities, out[row])
