@@ -20,6 +20,7 @@ from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
@@ -37,6 +38,7 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.control import Control
+from quantum.application.denials import Denials
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
@@ -240,6 +242,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     quotas: Quotas,
+    denials: Denials,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -258,12 +261,14 @@ def build_app(
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            audit_route(store),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
         quotas=quotas,
+        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -316,8 +321,11 @@ class Container(containers.DeclarativeContainer):
         clock,
         settings.provided.retention.keep_ms,
         settings.provided.retention.keep_rollups_ms,
+        store,
+        settings.provided.retention.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    denials = providers.Singleton(Denials, store, stream, clock)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
@@ -355,6 +363,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         quotas,
+        denials,
     )
 
 

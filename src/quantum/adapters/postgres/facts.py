@@ -25,7 +25,7 @@ from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -112,7 +112,7 @@ class PostgresFacts:
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(partial(self._append, body, now_ms))
 
