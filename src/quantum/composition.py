@@ -19,6 +19,7 @@ from dependency_injector import containers, providers
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
@@ -37,6 +38,7 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
+from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.control import Control
 from quantum.application.denials import Denials
 from quantum.application.ingest import Ingest, Limits
@@ -46,6 +48,7 @@ from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.timemachine import TimeMachine
 from quantum.application.upkeep import Upkeep
+from quantum.application.why import Why
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -118,10 +121,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def build_detector() -> Detector:
-    """Return the detector that every series gets."""
+    """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
 
-    return RobustSeasonal()
+    return Tiered(RobustSeasonal(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -199,6 +203,7 @@ def build_vitals(
         "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
         "quantum_series_learning": lambda: float(monitor.learning),
         "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
         "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
@@ -232,9 +237,11 @@ def build_app(
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    why: Why,
     control: Control,
     machine: TimeMachine,
-    identity: StubIdentity,
+    identity: Admission,
+    keys: ApiKeys,
     sockets: LiveSockets,
     vitals: Vitals,
     bounds: Bounds,
@@ -256,12 +263,13 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, release),
+            *query_routes(queries, store, store, why, release),
             *policy_routes(control),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
             audit_route(store),
+            *api_key_routes(keys),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
@@ -326,11 +334,14 @@ class Container(containers.DeclarativeContainer):
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
+    keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
+    admission = providers.Singleton(Admission, keys, identity)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
@@ -353,9 +364,11 @@ class Container(containers.DeclarativeContainer):
         store,
         ingest,
         queries,
+        why,
         control,
         machine,
-        identity,
+        admission,
+        keys,
         sockets,
         vitals,
         bounds,

@@ -39,7 +39,7 @@ async def ask(system: Watching, method: str, path: str, who: str = "token-ada", 
 
 
 async def audit(system: Watching, **parameters: Any) -> list[Any]:
-    await system.caught_up()
+    await system.pass_time(1000)
     answer = await ask(system, "GET", "/api/v1/audit", params=parameters)
     assert answer.status_code == 200, answer.text
     found: list[Any] = answer.json()["items"]

@@ -16,7 +16,7 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, audit, facts, labels, pipeline, policies
+from quantum.domain import alerting, alerts, anomalies, api_keys, audit, coverage, facts, labels, pipeline, policies
 from quantum.domain.pipeline import PipelineState
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,
+        coverage.Tier,
+        coverage.CoverageRule,
+        coverage.Allotment,
+        facts.PutCoverage,
         facts.AcknowledgeIncident,
         facts.ResolveIncident,
         facts.JudgeIncident,
@@ -69,6 +73,9 @@ KINDS: Final[dict[str, type[Any]]] = {
         audit.Outcome,
         audit.Change,
         audit.AuditEntry,
+        facts.IssueApiKey,
+        facts.RevokeApiKey,
+        api_keys.ApiKey,
         pipeline.PipelineMemory,
     )
 }

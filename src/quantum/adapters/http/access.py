@@ -65,6 +65,9 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/series": READERS,
     "GET /api/v1/series/{fingerprint}": READERS,
     "GET /api/v1/series/{fingerprint}/window": READERS,
+    "GET /api/v1/models/coverage": READERS,
+    "GET /api/v1/series/{fingerprint}/why": READERS,
+    "GET /api/v1/what-moved": READERS,
     "GET /api/v1/anomalies": READERS,
     "GET /api/v1/alerts": READERS,
     "GET /api/v1/alerts/{alert_id}": READERS,
@@ -101,6 +104,10 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/receivers": ADMINS,
     "PUT /api/v1/receivers/{name}": ADMINS,
     "DELETE /api/v1/receivers/{name}": ADMINS,
+    "GET /api/v1/api-keys": ADMINS,
+    "POST /api/v1/api-keys": ADMINS,
+    "GET /api/v1/api-keys/{key_id}": ADMINS,
+    "DELETE /api/v1/api-keys/{key_id}": ADMINS,
 }
 """Method and path of every route, and the roles that may use it; one of them is enough."""
 
