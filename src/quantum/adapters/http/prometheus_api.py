@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from quantum.application.ports import Clock
-    from quantum.application.promql import PromQueries
+    from quantum.application.promql import Answer, PromQueries
     from quantum.domain.labels import LabelSet
 
 PREFIX: Final = "/prometheus/api/v1"
@@ -51,7 +51,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
             at_ms = _time_ms(asked, "time")
             at_ms = clock.now_ms() if at_ms is None else at_ms
             answer = await queries.at(_one(asked, "query"), at_ms, _timeout_ms(asked))
-            return await asyncio.to_thread(instant_json, answer)
+            return _noted(await asyncio.to_thread(instant_json, answer), answer)
 
         return await _answer(request, work)
 
@@ -61,7 +61,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
             step_ms, timeout_ms = _duration_ms(asked, "step"), _timeout_ms(asked)
             answer = await queries.between(text, start_ms, end_ms, step_ms, timeout_ms)
-            return await asyncio.to_thread(range_json, answer)
+            return _noted(await asyncio.to_thread(range_json, answer), answer)
 
         return await _answer(request, work)
 
@@ -145,6 +145,11 @@ async def _gone(request: Request[Any, Any, Any]) -> None:
 
 def _success(data: bytes) -> Response[bytes]:
     return Response(b'{"status":"success","data":' + data + b"}", media_type="application/json")
+
+
+def _noted(data: bytes, answer: Answer) -> bytes:
+    """Return data with the warnings that follow it, as Prometheus has them."""
+    return data + b',"warnings":' + msgspec.json.encode(answer.notes) if answer.notes else data
 
 
 def _failure(status: int, kind: str, words: str, headers: dict[str, str] | None = None) -> Response[bytes]:
