@@ -185,7 +185,7 @@ def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_w
     text = '[[receivers]]\nname = "a"\nurl = "http://10.0.0.1/"\n[server]\ntrusted_proxies = ["10.0.0.1/8"]\n'
     problems = problems_of(file_with(tmp_path, text))
     assert [problem.partition(": ")[0] for problem in problems] == ["server.trusted_proxies", "receivers[1].url"]
-    assert "see outgoing.webhook_networks" in problems[1]
+    assert "in no network of outgoing.webhook_networks" in problems[1]
     allowed = load_settings(
         file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "10.0.0.0/8"}
     )

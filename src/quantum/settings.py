@@ -206,6 +206,30 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
         )
 
 
+class RequestRates(Section, frozen=True, kw_only=True):
+    """Requests a second, with ten seconds' worth in a burst; 0 means any. Without sign-in nobody is counted.
+
+    Attributes:
+        key_per_s: of one API key.
+        user_per_s: of one person.
+        tenant_per_s: of all keys and people of a tenant.
+    """
+
+    key_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 200
+    user_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 50
+    tenant_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1000
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """A Redis that several processes share; nothing is lost without it.
+
+    Attributes:
+        url: for example `redis://redis.example/0`; empty means none.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^$|^(rediss?|unix)://")] = ""
+
+
 class Outgoing(Section, frozen=True, kw_only=True):
     """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
 
@@ -282,6 +306,8 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: IngestLimits = IngestLimits()
     ingest: IngestListeners = IngestListeners()
     outgoing: Outgoing = Outgoing()
+    rates: RequestRates = RequestRates()
+    redis: Redis = Redis()
     retention: Retention = Retention()
     logs: Logs = Logs()
     scrape: tuple[ScrapeJob, ...] = ()
@@ -438,7 +464,7 @@ def _network_problems(settings: Settings) -> list[str]:
 def _receiver_problems(settings: Settings) -> list[str]:
     """Return which receivers of the settings no notification could reach; names are judged when they are used."""
     try:
-        reach = Reach.of(*settings.outgoing.webhook_networks)
+        reach = Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
     except ValueError:
         return []
     problems = []
@@ -446,7 +472,7 @@ def _receiver_problems(settings: Settings) -> list[str]:
         try:
             reach.refuse_url(str(table.get("url", "")))
         except AddressRefused as refusal:
-            problems.append(f"receivers[{number}].url: {refusal}; see outgoing.webhook_networks")
+            problems.append(f"receivers[{number}].url: {refusal}")
         except ValueError:
             continue  # told by the check of receivers, in its own words
     return problems

@@ -382,6 +382,22 @@ class Principal:
     means: str = "stub"
 
 
+class Counters(Protocol):
+    """Counts events by name over a window of ten seconds."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether what other processes count is counted too."""
+
+    async def hit(self, name: str, per_s: int) -> int:
+        """Count an event; return 0, or after how many seconds (at least 1) to try again if there were too many.
+
+        At most `10 * per_s` events of a name are counted in any ten seconds (at the change of two windows, somewhat
+        more); one that is too many is not counted. Names do not affect each other. It never fails and waits a tenth of
+        a second at most: where counters cannot be shared, this process counts by itself.
+        """
+
+
 class Identity(Protocol):
     """Finds out who is asking."""
 
