@@ -18,6 +18,7 @@ import numpy as np
 from pcodec import ChunkConfig, standalone
 
 from quantum.adapters.decimals import fewest_digits
+from quantum.adapters.recent_rows import rows_of
 from quantum.adapters.wire import CorruptData
 from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
@@ -308,15 +309,37 @@ def _packed_bands(
 
 def unpack_scores(body: bytes) -> ScoredRows:
     """Return the rows of one block of scores, sorted by (slot, at_ms)."""
-    slots, at_ms, score, *bands = msgspec.msgpack.decode(_opened(body))
-    scores = unpack_integers(score) / SCORE_STEPS
-    return ScoredRows(unpack_integers(slots), unpack_integers(at_ms), scores, *_unpacked_bands(bands))
+    slots, at_ms, *others = msgspec.msgpack.decode(_opened(body))
+    return _scored(unpack_integers(slots), unpack_integers(at_ms), others, slice(None))
 
 
-def _unpacked_bands(columns: Sequence[bytes]) -> tuple[NDArray[np.float64], ...]:
+def select_scores_of_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows | None:
+    """Return the rows of some series of one block of scores in `[start_ms, end_ms)`, or None if it has none.
+
+    Args:
+        body: of the block.
+        wanted: slots, rising.
+        start_ms: first time.
+        end_ms: end of the times.
+    """
+    slots, at_ms, *others = msgspec.msgpack.decode(_opened(body))
+    all_slots, all_ms = unpack_integers(slots), unpack_integers(at_ms)
+    rows = rows_of(all_slots, all_ms, wanted, start_ms, end_ms)
+    return _scored(all_slots[rows], all_ms[rows], others, rows) if len(rows) else None
+
+
+def _scored(
+    slots: NDArray[np.int64], at_ms: NDArray[np.int64], columns: Sequence[bytes], rows: NDArray[np.intp] | slice
+) -> ScoredRows:
+    """Return scored rows, of which the other columns are still packed, for all rows of the block."""
+    score, *bands = columns
+    return ScoredRows(slots, at_ms, unpack_integers(score)[rows] / SCORE_STEPS, *_unpacked_bands(bands, rows))
+
+
+def _unpacked_bands(columns: Sequence[bytes], rows: NDArray[np.intp] | slice) -> tuple[NDArray[np.float64], ...]:
     if len(columns) == SINGLES:
-        return tuple(np.asarray(standalone.simple_decompress(band), np.float64) for band in columns)
-    exponents, expected, below, above = (unpack_integers(column).astype(np.float64) for column in columns)
+        return tuple(np.asarray(standalone.simple_decompress(band)[rows], np.float64) for band in columns)
+    exponents, expected, below, above = (unpack_integers(column)[rows].astype(np.float64) for column in columns)
     steps = np.exp2(exponents)
     return expected * steps, (expected - below) * steps, (expected + above) * steps
 
