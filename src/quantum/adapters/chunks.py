@@ -47,6 +47,7 @@ WIDTHLESS: Final = 2.0**40
 """A band without a width is where it is to this part."""
 SMALLEST: Final = 1e-200
 MANTISSA: Final = 2.0**52
+EVERY: Final = slice(None)
 SINGLES: Final = 3
 """So many columns bands have that are kept as float32."""
 
@@ -200,7 +201,7 @@ def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: 
         return _table(slots[rows], times, values)
     values = np.empty((len(rows), len(times)))
     for place, row in enumerate(rows.tolist() if len(times) else ()):
-        values[place] = unpack_floats(columns[row])[inside]
+        values[place] = unpack_floats(columns[row], inside)
     return _table(slots[rows], times, values)
 
 
@@ -221,7 +222,7 @@ def _inside(at_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> slice | NDA
 
 def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SampleBatch:
     """Return a table of series and times as rows."""
-    times = at_ms if len(slots) == 1 else np.tile(at_ms, len(slots))
+    times = np.broadcast_to(at_ms, (len(slots), len(at_ms))).reshape(-1)
     return SampleBatch(np.repeat(slots, len(at_ms)), times, values.ravel())
 
 
@@ -262,11 +263,11 @@ def pack_floats(column: NDArray[np.float64]) -> bytes:
     return b"\xff" + bytes(standalone.simple_compress(np.ascontiguousarray(column, np.float64), PCODEC))
 
 
-def unpack_floats(data: bytes) -> NDArray[np.float64]:
-    """Return the column of `pack_floats`."""
+def unpack_floats(data: bytes, rows: slice | NDArray[np.intp] = EVERY) -> NDArray[np.float64]:
+    """Return the column of `pack_floats`, or some rows of it."""
     if data[0] == 0xFF:  # noqa: PLR2004 - the mark of a column that is no decimal fraction
-        return np.asarray(standalone.simple_decompress(data[1:]), np.float64)
-    return np.asarray(unpack_integers(data[1:]) / 10.0 ** data[0])
+        return np.asarray(standalone.simple_decompress(data[1:])[rows], np.float64)
+    return np.asarray(unpack_integers(data[1:])[rows] / 10.0 ** data[0])
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:
@@ -310,7 +311,7 @@ def _packed_bands(
 def unpack_scores(body: bytes) -> ScoredRows:
     """Return the rows of one block of scores, sorted by (slot, at_ms)."""
     slots, at_ms, *others = msgspec.msgpack.decode(_opened(body))
-    return _scored(unpack_integers(slots), unpack_integers(at_ms), others, slice(None))
+    return _scored(unpack_integers(slots), unpack_integers(at_ms), others, EVERY)
 
 
 def select_scores_of_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows | None:
