@@ -46,6 +46,7 @@ from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.timemachine import TimeMachine
 from quantum.application.upkeep import Upkeep
+from quantum.application.why import Why
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -119,10 +120,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def build_detector() -> Detector:
-    """Return the detector that every series gets."""
+    """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
 
-    return RobustSeasonal()
+    return Tiered(RobustSeasonal(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -200,6 +202,7 @@ def build_vitals(
         "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
         "quantum_series_learning": lambda: float(monitor.learning),
         "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
         "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
@@ -235,6 +238,7 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> P
 
     return PromQueries(
         store,
+        store,
         lambda: monitor.pipeline.labels,
         lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
         compiler,
@@ -248,6 +252,7 @@ def build_app(
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    why: Why,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -272,7 +277,7 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, release),
+            *query_routes(queries, store, store, why, release),
             *policy_routes(control),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
@@ -348,7 +353,8 @@ class Container(containers.DeclarativeContainer):
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
-    queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
@@ -371,6 +377,7 @@ class Container(containers.DeclarativeContainer):
         store,
         ingest,
         queries,
+        why,
         control,
         machine,
         admission,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar
 
 import numpy as np
 
+from quantum.application.older import Rewriting, read_source
 from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import LOOKBACK_MS, Evaluator
@@ -20,6 +21,7 @@ from quantum.domain.promql.guard import Guard
 from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery, Text
 from quantum.domain.promql.postings import Postings
 from quantum.domain.promql.tables import Ragged, Table
+from quantum.domain.rollups import RESOLUTIONS_MS
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quantum.application.ports import SampleStore
+    from quantum.application.older import Source
+    from quantum.application.ports import RollupStore, SampleStore
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
     from quantum.domain.promql.evaluate import CompileGroups
     from quantum.domain.promql.plan import Plan
@@ -50,14 +53,23 @@ END_MS: Final = 2**53
 UNHEARD_MS: Final = np.iinfo(np.int64).min
 """Stands for the newest time of a series of which none is known."""
 LONGEST_MS: Final = 100 * 366 * 86_400_000
+FEW_SERIES: Final = 1000
+"""So many new series are put into the index at once."""
+
+Finished = TypeVar("Finished")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The value of a query at its steps: a table, samples of windows, numbers of a scalar, or a text."""
+    """The value of a query at its steps: a table, samples of windows, numbers of a scalar, or a text.
+
+    Attributes:
+        notes: what the asker is to be told about it.
+    """
 
     times_ms: np.ndarray
     value: Table | Ragged | np.ndarray | str
+    notes: tuple[str, ...] = ()
 
 
 class PromQueries:
@@ -66,6 +78,7 @@ class PromQueries:
     def __init__(
         self,
         samples: SampleStore,
+        rollups: RollupStore,
         labels: Callable[[], Mapping[int, LabelSet]],
         newest_ms: Callable[[], NDArray[np.int64]],
         compile_matchers: MatcherCompiler,
@@ -76,6 +89,7 @@ class PromQueries:
 
         Args:
             samples: the store.
+            rollups: what it keeps longer.
             labels: returns the label sets of all series, by dense slots.
             newest_ms: returns the time of the newest sample of each series by slot, UNHEARD_MS where it is not known;
                 the last few may lack.
@@ -84,6 +98,7 @@ class PromQueries:
             compile_groups: see there; raises Rejected `bad_data`.
         """
         self._samples = samples
+        self._rollups = rollups
         self._labels = labels
         self._compile = compile_matchers
         self._parse = parse
@@ -97,18 +112,32 @@ class PromQueries:
         """Compile what evaluation needs, so that the first query does not wait for it."""
         kernels.warm_up()
 
-    async def at(self, text: str, at_ms: int, timeout_ms: int | None = None) -> Answer:
-        """Return the value of a query at one time.
+    async def at(
+        self, text: str, at_ms: int, finish: Callable[[Answer], Finished], timeout_ms: int | None = None
+    ) -> Finished:
+        """Return what is made of the value of a query at one time.
+
+        Args:
+            text: the query.
+            at_ms: the time.
+            finish: is given the answer in a thread, where it may take its time.
+            timeout_ms: how long all of it may take.
 
         Raises:
             Rejected: `bad_data`, `execution` or `timeout`.
         """
-        return await self._answer(self._parse(text), np.array([at_ms]), at_ms, timeout_ms)
+        return await self._answer(self._parse(text), np.array([at_ms]), finish, timeout_ms)
 
     async def between(
-        self, text: str, start_ms: int, end_ms: int, step_ms: int, timeout_ms: int | None = None
-    ) -> Answer:
-        """Return the value of a query every `step_ms` from `start_ms` to at most `end_ms`.
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        finish: Callable[[Answer], Finished],
+        timeout_ms: int | None = None,
+    ) -> Finished:
+        """Return what is made of the value of a query every `step_ms` from `start_ms` to at most `end_ms`; see `at`.
 
         Raises:
             Rejected: `bad_data`, `execution` or `timeout`.
@@ -120,7 +149,8 @@ class PromQueries:
         plan = self._parse(text)
         if _is_range(plan) or isinstance(plan, Text):
             raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
-        return await self._answer(plan, np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64), end_ms, timeout_ms)
+        times_ms = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        return await self._answer(plan, times_ms, finish, timeout_ms, end_ms)
 
     async def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int | None, end_ms: int | None
@@ -145,10 +175,29 @@ class PromQueries:
         return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
 
     def _find(self, matchers: Sequence[Matcher]) -> Slots:
-        labels = self._labels()
         with self._indexing:
-            self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
+            self._index(self._labels())
             return self._postings.find(matchers, self._compile)
+
+    def _index(self, labels: Mapping[int, LabelSet]) -> None:
+        self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
+
+    async def _slots(self, matchers: Sequence[Matcher]) -> Slots:
+        """Return what `_find` does, at once where that takes less time than another thread would."""
+        found = self._find_quickly(matchers)
+        return await asyncio.to_thread(self._find, matchers) if found is None else found
+
+    def _find_quickly(self, matchers: Sequence[Matcher]) -> Slots | None:
+        if not self._indexing.acquire(blocking=False):
+            return None
+        try:
+            labels = self._labels()
+            if len(labels) - len(self._postings) > FEW_SERIES:
+                return None
+            self._index(labels)
+            return self._postings.find(matchers, self._compile) if self._postings.is_quick(matchers) else None
+        finally:
+            self._indexing.release()
 
     async def _alive(self, slots: Slots, start_ms: int, end_ms: int) -> Slots:
         """Return the slots that have a sample in a time; only those are read whose newest sample is after it."""
@@ -162,43 +211,80 @@ class PromQueries:
         for some in _portions(beyond, start_ms, end_ms):
             rows = await self._samples.samples(some, start_ms, end_ms + 1)
             found.append(np.unique(rows.slots))
-        return np.sort(np.concatenate(found))
+        if start_ms < await self._rollups.whole_since():
+            found.append(await self._alive_before(beyond, start_ms, end_ms))
+        return np.unique(np.concatenate(found))
+
+    async def _alive_before(self, slots: Slots, start_ms: int, end_ms: int) -> Slots:
+        """Return the slots that have rollups in a time, to the hour."""
+        hour_ms, since_ms = RESOLUTIONS_MS[-1], await self._rollups.whole_since()
+        last_ms = -(-min(end_ms, since_ms) // hour_ms) * hour_ms
+        found = await self._rollups.rollups(slots.tolist(), start_ms // hour_ms * hour_ms, last_ms, hour_ms)
+        return np.unique(found.slots)
 
     # ---- evaluation -------------------------------------------------------------------------------------------
 
-    async def _answer(self, plan: Plan, times_ms: Times, end_ms: int, timeout_ms: int | None) -> Answer:
+    async def _answer(
+        self,
+        plan: Plan,
+        times_ms: Times,
+        finish: Callable[[Answer], Finished],
+        timeout_ms: int | None,
+        end_ms: int | None = None,
+    ) -> Finished:
         longest_ms = min(timeout_ms or MAX_TIMEOUT_MS, MAX_TIMEOUT_MS)
         over = threading.Event()
+        samples: dict[int, Ragged] = {}
+        start_ms, guard = int(times_ms[0]), Guard(is_over=over.is_set)
+        end_ms = start_ms if end_ms is None else end_ms
+        evaluator = Evaluator(samples, times_ms, start_ms, end_ms, self._compile_groups, guard)
         try:
             async with asyncio.timeout(longest_ms / 1000), self._turns:
-                evaluator = await self._evaluator(plan, times_ms, end_ms, over)
-                return Answer(times_ms, await asyncio.to_thread(_evaluated, evaluator, plan))
+                older = Rewriting(await self._rollups.whole_since())
+                rewritten = older.apply(plan, evaluator)
+                fetched = await self._fetch_all(rewritten, evaluator, older.sources)
+
+                def work() -> Finished:
+                    labels = self._labels()
+                    samples.update((key, _ragged(batches, labels)) for key, batches in fetched.items())
+                    answer = Answer(times_ms, _evaluated(evaluator, rewritten), older.notes)
+                    guard.go_on()
+                    return finish(answer)
+
+                return await asyncio.to_thread(work)
         except TimeoutError:
             raise Rejected("timeout", f"the query took longer than {longest_ms} ms") from None
         finally:
             over.set()
 
-    async def _evaluator(self, plan: Plan, times_ms: Times, end_ms: int, over: threading.Event) -> Evaluator:
-        samples: dict[int, Ragged] = {}
-        guard = Guard(is_over=over.is_set)
-        evaluator = Evaluator(samples, times_ms, int(times_ms[0]), end_ms, self._compile_groups, guard)
+    async def _fetch_all(
+        self, plan: Plan, evaluator: Evaluator, sources: Mapping[int, Source]
+    ) -> dict[int, list[SampleBatch]]:
+        fetched: dict[int, list[SampleBatch]] = {}
         left = MAX_SAMPLES
         for selector, from_ms, to_ms in list(_needs(plan, evaluator)):
-            samples[selector.key] = await self._fetch(selector, from_ms, to_ms, left)
-            left -= len(samples[selector.key].values)
-        return evaluator
+            fetched[selector.key] = await self._fetch(selector, sources.get(selector.key), from_ms, to_ms, left)
+            left -= sum(map(len, fetched[selector.key]))
+        return fetched
 
-    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int, most: int) -> Ragged:
-        slots = await asyncio.to_thread(self._find, selector.matchers)
+    async def _fetch(
+        self, selector: Selector, source: Source | None, start_ms: int, end_ms: int, most: int
+    ) -> list[SampleBatch]:
+        slots = await self._slots(selector.matchers)
         if len(slots) > MAX_SERIES:
             raise Rejected("execution", f"a selector matches at most {MAX_SERIES} series; this one {len(slots)}")
         batches: list[SampleBatch] = []
         for some in _portions(slots, start_ms, end_ms):
-            batches.append(await self._samples.samples(some, start_ms, end_ms + 1))
+            batches.append(await self._read(source, some, start_ms, end_ms + 1))
             most -= len(batches[-1])
             if most < 0:
                 raise Rejected("execution", f"a query reads at most {MAX_SAMPLES} samples")
-        return await asyncio.to_thread(_ragged, batches, self._labels())
+        return batches
+
+    async def _read(self, source: Source | None, slots: Sequence[int], start_ms: int, end_ms: int) -> SampleBatch:
+        if source is None:
+            return await self._samples.samples(slots, start_ms, end_ms)
+        return await read_source(self._samples, self._rollups, source, slots, start_ms, end_ms)
 
 
 def _evaluated(evaluator: Evaluator, plan: Plan) -> Table | Ragged | np.ndarray | str:
