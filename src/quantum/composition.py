@@ -120,10 +120,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def build_detector() -> Detector:
-    """Return the detector that every series gets."""
+    """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
 
-    return RobustSeasonal()
+    return Tiered(RobustSeasonal(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -201,6 +202,7 @@ def build_vitals(
         "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
         "quantum_series_learning": lambda: float(monitor.learning),
         "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
         "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,

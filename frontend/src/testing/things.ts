@@ -7,7 +7,7 @@ export const AT_MS = Date.UTC(2026, 10, 23, 12);
 
 export function aSeries(part: Partial<SeriesItem> = {}): SeriesItem {
   return {
-    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, status: 'ok', at_ms: AT_MS, value: 0.5, score: 0.1,
+    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, status: 'ok', at_ms: AT_MS, value: 0.5, score: 0.1, tier: 'full', tier_reason: 'within full_series',
     expected: 0.4, lower: 0.2, upper: 0.6, ...part,
   };
 }

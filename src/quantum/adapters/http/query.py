@@ -99,6 +99,21 @@ def query_routes(
         return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
 
     @get(
+        "/api/v1/models/coverage",
+        operation_id="getCoverage",
+        tags=["reading"],
+        summary="How closely series are watched, and which are not watched in full",
+    )
+    async def coverage(
+        limit: Limit = 100,
+        cursor: Annotated[str | None, QueryParameter(pattern=HEX, description="next_cursor of the page before")] = None,
+    ) -> m.CoveragePage:
+        try:
+            return views.coverage(queries.coverage(limit, None if cursor is None else int(cursor, 16)))
+        except NotFound:
+            raise Rejected("cursor", CURSOR) from None
+
+    @get(
         "/api/v1/series/{fingerprint:str}/why",
         operation_id="getWhy",
         tags=["reading"],
@@ -183,6 +198,7 @@ def query_routes(
         overview,
         series,
         one_series,
+        coverage,
         window,
         why_then,
         what_moved,

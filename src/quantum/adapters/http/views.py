@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from quantum.adapters.http import messages as m
+from quantum.domain.coverage import Tier
 from quantum.domain.labels import LabelSet, Matcher, MatchOp
 from quantum.domain.policies import (
     Absence,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
-    from quantum.application.queries import SeriesNow, SeriesWindow
+    from quantum.application.queries import CoverageNow, SeriesNow, SeriesWindow
     from quantum.application.why import Moved, PastEvent, WhyCard
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
@@ -85,6 +86,21 @@ def series(now: SeriesNow) -> m.SeriesItem:
         lower=number(now.lower),
         upper=number(now.upper),
         score=now.score,
+        tier=now.tier.value,
+        tier_reason=now.tier_reason,
+    )
+
+
+def coverage(now: CoverageNow) -> m.CoveragePage:
+    """Return how closely series are watched."""
+    return m.CoveragePage(
+        full=now.counts[Tier.FULL],
+        cheap=now.counts[Tier.CHEAP],
+        none=now.counts[Tier.NONE],
+        full_series=now.allotment.full_series,
+        rules=[m.CoverageRuleItem(match=rule.selector, tier=rule.tier.value) for rule in now.allotment.rules],
+        items=[series(one) for one in now.series],
+        next_cursor=None if now.next_cursor is None else hex_digits(now.next_cursor),
     )
 
 
