@@ -223,6 +223,7 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> P
 
     return PromQueries(
         store,
+        store,
         lambda: monitor.pipeline.labels,
         lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
         compiler,
@@ -334,7 +335,7 @@ class Container(containers.DeclarativeContainer):
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
-    queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)

@@ -131,6 +131,7 @@ class Tail:
         slots: every registered series.
         newest_ms: newest stored time of each slot, shape (series,) or longer.
         rows: batches of the facts that are not sealed, by position.
+        whole_since_ms: the time from which no sample was forgotten.
     """
 
     position: int = 0
@@ -139,6 +140,7 @@ class Tail:
     slots: dict[LabelSet, int] = field(default_factory=dict)
     newest_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     rows: dict[int, SampleBatch] = field(default_factory=dict)
+    whole_since_ms: int = 0
 
     def make_room(self, size: int) -> None:
         """Let `newest_ms` have at least `size` elements."""

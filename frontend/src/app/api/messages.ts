@@ -28,6 +28,7 @@ export interface Points {
 }
 export interface Window extends Points {
   series: SeriesItem; start_ms: number; end_ms: number; resolution_ms: number; anomalies: AnomalyItem[];
+  rolled_before_ms: number | null; rollup_ms: number | null;
 }
 export interface Contributor extends Band {
   fingerprint: string; name: string; labels: Labels; at_ms: number; value: number | null; score: number; rarity: string;

@@ -122,12 +122,15 @@ class Window(Message):
     """A stretch of one series as columns of equal length, oldest first; `null` value rows mark gaps.
 
     With more samples than points asked for, each bucket of `resolution_ms` keeps its extremes and its highest score.
+    Before `rolled_before_ms` samples are forgotten: what is there is the lowest and the highest of every `rollup_ms`.
     """
 
     series: SeriesItem
     start_ms: int
     end_ms: int
     resolution_ms: int
+    rolled_before_ms: int | None
+    rollup_ms: int | None
     at_ms: list[int]
     value: list[float | None]
     expected: list[float | None]

@@ -131,6 +131,8 @@ def window(found: SeriesWindow) -> m.Window:
         start_ms=found.start_ms,
         end_ms=found.end_ms,
         resolution_ms=found.resolution_ms,
+        rolled_before_ms=found.rolled_before_ms or None,
+        rollup_ms=found.rollup_ms if found.rolled_before_ms else None,
         at_ms=rows.at_ms.tolist(),
         value=column(rows.value),
         expected=column(rows.expected),
