@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Counters
@@ -216,6 +217,21 @@ def build_vitals(
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
+    """Return what judges access tokens."""
+    from quantum.adapters.keycloak import Keycloak, Trust  # noqa: PLC0415 - imports cryptography
+
+    asked = settings.auth
+    trust = Trust(
+        issuer=asked.issuer,
+        audience=asked.audience,
+        clients=frozenset(asked.clients),
+        tenant_claim=asked.tenant_claim,
+        tenant=settings.store.tenant,
+    )
+    return Keycloak(trust, clock)
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
@@ -294,7 +310,11 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    identity = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
+        keycloak=providers.Singleton(build_keycloak, settings, clock),
+    )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
@@ -330,7 +350,7 @@ class Container(containers.DeclarativeContainer):
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
-    admission = providers.Singleton(Admission, keys, identity)
+    admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
