@@ -39,6 +39,7 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Denials
 from quantum.application.ingest import Ingest, Limits
@@ -255,6 +256,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    budgets: Budgets,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -281,7 +283,7 @@ def build_app(
         ],
         json_routes=[
             *query_routes(queries, store, store, why, release),
-            *policy_routes(control),
+            *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -362,6 +364,7 @@ class Container(containers.DeclarativeContainer):
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    budgets = providers.Singleton(Budgets, store, monitor, clock)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
@@ -386,6 +389,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        budgets,
         control,
         machine,
         admission,

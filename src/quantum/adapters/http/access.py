@@ -75,6 +75,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/incidents/{incident_id}": READERS,
     "GET /api/v1/policies": READERS,
     "GET /api/v1/policies/{key}": READERS,
+    "GET /api/v1/policies/{key}/budget": READERS,
     "GET /api/v1/receivers": READERS,
     "GET /api/v1/receivers/{name}": READERS,
     "WEBSOCKET /api/v1/live": READERS,
