@@ -1,4 +1,4 @@
-"""What the program writes about itself: no secret that it was given, and every line one object whatever senders wrote."""
+"""What the program writes about itself: no secret that it was given, and one object a line, whatever senders wrote."""
 
 from __future__ import annotations
 
