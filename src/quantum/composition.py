@@ -38,6 +38,7 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Counters
@@ -215,6 +217,21 @@ def build_vitals(
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
+    """Return what judges access tokens."""
+    from quantum.adapters.keycloak import Keycloak, Trust  # noqa: PLC0415 - imports cryptography
+
+    asked = settings.auth
+    trust = Trust(
+        issuer=asked.issuer,
+        audience=asked.audience,
+        clients=frozenset(asked.clients),
+        tenant_claim=asked.tenant_claim,
+        tenant=settings.store.tenant,
+    )
+    return Keycloak(trust, clock)
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
@@ -237,6 +254,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    budgets: Budgets,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -262,7 +280,7 @@ def build_app(
         ],
         json_routes=[
             *query_routes(queries, store, store, why, release),
-            *policy_routes(control),
+            *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -292,7 +310,11 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    identity = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
+        keycloak=providers.Singleton(build_keycloak, settings, clock),
+    )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
@@ -328,12 +350,13 @@ class Container(containers.DeclarativeContainer):
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
-    admission = providers.Singleton(Admission, keys, identity)
+    admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    budgets = providers.Singleton(Budgets, store, monitor, clock)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
@@ -358,6 +381,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        budgets,
         control,
         machine,
         admission,

@@ -44,6 +44,7 @@ ROUTES: Final = {
     "POST /api/v1/policies/preview": "200 400 401 403 404 408 409 413 415 429 503",
     "DELETE /api/v1/policies/{key}": "204 400 401 403 404 409 412 429 503",
     "GET /api/v1/policies/{key}": "200 400 401 403 404 429 503",
+    "GET /api/v1/policies/{key}/budget": "200 400 401 403 404 429 503",
     "PUT /api/v1/policies/{key}": "200 400 401 403 404 408 409 412 413 415 429 503",
     "GET /api/v1/receivers": "200 400 401 403 429 503",
     "POST /api/v1/receivers": "201 400 401 403 404 408 409 413 415 429 503",

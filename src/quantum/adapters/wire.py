@@ -40,6 +40,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         policies.AnomalyScore,
         policies.Absence,
         policies.RateOfChange,
+        policies.PageBudget,
         policies.AlertPolicy,
         alerts.AlertState,
         alerts.IncidentState,

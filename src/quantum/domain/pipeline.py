@@ -424,6 +424,11 @@ class Pipeline:
         """Anomalies that last."""
         return tuple(item.anomaly for item in self._anomalies.ongoing)
 
+    def cut_score(self, policy_id: str) -> float:
+        """Return the score that pages now under a policy with a page budget; NaN if it is not in force."""
+        watch = self._watches.get(policy_id)
+        return float("nan") if watch is None else watch.cut_score
+
     @property
     def firing(self) -> int:
         """How many alerts fire now."""
