@@ -21,6 +21,7 @@ from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
@@ -38,7 +39,9 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.budgets import Budgets
 from quantum.application.control import Control
+from quantum.application.denials import Denials
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
@@ -253,6 +256,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    budgets: Budgets,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -264,6 +268,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     quotas: Quotas,
+    denials: Denials,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -278,10 +283,11 @@ def build_app(
         ],
         json_routes=[
             *query_routes(queries, store, store, why, release),
-            *policy_routes(control),
+            *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            audit_route(store),
             *api_key_routes(keys),
             session_route(identity),
         ],
@@ -289,6 +295,7 @@ def build_app(
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
         quotas=quotas,
+        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -345,8 +352,11 @@ class Container(containers.DeclarativeContainer):
         clock,
         settings.provided.retention.keep_ms,
         settings.provided.retention.keep_rollups_ms,
+        store,
+        settings.provided.retention.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    denials = providers.Singleton(Denials, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
     admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
@@ -354,6 +364,7 @@ class Container(containers.DeclarativeContainer):
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    budgets = providers.Singleton(Budgets, store, monitor, clock)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
@@ -378,6 +389,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        budgets,
         control,
         machine,
         admission,
@@ -389,6 +401,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         quotas,
+        denials,
     )
 
 
