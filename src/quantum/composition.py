@@ -378,7 +378,7 @@ class Container(containers.DeclarativeContainer):
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
-    sockets = providers.Singleton(LiveSockets, feed, queries)
+    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     vitals = providers.Singleton(
         build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
     )

@@ -634,19 +634,24 @@ class OverviewTick(Message):
 
 
 class LiveRequest(Request):
-    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`."""
+    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`.
 
-    op: Literal["subscribe", "unsubscribe", "ping"]
+    `authenticate` shows a newer token or key of the same bearer, before the one that opened the socket expires.
+    """
+
+    op: Literal["subscribe", "unsubscribe", "ping", "authenticate"]
     topic: str = ""
+    token: str = ""
 
 
 class LiveEvent(Message):
     """What the server says. `seq` counts 1, 2, 3, ... per subscription; a `gap` says how many were `missed`.
 
-    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers.
+    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers,
+    `authenticated` confirms a newer credential.
     """
 
-    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong"]
+    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong", "authenticated"]
     topic: str = ""
     seq: int = 0
     missed: int = 0
