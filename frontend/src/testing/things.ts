@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
+  AlertItem, AnomalyItem, AuditItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -43,6 +43,13 @@ export function aWhyCard(part: Partial<WhyCard> = {}): WhyCard {
   };
 }
 
+export function anEntry(part: Partial<AuditItem> = {}): AuditItem {
+  return {
+    id: '2', at_ms: AT_MS, actor: 'ada', origin: '203.0.113.9', action: 'put_policy', target: 'CPU is busy', outcome: 'done', detail: '',
+    changes: [{ name: 'for_ms', before: '0', after: '5000' }, { name: 'summary', before: '', after: '"Look"' }], ...part,
+  };
+}
+
 export function anIncident(part: Partial<IncidentItem> = {}): IncidentItem {
   return {
     id: 'i1', title: 'CPU is busy on host a', state: 'open', severity: 'critical', place: { host: 'a' }, alert_ids: ['a1'], firing: 1,
@@ -68,7 +75,7 @@ export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage
 
 export function aWindow(part: Partial<Window> = {}): Window {
   return {
-    series: aSeries(), start_ms: AT_MS, end_ms: AT_MS + 3000, resolution_ms: 0, anomalies: [], at_ms: [AT_MS, AT_MS + 1000, AT_MS + 2000],
+    series: aSeries(), start_ms: AT_MS, end_ms: AT_MS + 3000, resolution_ms: 0, rolled_before_ms: null, rollup_ms: null, anomalies: [], at_ms: [AT_MS, AT_MS + 1000, AT_MS + 2000],
     value: [0.4, 0.5, 0.99], expected: [0.4, 0.4, 0.4], lower: [0.2, 0.2, 0.2], upper: [0.6, 0.6, 0.6], score: [0, 0.1, 0.7], ...part,
   };
 }
