@@ -29,7 +29,7 @@ MARKS: Final = re.compile("TO" + "DO|FIX" + "ME|XX" + "X")
 MACHINE_PATHS: Final = re.compile(r"(?<![\w./~-])/" + r"(?:work|root|home/\w+|mnt)/")
 PAGES: Final = ("/{path:path}", "/docs", "/openapi.json", "/api/schema")
 """Served for people with a browser, and not part of the documented API."""
-NOT_TEXT: Final = (".png", ".ico", ".woff2", ".db", ".snappy")
+NOT_TEXT: Final = (".png", ".ico", ".woff2", ".db", ".snappy", ".xz")
 
 
 def ids(path: Path) -> str:
