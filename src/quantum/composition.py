@@ -21,6 +21,7 @@ from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
@@ -40,6 +41,7 @@ from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
+from quantum.application.denials import Denials
 from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
@@ -268,6 +270,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     quotas: Quotas,
+    denials: Denials,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -286,6 +289,7 @@ def build_app(
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            audit_route(store),
             *api_key_routes(keys),
             session_route(identity),
         ],
@@ -293,6 +297,7 @@ def build_app(
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
         quotas=quotas,
+        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -349,8 +354,11 @@ class Container(containers.DeclarativeContainer):
         clock,
         settings.provided.retention.keep_ms,
         settings.provided.retention.keep_rollups_ms,
+        store,
+        settings.provided.retention.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    denials = providers.Singleton(Denials, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
     admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
@@ -373,7 +381,7 @@ class Container(containers.DeclarativeContainer):
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
-    sockets = providers.Singleton(LiveSockets, feed, queries)
+    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     vitals = providers.Singleton(
         build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
     )
@@ -397,6 +405,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         quotas,
+        denials,
     )
 
 

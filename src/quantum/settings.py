@@ -261,10 +261,17 @@ class Retention(Section, frozen=True, kw_only=True):
             eighth later; alerts, incidents and the detectors' memory stay.
         rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
             long as the samples if that is longer.
+        audit_days: the audit log is kept so many days, or as long as the facts if that is longer.
     """
 
     days: Days = 90
     rollup_days: Days = 400
+    audit_days: Days = 400
+
+    @property
+    def keep_audit_ms(self) -> int:
+        """The time for which the audit log is kept, in milliseconds."""
+        return self.audit_days * DAY_MS
 
     @property
     def keep_ms(self) -> int:

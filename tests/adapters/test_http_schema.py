@@ -27,6 +27,7 @@ ROUTES: Final = {
     "GET /api/v1/alerts": "200 400 401 403 429 503",
     "GET /api/v1/alerts/{alert_id}": "200 400 401 403 404 429 503",
     "GET /api/v1/anomalies": "200 400 401 403 404 429 503",
+    "GET /api/v1/audit": "200 400 401 403 429 503",
     "GET /api/v1/api-keys": "200 400 401 403 429 503",
     "POST /api/v1/api-keys": "201 400 401 403 404 408 409 413 415 429 503",
     "DELETE /api/v1/api-keys/{key_id}": "204 400 401 403 404 409 412 429 503",

@@ -664,22 +664,61 @@ class OverviewTick(Message):
 
 
 class LiveRequest(Request):
-    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`."""
+    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`.
 
-    op: Literal["subscribe", "unsubscribe", "ping"]
+    `authenticate` shows a newer token or key of the same bearer, before the one that opened the socket expires.
+    """
+
+    op: Literal["subscribe", "unsubscribe", "ping", "authenticate"]
     topic: str = ""
+    token: str = ""
 
 
 class LiveEvent(Message):
     """What the server says. `seq` counts 1, 2, 3, ... per subscription; a `gap` says how many were `missed`.
 
-    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers.
+    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers,
+    `authenticated` confirms a newer credential.
     """
 
-    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong"]
+    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong", "authenticated"]
     topic: str = ""
     seq: int = 0
     missed: int = 0
     data: msgspec.Raw = msgspec.Raw(b"null")
     reason: str = ""
     message: str = ""
+
+
+# ---- audit ------------------------------------------------------------------------------------------------------
+
+OutcomeName = Literal["done", "refused", "denied"]
+
+
+class ChangeItem(Message):
+    """A member that is different since; JSON of what it was and of what it is."""
+
+    name: str
+    before: str
+    after: str
+
+
+class AuditItem(Message):
+    """An attempt to change something, or to do what one may not."""
+
+    id: str
+    at_ms: int
+    actor: str
+    origin: str
+    action: str
+    target: str
+    outcome: OutcomeName
+    detail: str
+    changes: list[ChangeItem]
+
+
+class AuditPage(Message):
+    """Entries of the audit log, newest first."""
+
+    items: list[AuditItem]
+    next_cursor: str | None
