@@ -28,7 +28,7 @@ from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from numpy.typing import NDArray
 
@@ -82,6 +82,20 @@ async def running(store: SqliteStore, clock: ManualClock | None = None) -> Async
         yield system
     finally:
         await system.kill()
+
+
+async def saved_upto(store: SqliteStore) -> int:
+    newest = await store.newest()
+    return newest[0] if newest is not None else 0
+
+
+async def eventually(reached: Callable[[], Awaitable[int]], wanted: int) -> None:
+    """Wait until something has come as far as wanted."""
+    for _ in range(3000):
+        if await reached() >= wanted:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{wanted} was not reached within 30 s")
 
 
 @pytest.fixture
@@ -203,12 +217,15 @@ async def test_a_large_state_is_not_saved_with_every_seal_but_for_landmarks(
     async with running(store) as system:
         for n in range(3):
             await system.send({CPU: float(n)}, monitoring.SEAL_AFTER_MS)
-        first, sealed = await store.newest(), await store.sealed_upto()
+        # whoever waits is answered before what was taken is sealed and saved
+        await eventually(lambda: saved_upto(store), system.monitor.pipeline.position)
+        first = await store.newest()
+        sealed = await store.sealed_upto()
         monkeypatch.setattr(monitoring, "BIG_STATE_BYTES", 1)
         monkeypatch.setattr(monitoring, "STATE_BYTES_A_ROW", 0)
         for n in range(3):
             await system.send({CPU: float(n)}, monitoring.SEAL_AFTER_MS)
-        assert await store.sealed_upto() > sealed
+        await eventually(store.sealed_upto, sealed + 1)
         assert await store.newest() == first
         for n in range(3):
             await system.send({CPU: float(n)}, KEEP_MS // monitoring.LANDMARKS)
