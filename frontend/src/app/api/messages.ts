@@ -96,6 +96,12 @@ export interface ApiKeyRequest { name: string; scopes: KeyScope[]; expires_at_ms
 export interface ApiKeyItem {
   id: string; name: string; scopes: KeyScope[]; created_at_ms: number; created_by: string; expires_at_ms: number | null; last_used_at_ms: number | null;
 }
+export type Outcome = 'done' | 'refused' | 'denied';
+export interface AuditItem {
+  id: string; at_ms: number; actor: string; origin: string; action: string; target: string; outcome: Outcome; detail: string;
+  changes: { name: string; before: string; after: string }[];
+}
+export interface AuditPage { items: AuditItem[]; next_cursor: string | null }
 export interface Problem { detail: string; reason: string; request_id: string; status: number }
 export interface LiveEvent {
   type: 'subscribed' | 'unsubscribed' | 'event' | 'gap' | 'error' | 'pong'; topic: string; seq: number; missed: number;
