@@ -95,13 +95,18 @@ export interface OverviewTick {
   at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
   firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
 }
+export interface Session { subject: string; tenant: string; roles: string[]; means: '' | 'stub' | 'key' | 'token'; banner: string }
+export type KeyScope = 'ingest' | 'read';
+export interface ApiKeyRequest { name: string; scopes: KeyScope[]; expires_at_ms: number | null }
+export interface ApiKeyItem {
+  id: string; name: string; scopes: KeyScope[]; created_at_ms: number; created_by: string; expires_at_ms: number | null; last_used_at_ms: number | null;
+}
 export type Outcome = 'done' | 'refused' | 'denied';
 export interface AuditItem {
   id: string; at_ms: number; actor: string; origin: string; action: string; target: string; outcome: Outcome; detail: string;
   changes: { name: string; before: string; after: string }[];
 }
 export interface AuditPage { items: AuditItem[]; next_cursor: string | null }
-export interface Session { subject: string; roles: string[]; banner: string }
 export interface Problem { detail: string; reason: string; request_id: string; status: number }
 export interface LiveEvent {
   type: 'subscribed' | 'unsubscribed' | 'event' | 'gap' | 'error' | 'pong'; topic: string; seq: number; missed: number;
