@@ -26,6 +26,7 @@ from quantum.application.ingest import (
     Refusals,
     incoming_readings,
 )
+from quantum.application.keys import ABSENT, Keys
 from quantum.domain.errors import Rejected, Throttled
 from quantum.domain.facts import Samples
 from quantum.domain.labels import LabelSet
@@ -365,11 +366,11 @@ def test_the_directory_holds_no_more_keys_than_it_may_and_never_a_wrong_slot(loo
     directory = Directory(most)
     for number in lookups:
         key = b"k%d" % number
-        (slot,) = directory.find([key])
-        assert slot in (None, number)
-        if slot is None:
+        (slot,) = directory.find(Keys.of([key]))
+        assert slot in {ABSENT, number}
+        if slot == ABSENT:
             directory.remember(key, number)
-        assert directory.find([key]) == [number]
+        assert directory.find(Keys.of([key])).tolist() == [number]
         assert directory.cached_keys <= max(2, most)
 
 
@@ -379,7 +380,7 @@ def test_keys_in_use_survive_a_flood_of_keys_that_are_seen_once() -> None:
     for number in range(1000):
         directory.remember(b"%d" % number, number)
         if number % 20 == 0:
-            assert directory.find([b"used"]) == [7]
+            assert directory.find(Keys.of([b"used"])).tolist() == [7]
 
 
 # ---- the rate -----------------------------------------------------------------------------------------------------

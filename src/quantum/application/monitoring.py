@@ -204,12 +204,12 @@ class Monitor:
         """Restore the newest checkpoint, catch up with the log, and note that watching begins (again)."""
         self.recorded = await self._alerts.recorded_upto()
         self._sealed = await self._samples.sealed_upto()
-        self._landmark_at_ms = max((at_ms for _, at_ms in await self._checkpoints.landmarks()), default=0)
         await self._restore()
         await self._catch_up()
         await self.append(Started())
         await self._catch_up()
         self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms
+        self._landmark_at_ms = await self._last_landmark_ms()
 
     async def _restore(self) -> None:
         newest = await self._checkpoints.newest()
@@ -224,6 +224,14 @@ class Monitor:
             oldest = await self._checkpoints.newest(await self._log.begins_after())
             if oldest is not None:
                 self.pipeline.adopt(self._codec.unpack(oldest[1]), labels)
+
+    async def _last_landmark_ms(self) -> int:
+        """Return the time of the newest landmark; the beginning of the log is one that needs no state."""
+        landmarks = await self._checkpoints.landmarks()
+        if landmarks:
+            return landmarks[-1][1]
+        first = await self._log.read(await self._log.begins_after(), 1)
+        return first[0].at_ms
 
     async def _catch_up(self) -> None:
         while facts := await self._log.read(self.pipeline.position, GROUP_ROWS):

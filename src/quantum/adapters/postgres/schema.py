@@ -121,6 +121,7 @@ STEPS: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (tenant, due_at_ms)",
     "CREATE INDEX IF NOT EXISTS deliveries_by_alert ON deliveries (tenant, alert_id, seq)",
+    "CREATE TABLE IF NOT EXISTS newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BYTEA NOT NULL)",
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -78,6 +78,7 @@ STEPS: Final = (
     CREATE INDEX deliveries_due ON deliveries (tenant, due_at_ms);
     CREATE INDEX deliveries_by_alert ON deliveries (tenant, alert_id, seq);
     """,
+    "CREATE TABLE newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);",
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 
