@@ -369,16 +369,16 @@ def test_the_directory_holds_no_more_keys_than_it_may_and_never_a_wrong_slot(loo
         (slot,) = directory.find(Keys.of([key]))
         assert slot in {ABSENT, number}
         if slot == ABSENT:
-            directory.remember(key, number)
+            directory.remember(Keys.of([key]), np.array([number]))
         assert directory.find(Keys.of([key])).tolist() == [number]
         assert directory.cached_keys <= max(2, most)
 
 
 def test_keys_in_use_survive_a_flood_of_keys_that_are_seen_once() -> None:
     directory = Directory(100)
-    directory.remember(b"used", 7)
+    directory.remember(Keys.of([b"used"]), np.array([7]))
     for number in range(1000):
-        directory.remember(b"%d" % number, number)
+        directory.remember(Keys.of([b"%d" % number]), np.array([number]))
         if number % 20 == 0:
             assert directory.find(Keys.of([b"used"])).tolist() == [7]
 

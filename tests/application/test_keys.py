@@ -20,7 +20,7 @@ LONG = st.builds(lambda byte, size: byte * size, st.binary(min_size=1, max_size=
 def _mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with the kernels as they are, and as they would be without numba."""
     if request.param == "plain":
-        for name in ("_hash", "_is_same", "find_keys", "spread", "hash_of"):
+        for name in ("_hash", "_is_same", "_find", "find_keys", "add_keys", "spread"):
             monkeypatch.setattr(module, name, cast("Any", getattr(module, name)).py_func)
 
 
@@ -37,12 +37,16 @@ def test_keys_in_columns_are_the_keys(some: list[bytes]) -> None:
 @pytest.mark.usefixtures("_mode")
 def test_a_table_answers_as_a_dictionary_does() -> None:
     @settings(max_examples=100, deadline=None)
-    @given(st.lists(st.tuples(KEYS | LONG, st.integers(0, 2**40)), max_size=80), st.lists(KEYS | LONG, max_size=20))
-    def holds(added: list[tuple[bytes, int]], others: list[bytes]) -> None:
+    @given(
+        st.lists(st.tuples(KEYS | LONG, st.integers(0, 2**40)), max_size=80),
+        st.lists(KEYS | LONG, max_size=20),
+        st.integers(0, 80),
+    )
+    def holds(added: list[tuple[bytes, int]], others: list[bytes], cut: int) -> None:
         table, numbers = KeyTable(), dict[bytes, int]()
-        for key, number in added:
-            table.add(key, number)
-            numbers[key] = number
+        for part in (added[:cut], added[cut:]):
+            table.add(Keys.of([key for key, _ in part]), np.array([number for _, number in part], np.int64))
+            numbers |= dict(part)
         asked = [*numbers, *others]
         assert table.find(Keys.of(asked)).tolist() == [numbers.get(key, ABSENT) for key in asked]
         assert len(table) == len(numbers)
@@ -54,9 +58,9 @@ def test_a_table_answers_as_a_dictionary_does() -> None:
 def test_hashes_of_keys_that_differ_in_one_byte_of_any_segment_differ() -> None:
     secret = np.random.default_rng(7).integers(0, 2**46, SEGMENT)
     plain = bytes(5 * SEGMENT)
-    hashes = {module.hash_of(module._bytes_of(plain), secret)}
+    hashes = {module._hash(module._bytes_of(plain), secret)}
     for place in range(0, len(plain), 7):
         changed = plain[:place] + b"\x01" + plain[place + 1 :]
-        hashes.add(module.hash_of(module._bytes_of(changed), secret))
+        hashes.add(module._hash(module._bytes_of(changed), secret))
     assert len(hashes) == 1 + len(range(0, len(plain), 7))
     assert all(0 <= one < 2**31 for one in hashes)

@@ -57,6 +57,13 @@ def follows(slots: NDArray[np.int64], at_ms: NDArray[np.int64], newest_ms: NDArr
     return rows == len(slots)
 
 
+@compiled
+def raise_newest(slots: NDArray[np.int64], at_ms: NDArray[np.int64], newest_ms: NDArray[np.int64]) -> None:
+    """Bring `newest_ms`, by slot, up to the times of some rows."""
+    for row in range(len(slots)):
+        newest_ms[slots[row]] = max(newest_ms[slots[row]], at_ms[row])
+
+
 class Undo:
     """What to do, last first, if the transaction fails."""
 
@@ -112,6 +119,8 @@ class Proposed:
 
     def samples(self, outcome: NDArray[np.uint8], *, backfill: bool) -> Samples | None:
         """Return the body of the fact of the rows that are new, or None if there are none."""
+        if not len(self.suspects):
+            return Samples(self.batch, self.fresh, backfill) if len(self.batch) else None
         new = outcome == STORED
         if not new.any():
             return None
@@ -164,13 +173,15 @@ class Tail:
         self.position, self.at_ms = position, at_ms
         if batch is not None:
             self.rows[position] = batch
-            np.maximum.at(self.newest_ms, batch.slots, batch.at_ms)
+            raise_newest(batch.slots, batch.at_ms, self.newest_ms)
 
     # ---- appending ----------------------------------------------------------------------------------------------
 
     def resolve(self, proposal: SampleProposal) -> Proposed:
         """Return the proposal with slots; nothing is registered yet, but `newest_ms` has room for all of them."""
         asked = proposal.batch.slots
+        if not proposal.unknown:
+            return Proposed(proposal.batch, np.empty(0, np.int64), (), self._suspects(proposal.batch))
         fresh = self._fresh(proposal, np.unique(-1 - asked[asked < 0]))
         known = np.array([self.slots.get(one, fresh.get(one, -1)) for one in proposal.unknown], np.int64)
         slots = asked.copy()
@@ -227,7 +238,7 @@ class Tail:
         slots = body.batch.slots
         before = self.newest_ms[slots]
         self.slots.update({labels: slot for slot, labels in body.new_series})
-        np.maximum.at(self.newest_ms, slots, body.batch.at_ms)
+        raise_newest(slots, body.batch.at_ms, self.newest_ms)
         self.rows[position] = body.batch
 
         def forget() -> None:

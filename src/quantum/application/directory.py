@@ -58,16 +58,19 @@ class Directory:
     def find(self, keys: Keys) -> NDArray[np.int64]:
         """Return the cached slot of each raw key, `ABSENT` where it is not cached."""
         found = self._young.find(keys)
-        missing = np.flatnonzero(found == ABSENT) if len(self._old) else np.empty(0, np.intp)
-        if len(missing):
-            found[missing] = self._old.find(Keys(keys.message, keys.places[missing]))
-            for index in missing.tolist():
-                if found[index] != ABSENT:
-                    self.remember(keys[index], int(found[index]))
+        missing = np.flatnonzero(found == ABSENT)
+        if len(missing) and len(self._old):
+            found[missing] = self._old.find(keys.take(missing))
+            again = missing[found[missing] != ABSENT]
+            self.remember(keys.take(again), found[again])
         return found
 
-    def remember(self, key: bytes, slot: int) -> None:
-        """Cache the slot of a raw key."""
-        if len(self._young) >= self._generation_size:
-            self._old, self._young = self._young, KeyTable()
-        self._young.add(key, slot)
+    def remember(self, keys: Keys, slots: NDArray[np.int64]) -> None:
+        """Cache the slots of raw keys."""
+        first = 0
+        while first < len(keys):
+            if len(self._young) >= self._generation_size:
+                self._old, self._young = self._young, KeyTable()
+            some = slice(first, first + self._generation_size - len(self._young))
+            self._young.add(keys[some], slots[some])
+            first = some.stop

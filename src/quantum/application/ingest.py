@@ -297,11 +297,12 @@ class _Naming:
         self._incoming = incoming
         self._directory = directory
         self._max_series = max_series
-        self._unknown_keys: list[tuple[bytes, int]] = []
+        self._keys = Keys.of(incoming.keys)
+        self._named: list[tuple[int, int]] = []
 
     async def slots_of(self, fit: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return int64 (n,): each row's slot; `ABSENT` where the row or its series is refused."""
-        slots = self._directory.find(Keys.of(self._incoming.keys))
+        slots = self._directory.find(self._keys)
         missing = np.flatnonzero(slots == ABSENT)
         if len(missing):
             await self._resolve(slots, missing, fit)
@@ -315,8 +316,11 @@ class _Naming:
         given = slots.tolist()
         for labels, index in self.unknown.items():
             self._directory.register(labels, given[index])
-        for key, index in self._unknown_keys:
-            self._directory.remember(key, given[index])
+        if self._named:
+            indices, named = np.array(self._named, np.int64).T
+            fresh = named < 0
+            named[fresh] = slots[-1 - named[fresh]]
+            self._directory.remember(self._keys.take(indices), named)
 
     def close(self) -> None:
         """Give back the promised room: the series are registered by now, or they failed."""
@@ -337,18 +341,16 @@ class _Naming:
 
     def _name(self, index: int) -> int:
         """Return the slot of a series that is not cached, `-1 - k` if it goes on the list of unknown ones."""
-        labels, key = self._incoming.labels_of(index), self._incoming.keys[index]
+        labels = self._incoming.labels_of(index)
         if not labels.name:
             raise Rejected("metric_name", "a series needs a metric name: the label __name__ is missing or empty")
         slot = self._directory.slot_of(labels)
-        if slot is not None:
-            self._directory.remember(key, slot)
-            return slot
-        if labels not in self.unknown:
-            self._promise_room(labels)
-        k = self.unknown.setdefault(labels, len(self.unknown))
-        self._unknown_keys.append((key, k))
-        return -1 - k
+        if slot is None:
+            if labels not in self.unknown:
+                self._promise_room(labels)
+            slot = -1 - self.unknown.setdefault(labels, len(self.unknown))
+        self._named.append((index, slot))
+        return slot
 
     def _promise_room(self, labels: LabelSet) -> None:
         if len(self._directory) + self._directory.promised >= self._max_series:

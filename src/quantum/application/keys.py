@@ -5,8 +5,8 @@ longer than all else that was done with them; here the bytes stay where they cam
 
 >>> keys = Keys.of([b"a", b"bc"])
 >>> table = KeyTable()
->>> table.add(b"bc", 7)
->>> [int(found) for found in table.find(keys)] == [ABSENT, 7]
+>>> table.add(keys[1:], np.array([7]))
+>>> table.find(keys).tolist() == [ABSENT, 7]
 True
 """
 
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 ABSENT: Final = int(np.iinfo(np.int64).min)
 """What the table says of a key that it does not have."""
-SEGMENT: Final = 512
-"""So many numbers are secret; longer keys are hashed in segments of twice as many bytes."""
-_KEY_BITS: Final = 46
-_WORD_BITS: Final = 16
-_KEPT: Final = 2**_KEY_BITS - 1
-"""A product of 46 and 16 bits has 62: no sum of it and another overflows."""
-_WORD: Final = 2**_WORD_BITS - 1
+SEGMENT: Final = 256
+"""So many numbers are secret; longer keys are hashed in segments of almost as many bytes."""
+_SECRET_BITS: Final = 46
+_KEPT: Final = 2**_SECRET_BITS - 1
+_HASH_BITS: Final = 31
+_WORD: Final = 2**16 - 1
+_HEAD: Final = 3
 _FEWEST: Final = 16
+_HASH, _AT, _SIZE, _NUMBER = 0, 1, 2, 3
+"""Columns of an entry."""
 
 
 class Keys(Sequence[bytes]):
@@ -79,6 +81,10 @@ class Keys(Sequence[bytes]):
         start, end = self.places[index].tolist()
         return self.message[start:end]
 
+    def take(self, indices: NDArray[np.intp]) -> Keys:
+        """Return the keys with these indices."""
+        return Keys(self.message, self.places[indices])
+
     def __eq__(self, other: object) -> bool:
         """Return whether another sequence has the same keys in the same order."""
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -87,34 +93,53 @@ class Keys(Sequence[bytes]):
 
 
 @inlined
-def _hash(data: Sequence[int], start: int, end: int, secret: NDArray[np.int64]) -> int:
+def _hash(key: Sequence[int], secret: NDArray[np.int64]) -> int:
     """Return 31 bits that nobody can foresee who does not know the secret.
 
-    Multilinear hashing of 16-bit words (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): two keys
-    of a segment have the same with a chance of one in 2^31, whatever they are.
+    Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): two keys of one segment
+    have the same with a chance of one in 2^31, whatever they are. No sum reaches 2^63.
     """
-    hashed, at, seen = 0, start, (end - start) & _WORD
-    while at < end:
-        words = min((end - at) >> 1, SEGMENT - 4)
-        hashed = secret[0] + secret[1] * seen + secret[2] * (hashed >> 16)
-        for word in range(words):
-            two = (data[at] & 255) | (data[at + 1] & 255) << 8
-            hashed = (hashed + secret[3 + word] * two) & _KEPT
-            at += 2
-        if end - at == 1:
-            hashed = (hashed + secret[3 + words] * (data[at] & 255)) & _KEPT
-            at += 1
-        hashed >>= _WORD_BITS - 1
-        seen = hashed & _WORD
+    hashed, at, size = 0, 0, len(key)
+    word = size & _WORD
+    while at < size:
+        part = key[at : at + len(secret) - _HEAD]
+        hashed = (secret[0] + secret[1] * word + secret[2] * (hashed >> 16)) & _KEPT
+        for place in range(len(part)):
+            hashed += secret[_HEAD + place] * part[place]
+        hashed = (hashed & _KEPT) >> (_SECRET_BITS - _HASH_BITS)
+        word = hashed & _WORD
+        at += len(part)
     return hashed
 
 
 @inlined
-def _is_same(data: Sequence[int], start: int, other: Sequence[int], other_start: int, size: int) -> bool:
-    place = 0
-    while place < size and data[start + place] == other[other_start + place]:
-        place += 1
-    return place == size
+def _is_same(one: Sequence[int], other: NDArray[np.uint8]) -> bool:
+    differs = 0
+    for place in range(len(one)):  # to the end, since that is eight times as fast as looking when to stop
+        differs |= one[place] ^ other[place]
+    return differs == 0
+
+
+@inlined
+def _find(
+    key: Sequence[int],
+    hashed: int,
+    table: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    held: NDArray[np.uint8],
+) -> int:
+    """Return the place in the table where a key is, or would be."""
+    place, mask = hashed & (len(table) - 1), len(table) - 1
+    while table[place] >= 0:
+        entry = entries[table[place]]
+        if (
+            entry[_HASH] == hashed
+            and entry[_SIZE] == len(key)
+            and _is_same(key, held[entry[_AT] : entry[_AT] + len(key)])
+        ):
+            break
+        place = (place + 1) & mask
+    return place
 
 
 @compiled
@@ -124,10 +149,10 @@ def find_keys(
     secret: NDArray[np.int64],
     table: NDArray[np.int64],
     entries: NDArray[np.int64],
-    held: Sequence[int],
+    held: NDArray[np.uint8],
     found: NDArray[np.int64],
-) -> int:
-    """Write the number of each key, `ABSENT` where there is none; return the place in the table where the last ended.
+) -> None:
+    """Write the number of each key, `ABSENT` where there is none.
 
     Args:
         data: bytes of the message.
@@ -138,19 +163,49 @@ def find_keys(
         held: bytes of all keys.
         found: int64 (n,), written.
     """
-    mask, place = len(table) - 1, 0
     for index in range(len(places)):
-        start, end = places[index, 0], places[index, 1]
-        hashed = _hash(data, start, end, secret)
-        place = hashed & mask
-        found[index] = ABSENT
-        while table[place] >= 0:
-            entry = entries[table[place]]
-            if entry[0] == hashed and entry[2] == end - start and _is_same(data, start, held, entry[1], end - start):
-                found[index] = entry[3]
-                break
-            place = (place + 1) & mask
-    return place
+        key = data[places[index, 0] : places[index, 1]]
+        entry = table[_find(key, _hash(key, secret), table, entries, held)]
+        found[index] = entries[entry, _NUMBER] if entry >= 0 else ABSENT
+
+
+@compiled
+def add_keys(
+    data: Sequence[int],
+    places: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    secret: NDArray[np.int64],
+    table: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    held: NDArray[np.uint8],
+    used: NDArray[np.int64],
+) -> None:
+    """Note the number of each key, see `find_keys`; there is room for all.
+
+    Args:
+        data: bytes of the message.
+        places: int64 (n, 2).
+        numbers: int64 (n,); a key that is there already gets another.
+        secret: int64 (SEGMENT,).
+        table: changed.
+        entries: changed.
+        held: changed.
+        used: int64 (2,), changed: how many entries and how many bytes are in use.
+    """
+    for index in range(len(places)):
+        key = data[places[index, 0] : places[index, 1]]
+        hashed = _hash(key, secret)
+        place = _find(key, hashed, table, entries, held)
+        if table[place] >= 0:
+            entries[table[place], _NUMBER] = numbers[index]
+            continue
+        entry = entries[used[0]]
+        entry[_HASH], entry[_AT], entry[_SIZE], entry[_NUMBER] = hashed, used[1], len(key), numbers[index]
+        for at in range(len(key)):
+            held[used[1] + at] = key[at]
+        table[place] = used[0]
+        used[0] += 1
+        used[1] += len(key)
 
 
 @compiled
@@ -158,65 +213,61 @@ def spread(table: NDArray[np.int64], entries: NDArray[np.int64]) -> None:
     """Put all entries into an empty table, see `find_keys`."""
     mask = len(table) - 1
     for index in range(len(entries)):
-        place = entries[index, 0] & mask
+        place = entries[index, _HASH] & mask
         while table[place] >= 0:
             place = (place + 1) & mask
         table[place] = index
 
 
-@compiled
-def hash_of(data: Sequence[int], secret: NDArray[np.int64]) -> int:
-    """Return the hash of one key."""
-    return _hash(data, 0, len(data), secret)
-
-
-def _bytes_of(data: bytes | bytearray) -> Sequence[int]:
+def _bytes_of(data: bytes) -> Sequence[int]:
     """Return bytes as what the functions here read fastest: an array if compiled, else as they are."""
-    return cast("Sequence[int]", np.frombuffer(data, np.uint8)) if hasattr(find_keys, "py_func") else data
+    return cast("Sequence[int]", np.frombuffer(data, np.uint8)) if hasattr(add_keys, "py_func") else data
+
+
+def warm_up() -> None:
+    """Compile the kernels, which takes seconds the first time on a machine, before anybody waits for it."""
+    table = KeyTable()
+    for count in range(_FEWEST + 1):
+        table.add(Keys.of([b"%d" % count]), np.array([count]))
+    table.find(Keys.of([b"0"]))
 
 
 class KeyTable:
     """Numbers by key; `len` is how many keys there are. Nothing is ever removed."""
 
     def __init__(self) -> None:
-        self._secret = np.array([secrets.randbits(_KEY_BITS) for _ in range(SEGMENT)], np.int64)
+        self._secret = np.array([secrets.randbits(_SECRET_BITS) for _ in range(SEGMENT)], np.int64)
         self._table = np.full(2 * _FEWEST, -1)
         self._entries = np.empty((_FEWEST, 4), np.int64)
-        self._held = bytearray()
-        self._count = 0
+        self._held = np.empty(_FEWEST, np.uint8)
+        self._used = np.zeros(2, np.int64)
 
     def __len__(self) -> int:
         """Return how many keys there are."""
-        return self._count
+        return int(self._used[0])
 
     def find(self, keys: Keys) -> NDArray[np.int64]:
         """Return the number of each key, `ABSENT` where there is none."""
         found = np.empty(len(keys), np.int64)
-        self._look_up(keys.message, keys.places, found)
+        parts = _bytes_of(keys.message), keys.places, self._secret, self._table, self._entries, self._held
+        find_keys(*parts, found)
         return found
 
-    def _look_up(self, message: bytes, places: NDArray[np.int64], found: NDArray[np.int64]) -> int:
-        parts = _bytes_of(message), places, self._secret, self._table
-        return find_keys(*parts, self._entries, _bytes_of(self._held), found)
+    def add(self, keys: Keys, numbers: NDArray[np.int64]) -> None:
+        """Note the number of each key; one that it has already is replaced."""
+        places = keys.places
+        self._make_room(len(places), int((places[:, 1] - places[:, 0]).sum()))
+        message = _bytes_of(keys.message)
+        add_keys(message, places, numbers, self._secret, self._table, self._entries, self._held, self._used)
 
-    def add(self, key: bytes, number: int) -> None:
-        """Note the number of a key; one that it has already is replaced."""
-        found = np.empty(1, np.int64)
-        place = self._look_up(key, np.array([[0, len(key)]], np.int64), found)
-        if found[0] != ABSENT:
-            self._entries[self._table[place], 3] = number
-            return
-        if self._count == len(self._entries):
-            self._grow()
-            place = self._look_up(key, np.array([[0, len(key)]], np.int64), found)
-        hashed = hash_of(_bytes_of(key), self._secret)
-        self._entries[self._count] = hashed, len(self._held), len(key), number
-        self._table[place] = self._count
-        self._held += key
-        self._count += 1
-
-    def _grow(self) -> None:
-        entries = np.empty((2 * self._count, 4), np.int64)
-        entries[: self._count] = self._entries
-        self._entries, self._table = entries, np.full(4 * self._count, -1)
-        spread(self._table, entries[: self._count])
+    def _make_room(self, more: int, more_bytes: int) -> None:
+        count, size = self._used.tolist()
+        if size + more_bytes > len(self._held):
+            held = np.empty(max(size + more_bytes, 2 * size), np.uint8)
+            held[:size] = self._held[:size]
+            self._held = held
+        if count + more > len(self._entries):
+            entries = np.empty((1 << (count + more).bit_length(), 4), np.int64)
+            entries[:count] = self._entries[:count]
+            self._entries, self._table = entries, np.full(2 * len(entries), -1)
+            spread(self._table, entries[:count])
