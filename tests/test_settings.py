@@ -94,6 +94,12 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
     assert load_settings(file, {"QUANTUM_LIMITS__MAX_AGE_MS": "604800000"}).retention.keep_ms == 604_800_000
 
 
+def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[retention]\ndays = 500\n")
+    assert load_settings(file, {}).retention.keep_rollups_ms == 500 * 86_400_000
+    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.keep_rollups_ms == 501 * 86_400_000
+
+
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
     file = file_with(tmp_path, 'store = "memory"')
     assert load_settings(file, {}).store == Store(kind="memory")
@@ -173,3 +179,19 @@ action = "keep"
         "scrape[0].relabel[0].action",
         "scrape[0].job",
     ]
+
+
+def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_wrong(tmp_path: Path) -> None:
+    text = '[[receivers]]\nname = "a"\nurl = "http://10.0.0.1/"\n[server]\ntrusted_proxies = ["10.0.0.1/8"]\n'
+    problems = problems_of(file_with(tmp_path, text))
+    assert [problem.partition(": ")[0] for problem in problems] == ["server.trusted_proxies", "receivers[1].url"]
+    assert "in no network of outgoing.webhook_networks" in problems[1]
+    allowed = load_settings(
+        file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "10.0.0.0/8"}
+    )
+    assert allowed.outgoing.webhook_networks == ("10.0.0.0/8",)
+    wrong = problems_of(
+        file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "ten"}
+    )
+    (sentence,) = wrong
+    assert sentence.startswith("outgoing.webhook_networks: 'ten' does not appear to be an IPv4 or IPv6 network; write")

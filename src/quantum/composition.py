@@ -7,6 +7,7 @@ functions that need them.
 from __future__ import annotations
 
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ import structlog
 from dependency_injector import containers, providers
 
 from quantum.adapters import wire
+from quantum.adapters.addresses import Reach
+from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
@@ -25,6 +29,7 @@ from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
+from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.scrape import Scraper
@@ -32,11 +37,13 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
+from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
+from quantum.application.quotas import Quotas, Rates
 from quantum.application.timemachine import TimeMachine
 from quantum.application.upkeep import Upkeep
 from quantum.domain.errors import Rejected
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
+    from quantum.application.ports import Counters
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
@@ -147,7 +155,24 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     def complain(problem: str) -> None:
         log.warning("a target is left out", problem=problem)
 
-    return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain)
+    reach = Reach.of(*settings.outgoing.scrape_networks, setting="outgoing.scrape_networks")
+    return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
+
+
+def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
+    """Return what counts requests: this process alone, or all that have the same Redis."""
+    return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
+
+
+def build_rates(settings: Settings) -> Rates:
+    """Return how many requests a second each may make."""
+    asked = settings.rates
+    return Rates(key_per_s=asked.key_per_s, user_per_s=asked.user_per_s, tenant_per_s=asked.tenant_per_s)
+
+
+def build_reach(settings: Settings) -> Reach:
+    """Return where notifications may go."""
+    return Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
 
 
 def build_vitals(
@@ -158,12 +183,15 @@ def build_vitals(
     sockets: LiveSockets,
     gathered: Gathered,
     scraper: Scraper,
+    quotas: Quotas,
+    counters: Counters,
 ) -> Vitals:
     """Return what a process knows of its health."""
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id()},
+        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
+        "quantum_shared_counters": lambda: float(counters.shared),
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
         "quantum_scrape_targets": scraper.states,
@@ -206,12 +234,15 @@ def build_app(
     queries: Queries,
     control: Control,
     machine: TimeMachine,
-    identity: StubIdentity,
+    identity: Admission,
+    keys: ApiKeys,
     sockets: LiveSockets,
     vitals: Vitals,
     bounds: Bounds,
     promql: PromQueries,
     clock: SystemClock,
+    reach: Reach,
+    quotas: Quotas,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -227,14 +258,18 @@ def build_app(
         json_routes=[
             *query_routes(queries, store, store, release),
             *policy_routes(control),
-            *receiver_routes(control),
+            *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            *api_key_routes(keys),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
+        identity=identity,
+        quotas=quotas,
         vitals=vitals,
+        proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
 
 
@@ -252,8 +287,9 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity)
-    webhooks = providers.Singleton(Webhooks)
+    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    reach = providers.Singleton(build_reach, settings)
+    webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
@@ -274,8 +310,20 @@ class Container(containers.DeclarativeContainer):
         codec,
         settings.provided.retention.keep_ms,
     )
-    upkeep = providers.Singleton(Upkeep, store, store, store, store, clock, settings.provided.retention.keep_ms)
+    upkeep = providers.Singleton(
+        Upkeep,
+        store,
+        store,
+        store,
+        store,
+        store,
+        clock,
+        settings.provided.retention.keep_ms,
+        settings.provided.retention.keep_rollups_ms,
+    )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
+    admission = providers.Singleton(Admission, keys, identity)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
@@ -291,8 +339,12 @@ class Container(containers.DeclarativeContainer):
     )
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
+    counters = providers.Singleton(build_counters, settings)
+    quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     sockets = providers.Singleton(LiveSockets, feed, queries)
-    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper)
+    vitals = providers.Singleton(
+        build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
+    )
     app = providers.Singleton(
         build_app,
         settings,
@@ -301,12 +353,15 @@ class Container(containers.DeclarativeContainer):
         queries,
         control,
         machine,
-        identity,
+        admission,
+        keys,
         sockets,
         vitals,
         bounds,
         promql,
         clock,
+        reach,
+        quotas,
     )
 
 

@@ -65,6 +65,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         stack.callback(listening.close)
         await stack.enter_async_context(container.store())
         await stack.enter_async_context(container.webhooks())
+        await stack.enter_async_context(container.counters())
         await container.ingest().open(container.store())
         await container.monitor().open()
         stack.push_async_callback(container.monitor().close)
@@ -214,6 +215,7 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe everybody on this machine; adapters/http/proxies.py knows better
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=30,
         backlog=1024,

@@ -12,12 +12,13 @@ import re
 import ssl
 import tomllib
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
+from quantum.adapters.addresses import AddressRefused, Reach
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
 from quantum.domain.errors import Rejected
@@ -38,6 +39,7 @@ TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 
 class SettingsError(Rejected):
@@ -59,13 +61,15 @@ class Server(Section, frozen=True, kw_only=True):
         host: address to listen on.
         port: 0 picks a free one and prints it.
         allowed_hosts: names that a request's Host header may have besides loopback names and `host`; `*` means any.
-        allowed_origins: pages of other origins that may open the live WebSocket.
+        allowed_origins: pages of other origins that may use the API and open the live WebSocket.
+        trusted_proxies: networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.
     """
 
     host: str = "127.0.0.1"
     port: Port = 8470
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Auth(Section, frozen=True, kw_only=True):
@@ -202,20 +206,64 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
         )
 
 
+class RequestRates(Section, frozen=True, kw_only=True):
+    """Requests a second, with ten seconds' worth in a burst; 0 means any. Without sign-in nobody is counted.
+
+    Attributes:
+        key_per_s: of one API key.
+        user_per_s: of one person.
+        tenant_per_s: of all keys and people of a tenant.
+    """
+
+    key_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 200
+    user_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 50
+    tenant_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1000
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """A Redis that several processes share; nothing is lost without it.
+
+    Attributes:
+        url: for example `redis://redis.example/0`; empty means none.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^$|^(rediss?|unix)://")] = ""
+
+
+class Outgoing(Section, frozen=True, kw_only=True):
+    """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
+
+    Attributes:
+        scrape_networks: networks that targets may be in besides public addresses; any, unless it says otherwise.
+        webhook_networks: networks that webhook receivers may be in besides public addresses.
+    """
+
+    scrape_networks: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    webhook_networks: tuple[str, ...] = ()
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
     Attributes:
         days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
             eighth later; alerts, incidents and the detectors' memory stay.
+        rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
+            long as the samples if that is longer.
     """
 
-    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+    days: Days = 90
+    rollup_days: Days = 400
 
     @property
     def keep_ms(self) -> int:
-        """The time in milliseconds."""
+        """The time of samples in milliseconds."""
         return self.days * DAY_MS
+
+    @property
+    def keep_rollups_ms(self) -> int:
+        """The time of rollups in milliseconds."""
+        return max(self.rollup_days, self.days) * DAY_MS
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -257,6 +305,9 @@ class Settings(Section, frozen=True, kw_only=True):
     host_metrics: HostMetrics = HostMetrics()
     limits: IngestLimits = IngestLimits()
     ingest: IngestListeners = IngestListeners()
+    outgoing: Outgoing = Outgoing()
+    rates: RequestRates = RequestRates()
+    redis: Redis = Redis()
     retention: Retention = Retention()
     logs: Logs = Logs()
     scrape: tuple[ScrapeJob, ...] = ()
@@ -384,12 +435,46 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.ingest.statsd and int(settings.ingest.statsd.rpartition(":")[2]) > MAX_PORT:
         problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
+    problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
+    return problems
+
+
+def _network_problems(settings: Settings) -> list[str]:
+    problems = []
+    lists = {
+        "server.trusted_proxies": settings.server.trusted_proxies,
+        "outgoing.scrape_networks": settings.outgoing.scrape_networks,
+        "outgoing.webhook_networks": settings.outgoing.webhook_networks,
+    }
+    for name, networks in lists.items():
+        for text in networks:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                problems.append(f"{name}: {error}; write for example 10.0.0.0/8 or ::1/128")
+    return problems + _receiver_problems(settings)
+
+
+def _receiver_problems(settings: Settings) -> list[str]:
+    """Return which receivers of the settings no notification could reach; names are judged when they are used."""
+    try:
+        reach = Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
+    except ValueError:
+        return []
+    problems = []
+    for number, table in enumerate(settings.receivers, 1):
+        try:
+            reach.refuse_url(str(table.get("url", "")))
+        except AddressRefused as refusal:
+            problems.append(f"receivers[{number}].url: {refusal}")
+        except ValueError:
+            continue  # told by the check of receivers, in its own words
     return problems
 
 

@@ -19,6 +19,7 @@ from pcodec import ChunkConfig, standalone
 
 from quantum.adapters.decimals import fewest_digits
 from quantum.adapters.wire import CorruptData
+from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
 from quantum.domain.series import SampleBatch
 
@@ -38,6 +39,7 @@ LZ4: Final = b"\x01"
 PCODEC: Final = ChunkConfig(compression_level=4)
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
+ROLLUP_BLOCK_ROWS: Final = 16_384
 BAND_STEPS: Final = 512.0
 """The width of a band has at least so many steps, and less than twice as many."""
 WIDTHLESS: Final = 2.0**40
@@ -338,6 +340,41 @@ def take_scores(rows: ScoredRows, chosen: NDArray[np.intp]) -> ScoredRows:
         rows.lower[chosen],
         rows.upper[chosen],
     )
+
+
+def roll_up_block(body: bytes, resolution_ms: int) -> Rollups:
+    """Return the buckets of all samples of a block."""
+    block = _decode(body)
+    return roll_up(_table(block.slots, block.at_ms, block.values), resolution_ms)
+
+
+def pack_rollups(rows: Rollups) -> list[Block]:
+    """Return buckets, sorted by series and time, as blocks whose times are the ends of their buckets."""
+    places = range(0, len(rows), ROLLUP_BLOCK_ROWS)
+    return [_pack_rollups(rows.take(np.arange(at, min(at + ROLLUP_BLOCK_ROWS, len(rows))))) for at in places]
+
+
+def _pack_rollups(rows: Rollups) -> Block:
+    several = rows.count > 1  # of a single sample, the lowest says it all
+    columns = [
+        *(pack_integers(column) for column in (rows.slots, rows.end_ms, rows.count)),
+        pack_floats(rows.lowest),
+        *(pack_floats(column[several]) if several.any() else b"" for column in (rows.highest, rows.total)),
+    ]
+    body = _sealed(msgspec.msgpack.encode(columns))
+    return Block(int(rows.slots[0]), int(rows.slots[-1]), int(rows.end_ms.min()), int(rows.end_ms.max()), body)
+
+
+def unpack_rollups(body: bytes) -> Rollups:
+    """Return the buckets of one block."""
+    *whole, packed_lowest, highest, total = msgspec.msgpack.decode(_opened(body))
+    slots, end_ms, count = map(unpack_integers, whole)
+    lowest = unpack_floats(packed_lowest)
+    rows = Rollups(slots, end_ms, lowest, lowest.copy(), lowest.copy(), count)
+    several = count > 1
+    if several.any():
+        rows.highest[several], rows.total[several] = unpack_floats(highest), unpack_floats(total)
+    return rows
 
 
 def _sealed(body: bytes) -> bytes:

@@ -16,7 +16,7 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, facts, labels, pipeline, policies
+from quantum.domain import alerting, alerts, anomalies, api_keys, facts, labels, pipeline, policies
 from quantum.domain.pipeline import PipelineState
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.ResolveIncident,
         facts.JudgeIncident,
         facts.NoteIncident,
+        facts.IssueApiKey,
+        facts.RevokeApiKey,
+        api_keys.ApiKey,
         pipeline.PipelineMemory,
     )
 }

@@ -131,6 +131,26 @@ class NoteIncident:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class IssueApiKey:
+    """Put an API key in force; see `api_keys.ApiKey`. The key itself is in no fact."""
+
+    key_id: str
+    name: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeApiKey:
+    """Take an API key out of force, for good."""
+
+    key_id: str
+    actor: str
+
+
 Command = (
     PutPolicy
     | DeletePolicy
@@ -140,6 +160,8 @@ Command = (
     | ResolveIncident
     | JudgeIncident
     | NoteIncident
+    | IssueApiKey
+    | RevokeApiKey
 )
 FactBody = Samples | Heartbeat | Started | Command
 

@@ -16,6 +16,7 @@ import numpy as np
 from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
 from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
+from quantum.domain.api_keys import KeyRing
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
 from quantum.domain.errors import QuantumError
@@ -25,8 +26,10 @@ from quantum.domain.facts import (
     DeleteReceiver,
     Fact,
     Heartbeat,
+    IssueApiKey,
     PutPolicy,
     PutReceiver,
+    RevokeApiKey,
     Samples,
     Started,
     WebhookReceiver,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quantum.domain.alerts import Alert, Anomaly, Incident, Transition
+    from quantum.domain.api_keys import ApiKey
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
@@ -87,6 +91,7 @@ class PipelineMemory:
     incidents: tuple[Incident, ...] = ()
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
+    api_keys: tuple[ApiKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ class Pipeline:
     ) -> None:
         self.detector = detector
         self.catalog = Catalog()
+        self.keys = KeyRing()
         self.newest = Newest()
         self.presence = Presence()
         self.labels: dict[int, LabelSet] = {}
@@ -270,6 +276,9 @@ class Pipeline:
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
+            case IssueApiKey() | RevokeApiKey():
+                self.keys.obey(command, self.at_ms)
+                return found.effects()
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
@@ -331,6 +340,7 @@ class Pipeline:
             samples=self.samples,
             policies=self.catalog.policies,
             receivers=self.catalog.receivers,
+            api_keys=self.keys.keys,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
@@ -371,6 +381,7 @@ class Pipeline:
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self.catalog = Catalog(memory.policies, memory.receivers)
+        self.keys = KeyRing(memory.api_keys)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
