@@ -46,6 +46,7 @@ from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.timemachine import TimeMachine
 from quantum.application.upkeep import Upkeep
+from quantum.application.why import Why
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -232,6 +233,7 @@ def build_app(
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    why: Why,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -256,7 +258,7 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, release),
+            *query_routes(queries, store, store, why, release),
             *policy_routes(control),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
@@ -329,6 +331,7 @@ class Container(containers.DeclarativeContainer):
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
     bounds = providers.Singleton(
@@ -351,6 +354,7 @@ class Container(containers.DeclarativeContainer):
         store,
         ingest,
         queries,
+        why,
         control,
         machine,
         admission,

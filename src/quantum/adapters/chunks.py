@@ -189,15 +189,17 @@ def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: 
     packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
     slots = np.frombuffer(packed_slots, "<i8")
     rows = _places_of(wanted, slots)
-    at_ms = unpack_integers(packed_at_ms) if len(rows) else np.zeros(0, np.int64)
+    if not len(rows):
+        return SampleBatch.concat([])
+    at_ms = unpack_integers(packed_at_ms)
     inside = _inside(at_ms, start_ms, end_ms)
     times = at_ms[inside]
-    if not len(times):
-        return SampleBatch.concat([])
     if len(at_ms) < OWN_COLUMN:
         values = unpack_floats(columns[0]).reshape(len(slots), len(at_ms))[rows][:, inside]
-    else:
-        values = np.stack([unpack_floats(columns[row])[inside] for row in rows.tolist()])
+        return _table(slots[rows], times, values)
+    values = np.empty((len(rows), len(times)))
+    for place, row in enumerate(rows.tolist() if len(times) else ()):
+        values[place] = unpack_floats(columns[row])[inside]
     return _table(slots[rows], times, values)
 
 
@@ -218,7 +220,8 @@ def _inside(at_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> slice | NDA
 
 def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SampleBatch:
     """Return a table of series and times as rows."""
-    return SampleBatch(np.repeat(slots, len(at_ms)), np.tile(at_ms, len(slots)), values.ravel())
+    times = at_ms if len(slots) == 1 else np.tile(at_ms, len(slots))
+    return SampleBatch(np.repeat(slots, len(at_ms)), times, values.ravel())
 
 
 def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
@@ -382,6 +385,6 @@ def _sealed(body: bytes) -> bytes:
 
 
 def _opened(data: bytes) -> bytes:
-    if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+    if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "big"):
         raise CorruptData("stored samples are damaged: their checksum does not match")
     return data[4:]

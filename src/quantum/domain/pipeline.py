@@ -142,7 +142,7 @@ class Pipeline:
         self.samples = 0
         self._compile = compile_matchers
         self._anomaly_score = anomaly_score
-        self._anomalies = AnomalyBook(anomaly_score)
+        self._anomalies = AnomalyBook(anomaly_score, detector=self._detector_version)
         self._incidents = IncidentBook()
         self._watches: dict[str, PolicyWatch] = {}
 
@@ -223,7 +223,7 @@ class Pipeline:
             found.anomalies[anomaly.id] = anomaly
         for policy_id in sorted(self._watches):
             changes = Changes()
-            self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes))
+            self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes, self._detector_version))
             self._follow(self._watches[policy_id], changes, now_ms, found)
 
     def _follow(self, watch: PolicyWatch, changes: Changes, now_ms: int, found: Conclusions) -> None:
@@ -382,7 +382,7 @@ class Pipeline:
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self.catalog = Catalog(memory.policies, memory.receivers)
         self.keys = KeyRing(memory.api_keys)
-        self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
+        self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
         self.position, self.at_ms = memory.position, memory.at_ms

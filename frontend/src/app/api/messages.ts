@@ -36,7 +36,15 @@ export interface DeliveryItem {
   id: string; receiver: string; at_ms: number; alert_id: string; alert_state: AlertState; attempts: number;
   outcome: 'open' | 'sent' | 'failed'; detail: string; due_at_ms: number | null;
 }
-export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[] }
+export interface Parts { level: number; trend: number; hour: number; weekday: number; rest: number; history_ms: number }
+export interface WhyCard {
+  event: AnomalyItem; detector: string; parts: Parts | null;
+  resembles: { anomaly: AnomalyItem; incident_id: string | null; verdict: Verdict | null } | null;
+  along: { anomaly: AnomalyItem; correlation: number; lag_ms: number }[];
+  spared: { setting: 'raise_at' | 'after_ms' | 'for_ms'; spares_at: number; fires_at: number; words: string }[];
+}
+export interface MovedItem { series: SeriesItem; surprise: number; peak_at_ms: number; score: number }
+export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; why: WhyCard | null }
 export interface NoteItem { at_ms: number; author: string; text: string }
 export interface IncidentItem {
   id: string; title: string; state: IncidentState; severity: Severity; place: Labels; alert_ids: string[]; firing: number;

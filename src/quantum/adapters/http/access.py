@@ -64,6 +64,8 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/series": READERS,
     "GET /api/v1/series/{fingerprint}": READERS,
     "GET /api/v1/series/{fingerprint}/window": READERS,
+    "GET /api/v1/series/{fingerprint}/why": READERS,
+    "GET /api/v1/what-moved": READERS,
     "GET /api/v1/anomalies": READERS,
     "GET /api/v1/alerts": READERS,
     "GET /api/v1/alerts/{alert_id}": READERS,

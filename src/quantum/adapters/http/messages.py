@@ -192,12 +192,75 @@ class DeliveryItem(Message):
     due_at_ms: int | None
 
 
+class PartsItem(Message):
+    """Of what an expectation is made, in units of the series; the parts add up to it. Hours and weekdays are in UTC."""
+
+    level: float
+    trend: float
+    hour: float
+    weekday: float
+    rest: float
+    history_ms: int
+
+
+class ResemblesItem(Message):
+    """The most similar earlier anomaly of the series; the verdict is that of the incident it was a part of."""
+
+    anomaly: AnomalyItem
+    incident_id: str | None
+    verdict: VerdictName | None
+
+
+class AlongItem(Message):
+    """A series that moved along; `lag_ms` is by how much it came later (negative: earlier)."""
+
+    anomaly: AnomalyItem
+    correlation: float
+    lag_ms: int
+
+
+class SparedItem(Message):
+    """With `spares_at` as the policy's `setting` the alert would not have fired (then); with `fires_at` it would."""
+
+    setting: Literal["raise_at", "after_ms", "for_ms"]
+    spares_at: float
+    fires_at: float
+    words: str
+
+
+class WhyCard(Message):
+    """Why a series stood out, in numbers from its own past. `detector` is name/version; empty if unknown."""
+
+    event: AnomalyItem
+    detector: str
+    parts: PartsItem | None
+    resembles: ResemblesItem | None
+    along: list[AlongItem]
+    spared: list[SparedItem]
+
+
+class MovedItem(Message):
+    """How odd a series was in a window against its own past: one in 10^`surprise` of ordinary windows is odder."""
+
+    series: SeriesItem
+    surprise: float
+    peak_at_ms: int
+    score: float
+
+
+class MovedList(Message):
+    """Most surprising first."""
+
+    items: list[MovedItem]
+
+
 class AlertDetail(Message):
-    """An alert with its whole history."""
+    """An alert with its whole history, and why its worst series stood out."""
 
     alert: AlertItem
     transitions: list[TransitionItem]
     deliveries: list[DeliveryItem]
+    why: WhyCard | None
 
 
 class NoteItem(Message):
