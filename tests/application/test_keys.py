@@ -64,3 +64,9 @@ def test_hashes_of_keys_that_differ_in_one_byte_of_any_segment_differ() -> None:
         hashes.add(module._hash(module._bytes_of(changed), secret))
     assert len(hashes) == 1 + len(range(0, len(plain), 7))
     assert all(0 <= one < 2**31 for one in hashes)
+
+
+def test_the_kernels_are_compiled_after_warming_up() -> None:
+    module.warm_up()
+    for kernel in (module.find_keys, module.add_keys, module.spread):
+        assert cast("Any", kernel).signatures
