@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quantum.domain.coverage import Tier
 from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
 
 if TYPE_CHECKING:
@@ -179,6 +180,18 @@ action = "keep"
         "scrape[0].relabel[0].action",
         "scrape[0].job",
     ]
+
+
+def test_rules_of_detection_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
+    text = '[detection]\nfull_series = 7\n[[detection.rules]]\nmatch = \'cpu{host="a"}\'\ntier = "none"\n'
+    allotment = load_settings(file_with(tmp_path, text), {}).detection.allotment()
+    assert (allotment.full_series, [rule.tier for rule in allotment.rules]) == (7, [Tier.NONE])
+    assert allotment.rules[0].selector == '{__name__="cpu", host="a"}'
+    problems = problems_of(file_with(tmp_path, text + "[[detection.rules]]\nmatch = 'cpu{'\ntier = \"cheap\"\n"))
+    assert len(problems) == 1
+    assert problems[0].startswith("detection.rules[1].match: ")
+    many = "[[detection.rules]]\nmatch = 'cpu'\ntier = \"cheap\"\n" * 101
+    assert problems_of(file_with(tmp_path, many)) == ["detection.rules: there are 101, at most 100"]
 
 
 def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_wrong(tmp_path: Path) -> None:

@@ -119,10 +119,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def build_detector() -> Detector:
-    """Return the detector that every series gets."""
+    """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
 
-    return RobustSeasonal()
+    return Tiered(RobustSeasonal(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -200,6 +201,7 @@ def build_vitals(
         "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
         "quantum_series_learning": lambda: float(monitor.learning),
         "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
         "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
@@ -219,6 +221,7 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> P
     from quantum.application.promql import PromQueries  # noqa: PLC0415 - imports numba, a second
 
     return PromQueries(
+        store,
         store,
         lambda: monitor.pipeline.labels,
         lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
@@ -330,7 +333,7 @@ class Container(containers.DeclarativeContainer):
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
-    queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 

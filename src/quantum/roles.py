@@ -30,7 +30,7 @@ from quantum.application.pump import Pump
 from quantum.composition import build
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import Unavailable
-from quantum.domain.facts import PutPolicy, PutReceiver
+from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,6 +184,9 @@ async def _configure(settings: Settings, container: Any) -> None:
     if container.monitor().recorded == 0:
         for policy in DEFAULT_POLICIES:
             await control.submit(PutPolicy(policy, None, "first start"))
+    allotment = settings.detection.allotment()
+    if container.monitor().pipeline.coverage.allotment != allotment:
+        await control.submit(PutCoverage(allotment, "settings"))
     for receiver in read_receivers(settings.receivers):
         await control.submit(PutReceiver(receiver, None, "settings"))
     for policy in read_policies(settings.policies):

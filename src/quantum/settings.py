@@ -21,7 +21,9 @@ import msgspec
 from quantum.adapters.addresses import AddressRefused, Reach
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
+from quantum.domain.coverage import DEFAULT_FULL_SERIES, MAX_RULES, Allotment, CoverageRule, Tier
 from quantum.domain.errors import Rejected
+from quantum.domain.selectors import parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -282,6 +284,38 @@ class Store(Section, frozen=True, kw_only=True):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
 
 
+class DetectionRule(Section, frozen=True, kw_only=True):
+    """Which detector some series get.
+
+    Attributes:
+        match: a selector as Prometheus writes it: `http_requests_total{job="api"}`.
+        tier: `full`, `cheap`, or `none`: stored, not scored.
+    """
+
+    match: str
+    tier: Literal["full", "cheap", "none"]
+
+    def rule(self) -> CoverageRule:
+        """Return it parsed; raises Rejected if the selector makes no sense."""
+        return CoverageRule(parse_selector(self.match), Tier(self.tier))
+
+
+class Detection(Section, frozen=True, kw_only=True):
+    """How closely series are watched.
+
+    Attributes:
+        full_series: how many series get the full detector, in order of appearance; the rest get the cheap one.
+        rules: tables that overrule it for the series that they match; the first match decides.
+    """
+
+    full_series: Annotated[int, msgspec.Meta(ge=0)] = DEFAULT_FULL_SERIES
+    rules: tuple[DetectionRule, ...] = ()
+
+    def allotment(self) -> Allotment:
+        """Return it as the pipeline has it; raises Rejected if a selector makes no sense."""
+        return Allotment(self.full_series, tuple(rule.rule() for rule in self.rules))
+
+
 class Logs(Section, frozen=True, kw_only=True):
     """Structured logs on stderr."""
 
@@ -310,6 +344,7 @@ class Settings(Section, frozen=True, kw_only=True):
     redis: Redis = Redis()
     retention: Retention = Retention()
     logs: Logs = Logs()
+    detection: Detection = Detection()
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
@@ -437,11 +472,24 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
+    problems += _detection_problems(settings.detection)
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
+    return problems
+
+
+def _detection_problems(detection: Detection) -> list[str]:
+    problems = []
+    if len(detection.rules) > MAX_RULES:
+        problems.append(f"detection.rules: there are {len(detection.rules)}, at most {MAX_RULES}")
+    for number, rule in enumerate(detection.rules):
+        try:
+            rule.rule()
+        except Rejected as error:
+            problems.append(f"detection.rules[{number}].match: {error}")
     return problems
 
 

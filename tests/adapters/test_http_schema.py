@@ -37,6 +37,7 @@ ROUTES: Final = {
     "POST /api/v1/incidents/{incident_id}/note": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/incidents/{incident_id}/resolve": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/incidents/{incident_id}/verdict": "200 400 401 403 404 408 409 413 415 429 503",
+    "GET /api/v1/models/coverage": "200 400 401 403 429 503",
     "GET /api/v1/overview": "200 400 401 403 429 503",
     "GET /api/v1/policies": "200 400 401 403 429 503",
     "POST /api/v1/policies": "201 400 401 403 404 408 409 413 415 429 503",

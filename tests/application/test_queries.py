@@ -14,7 +14,9 @@ from tests.watching import START_MS, Watching
 
 from quantum.application import windows
 from quantum.application.windows import Asked, Drawing, Rows, aligned
+from quantum.domain.coverage import Allotment, CoverageRule, Tier
 from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.facts import PutCoverage
 from quantum.domain.scoring import ScoredRows
 from quantum.domain.selectors import parse_selector
 from quantum.domain.series import SampleBatch
@@ -133,6 +135,32 @@ async def test_a_series_that_only_ever_ended_has_no_time_yet(system: Watching) -
     assert queries(system).now([0])[0].at_ms is None
 
 
+# ---- coverage -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_watched_in_full_is_listed_with_its_reason(system: Watching) -> None:
+    await hosts(system, "a", "b", "c", "d")
+    rules = (CoverageRule(parse_selector('cpu{host="b"}'), Tier.NONE),)
+    await system.submit(PutCoverage(Allotment(1, rules), "test"))
+    first = queries(system).coverage(2)
+    assert first.counts == {"full": 1, "cheap": 2, "none": 1}
+    assert [(one.labels.get("host"), one.tier, one.tier_reason) for one in first.series] == [
+        ("b", "none", 'rule 1: {__name__="cpu", host="b"}'),
+        ("c", "cheap", "full_series limit 1 reached"),
+    ]
+    rest = queries(system).coverage(2, first.next_cursor)
+    assert [one.labels.get("host") for one in rest.series] == ["d"]
+    assert rest.next_cursor is None
+
+
+async def test_a_series_that_is_not_scored_is_not_learning(system: Watching) -> None:
+    await system.submit(PutCoverage(Allotment(5, (CoverageRule(parse_selector("cpu"), Tier.NONE),)), "test"))
+    await system.push("cpu", [1.0, 2.0])
+    await system.push("disk", [1.0])
+    assert [one.status for one in queries(system).now([0, 1])] == ["ok", "learning"]
+    assert system.monitor.learning == 1
+
+
 # ---- windows ------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +239,7 @@ def test_a_window_of_too_many_samples_is_refused_before_anything_is_read() -> No
 @given(st.integers(0, 10**12), st.integers(1, 10**10), st.sampled_from([math.nan, 0.5, 1000.0, 60_000.0]))
 def test_pieces_are_the_window_without_overlap(start_ms: int, span_ms: int, interval_ms: float) -> None:
     asked = Asked(start_ms, start_ms + span_ms, 100, interval_ms)
-    pieces = list(asked.pieces())
+    pieces = list(asked.pieces(start_ms))
     assert pieces[0][0] == start_ms
     assert pieces[-1][1] == start_ms + span_ms
     assert all(before[1] == after[0] for before, after in pairwise(pieces))

@@ -16,7 +16,7 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, api_keys, facts, labels, pipeline, policies
+from quantum.domain import alerting, alerts, anomalies, api_keys, coverage, facts, labels, pipeline, policies
 from quantum.domain.pipeline import PipelineState
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,
+        coverage.Tier,
+        coverage.CoverageRule,
+        coverage.Allotment,
+        facts.PutCoverage,
         facts.AcknowledgeIncident,
         facts.ResolveIncident,
         facts.JudgeIncident,

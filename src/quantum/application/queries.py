@@ -15,6 +15,7 @@ import numpy as np
 from quantum.application.ports import AnomalyFilter, Page
 from quantum.application.windows import Asked, draw
 from quantum.domain.alerts import IncidentState
+from quantum.domain.coverage import FULL, Tier
 from quantum.domain.errors import NotFound
 from quantum.domain.presence import LATE, SILENT
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantum.application.monitoring import Monitor, Tick
-    from quantum.application.ports import AlertStore, SampleStore
+    from quantum.application.ports import AlertStore, RollupStore, SampleStore
     from quantum.application.windows import Rows
     from quantum.domain.alerts import Anomaly, Incident
+    from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
 
 ANOMALIES_SHOWN: Final = 200
@@ -46,16 +48,33 @@ class SeriesNow:
     upper: float
     score: float
     interval_ms: float
+    tier: Tier
+    tier_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageNow:
+    """How closely series are watched: how many of each tier, the rules, and a page of those not watched in full."""
+
+    counts: dict[str, int]
+    allotment: Allotment
+    series: Sequence[SeriesNow]
+    next_cursor: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """A stretch of one series; a row with NaN value marks a gap. `resolution_ms` is 0 where every sample is there."""
+    """A stretch of one series; a row with NaN value marks a gap. `resolution_ms` is 0 where every sample is there.
+
+    Rows before `rolled_before_ms` (0: none) are the lowest and highest of every `rollup_ms`.
+    """
 
     series: SeriesNow
     start_ms: int
     end_ms: int
     resolution_ms: int
+    rolled_before_ms: int
+    rollup_ms: int
     rows: Rows
     anomalies: Sequence[Anomaly]
 
@@ -75,9 +94,15 @@ class Queries:
     """Reads one tenant."""
 
     def __init__(
-        self, samples: SampleStore, alerts: AlertStore, monitor: Monitor, compile_matchers: MatcherCompiler
+        self,
+        samples: SampleStore,
+        rollups: RollupStore,
+        alerts: AlertStore,
+        monitor: Monitor,
+        compile_matchers: MatcherCompiler,
     ) -> None:
         self._samples = samples
+        self._rollups = rollups
         self._alerts = alerts
         self._monitor = monitor
         self._compile = compile_matchers
@@ -156,7 +181,7 @@ class Queries:
             SeriesNow(
                 slot=slot,
                 labels=pipeline.labels[slot],
-                status=_status(statuses[row], columns["expected"][row]),
+                status=_status(statuses[row], columns["expected"][row], pipeline.coverage.tier(slot)),
                 at_ms=columns["at_ms"][row] if columns["at_ms"][row] > 0 else None,
                 value=columns["value"][row],
                 expected=columns["expected"][row],
@@ -164,6 +189,8 @@ class Queries:
                 upper=columns["upper"][row],
                 score=columns["score"][row],
                 interval_ms=intervals_ms[row],
+                tier=pipeline.coverage.tier(slot),
+                tier_reason=pipeline.coverage.reason(slot),
             )
             for row, slot in enumerate(slots)
         ]
@@ -177,12 +204,32 @@ class Queries:
         series = self.now([slot])[0]
         asked = Asked(start_ms, end_ms, points, series.interval_ms)
         asked.check()
-        drawing = await draw(self._samples, slot, self._monitor.recent.of(slot), asked)
+        drawing = await draw(self._samples, self._rollups, slot, self._monitor.recent.of(slot), asked)
         anomalies = await self._alerts.anomalies(
             AnomalyFilter(slots=(slot,), start_ms=start_ms, end_ms=end_ms), Page(limit=ANOMALIES_SHOWN)
         )
         rows = drawing.finished()
-        return SeriesWindow(series, start_ms, end_ms, drawing.resolution_ms, rows, anomalies)
+        return SeriesWindow(
+            series, start_ms, end_ms, drawing.resolution_ms, drawing.rolled_before_ms, asked.rollup_ms, rows, anomalies
+        )
+
+    def coverage(self, limit: int, after: int | None = None) -> CoverageNow:
+        """Return how closely series are watched, and those that are not watched in full, in order of appearance.
+
+        Args:
+            limit: how many of them.
+            after: the cursor that the call before gave.
+
+        Raises:
+            NotFound: the cursor is not one that was given out.
+        """
+        pipeline = self._monitor.pipeline
+        coverage, first = pipeline.coverage, 0 if after is None else self.slot(after) + 1
+        # the pipeline decides for a series before it names it
+        others = first + np.flatnonzero(coverage.tiers[first : len(pipeline.labels)] != FULL)
+        slots = others[:limit].tolist()
+        cursor = pipeline.labels[slots[-1]].fingerprint if len(others) > limit else None
+        return CoverageNow(coverage.counts(), coverage.allotment, self.now(slots), cursor)
 
     # ---- overview ---------------------------------------------------------------------------------------------
 
@@ -200,9 +247,9 @@ class Queries:
         return found
 
 
-def _status(presence: int, expected: float) -> str:
+def _status(presence: int, expected: float, tier: Tier) -> str:
     if presence == SILENT:
         return "silent"
     if presence == LATE:
         return "late"
-    return "learning" if np.isnan(expected) else "ok"
+    return "learning" if np.isnan(expected) and tier is not Tier.NONE else "ok"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quantum.domain.alerts import Verdict
+    from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
@@ -98,6 +99,14 @@ class DeleteReceiver:
 
 
 @dataclass(frozen=True, slots=True)
+class PutCoverage:
+    """Decide anew which series get which detector; those that change begin to learn anew."""
+
+    allotment: Allotment
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class AcknowledgeIncident:
     """Somebody has it."""
 
@@ -156,6 +165,7 @@ Command = (
     | DeletePolicy
     | PutReceiver
     | DeleteReceiver
+    | PutCoverage
     | AcknowledgeIncident
     | ResolveIncident
     | JudgeIncident

@@ -19,6 +19,8 @@ from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.api_keys import KeyRing
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
+from quantum.domain.coverage import Allotment, Coverage
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
     Command,
@@ -27,6 +29,7 @@ from quantum.domain.facts import (
     Fact,
     Heartbeat,
     IssueApiKey,
+    PutCoverage,
     PutPolicy,
     PutReceiver,
     RevokeApiKey,
@@ -58,6 +61,8 @@ HISTORY_MS: Final = 300_000
 ANOMALY_SCORE: Final = 0.45
 NEVER_MS: Final = int(np.iinfo(np.int64).max)
 """Later than any sample."""
+AS_EVER: Final = Allotment()
+"""What is in force until a fact says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class PipelineMemory:
     incidents: tuple[Incident, ...] = ()
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
+    allotment: Allotment = AS_EVER
     api_keys: tuple[ApiKey, ...] = ()
 
 
@@ -141,6 +147,7 @@ class Pipeline:
         self.watched_ms = 0
         self.samples = 0
         self._compile = compile_matchers
+        self.coverage = Coverage(AS_EVER, compile_matchers)
         self._anomaly_score = anomaly_score
         self._anomalies = AnomalyBook(anomaly_score, detector=self._detector_version)
         self._incidents = IncidentBook()
@@ -198,6 +205,9 @@ class Pipeline:
     def _meet(self, slot: int, labels: LabelSet) -> None:
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
+        tier = self.coverage.meet(slot, labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.meet(slot, tier)
         # last, because readers in other threads look up what is named here
         self.labels[slot] = labels
         for watch in self._watches.values():
@@ -274,15 +284,23 @@ class Pipeline:
                 return found.effects(deleted_policies=(gone.id,))
             case PutReceiver():
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
+            case PutCoverage():
+                self._cover(Coverage(command.allotment, self._compile))
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case IssueApiKey() | RevokeApiKey():
                 self.keys.obey(command, self.at_ms)
-                return found.effects()
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
-                return found.effects()
+        return found.effects()
+
+    def _cover(self, coverage: Coverage) -> None:
+        """Put other rules in force, for all series that were met too."""
+        self.coverage = coverage
+        tiers = coverage.meet_all(self.labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.assign(tiers)
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -346,6 +364,7 @@ class Pipeline:
             incidents=self._incidents.incidents,
             alert_homes=self._incidents.alert_homes,
             detector=self._detector_version,
+            allotment=self.coverage.allotment,
         )
         return PipelineState(arrays, memory)
 
@@ -380,6 +399,7 @@ class Pipeline:
         self.newest.restore(state.arrays)
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
+        self._cover(Coverage(memory.allotment, self._compile))
         self.catalog = Catalog(memory.policies, memory.receivers)
         self.keys = KeyRing(memory.api_keys)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)

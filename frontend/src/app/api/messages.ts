@@ -9,6 +9,13 @@ export type SeriesStatus = 'learning' | 'ok' | 'late' | 'silent';
 export interface Band { expected: number | null; lower: number | null; upper: number | null }
 export interface SeriesItem extends Band {
   fingerprint: string; name: string; labels: Labels; status: SeriesStatus; at_ms: number | null; value: number | null; score: number;
+  tier: Tier; tier_reason: string;
+}
+/** Which detector watches a series; `none`: it is stored, not scored. */
+export type Tier = 'full' | 'cheap' | 'none';
+export interface CoveragePage {
+  full: number; cheap: number; none: number; full_series: number; rules: { match: string; tier: Tier }[];
+  items: SeriesItem[]; next_cursor: string | null;
 }
 export interface SeriesPage { items: SeriesItem[]; total: number; next_cursor: string | null }
 export interface AnomalyItem extends Band {
@@ -21,6 +28,7 @@ export interface Points {
 }
 export interface Window extends Points {
   series: SeriesItem; start_ms: number; end_ms: number; resolution_ms: number; anomalies: AnomalyItem[];
+  rolled_before_ms: number | null; rollup_ms: number | null;
 }
 export interface Contributor extends Band {
   fingerprint: string; name: string; labels: Labels; at_ms: number; value: number | null; score: number; rarity: string;

@@ -56,6 +56,24 @@ describe('a series', () => {
   it('is read', async () => expect((await Page.open(url, { [line]: NEVER })).all('.skeleton')).toHaveLength(2));
   it('is not there', async () => expect((await Page.open(url, { [line]: new Refusal(404, 'There is no such series.') })).text).toBe('There is no such series.'));
 
+  it('says what of it is from rollups', async () => {
+    const older = aWindow({ rolled_before_ms: AT_MS + 1000, rollup_ms: 3_600_000 });
+    expect((await Page.open(url, { [line]: older })).text).toContain('samples are forgotten: shown are the lowest and highest of every 1 h');
+  });
+
+  it('says nothing of rollups where all is from samples', async () => expect((await Page.open(url, { [line]: aWindow() })).text).not.toContain('forgotten'));
+
+  it.each([
+    ['cheap', 'cheap detector: by rule'],
+    ['none', 'stored, not scored: by rule'],
+  ] as const)('says that its tier is %s, and why', async (tier, said) => {
+    const page = await Page.open(url, { [line]: aWindow({ series: aSeries({ tier, tier_reason: 'by rule' }) }) });
+    expect(page.text).toContain(said);
+  });
+
+  it('says nothing of its tier when it is watched in full', async () =>
+    expect((await Page.open(url, { [line]: aWindow() })).text).not.toContain('within full_series'));
+
   it('has no samples in a stretch of time', async () => {
     const empty = aWindow({ at_ms: [], value: [], expected: [], lower: [], upper: [], score: [] });
     const page = await Page.open(url, { [line]: empty });

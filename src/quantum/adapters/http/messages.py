@@ -46,11 +46,15 @@ class Receipt(Message):
 
 # ---- series -----------------------------------------------------------------------------------------------------
 
+TierName = Literal["full", "cheap", "none"]
 SeriesStatus = Literal["learning", "ok", "late", "silent"]
 
 
 class SeriesItem(Message):
-    """A series and its newest sample. `late`: beyond its learnt heartbeat; `silent`: several heartbeats missed."""
+    """A series and its newest sample. `late`: beyond its learnt heartbeat; `silent`: several heartbeats missed.
+
+    `tier` says which detector watches it (`none`: it is stored, not scored), `tier_reason` what decided that.
+    """
 
     fingerprint: Fingerprint
     name: str
@@ -62,6 +66,8 @@ class SeriesItem(Message):
     lower: float | None
     upper: float | None
     score: float
+    tier: TierName
+    tier_reason: str
 
 
 class SeriesPage(Message):
@@ -69,6 +75,28 @@ class SeriesPage(Message):
 
     items: list[SeriesItem]
     total: int
+    next_cursor: str | None
+
+
+class CoverageRuleItem(Message):
+    """Series that match the selector get the tier, whatever the limit says; the first rule that matches decides."""
+
+    match: str
+    tier: TierName
+
+
+class CoveragePage(Message):
+    """How closely series are watched; `items` are those not watched in full, in order of appearance, with the reason.
+
+    A series that no rule matches has the full detector if it came while fewer than `full_series` had it.
+    """
+
+    full: int
+    cheap: int
+    none: int
+    full_series: int
+    rules: list[CoverageRuleItem]
+    items: list[SeriesItem]
     next_cursor: str | None
 
 
@@ -94,12 +122,15 @@ class Window(Message):
     """A stretch of one series as columns of equal length, oldest first; `null` value rows mark gaps.
 
     With more samples than points asked for, each bucket of `resolution_ms` keeps its extremes and its highest score.
+    Before `rolled_before_ms` samples are forgotten: what is there is the lowest and the highest of every `rollup_ms`.
     """
 
     series: SeriesItem
     start_ms: int
     end_ms: int
     resolution_ms: int
+    rolled_before_ms: int | None
+    rollup_ms: int | None
     at_ms: list[int]
     value: list[float | None]
     expected: list[float | None]

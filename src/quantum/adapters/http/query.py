@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 from litestar import get
@@ -96,7 +97,23 @@ def query_routes(
             int, QueryParameter(ge=MIN_POINTS, le=MAX_POINTS, description="How many rows at most")
         ] = 1000,
     ) -> m.Window:
-        return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
+        found = await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points)
+        return await asyncio.to_thread(views.window, found)
+
+    @get(
+        "/api/v1/models/coverage",
+        operation_id="getCoverage",
+        tags=["reading"],
+        summary="How closely series are watched, and which are not watched in full",
+    )
+    async def coverage(
+        limit: Limit = 100,
+        cursor: Annotated[str | None, QueryParameter(pattern=HEX, description="next_cursor of the page before")] = None,
+    ) -> m.CoveragePage:
+        try:
+            return views.coverage(queries.coverage(limit, None if cursor is None else int(cursor, 16)))
+        except NotFound:
+            raise Rejected("cursor", CURSOR) from None
 
     @get(
         "/api/v1/series/{fingerprint:str}/why",
@@ -183,6 +200,7 @@ def query_routes(
         overview,
         series,
         one_series,
+        coverage,
         window,
         why_then,
         what_moved,

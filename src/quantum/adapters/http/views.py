@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from quantum.adapters.http import messages as m
+from quantum.adapters.http.json_columns import numbers_json, times_json
+from quantum.domain.coverage import Tier
 from quantum.domain.labels import LabelSet, Matcher, MatchOp
 from quantum.domain.policies import (
     Absence,
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
-    from quantum.application.queries import SeriesNow, SeriesWindow
+    from quantum.application.queries import CoverageNow, SeriesNow, SeriesWindow
     from quantum.application.why import Moved, PastEvent, WhyCard
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
@@ -83,6 +87,21 @@ def series(now: SeriesNow) -> m.SeriesItem:
         lower=number(now.lower),
         upper=number(now.upper),
         score=now.score,
+        tier=now.tier.value,
+        tier_reason=now.tier_reason,
+    )
+
+
+def coverage(now: CoverageNow) -> m.CoveragePage:
+    """Return how closely series are watched."""
+    return m.CoveragePage(
+        full=now.counts[Tier.FULL],
+        cheap=now.counts[Tier.CHEAP],
+        none=now.counts[Tier.NONE],
+        full_series=now.allotment.full_series,
+        rules=[m.CoverageRuleItem(match=rule.selector, tier=rule.tier.value) for rule in now.allotment.rules],
+        items=[series(one) for one in now.series],
+        next_cursor=None if now.next_cursor is None else hex_digits(now.next_cursor),
     )
 
 
@@ -113,14 +132,21 @@ def window(found: SeriesWindow) -> m.Window:
         start_ms=found.start_ms,
         end_ms=found.end_ms,
         resolution_ms=found.resolution_ms,
-        at_ms=rows.at_ms.tolist(),
-        value=column(rows.value),
-        expected=column(rows.expected),
-        lower=column(rows.lower),
-        upper=column(rows.upper),
-        score=column(rows.score),
+        rolled_before_ms=found.rolled_before_ms or None,
+        rollup_ms=found.rollup_ms if found.rolled_before_ms else None,
+        at_ms=_written(times_json(rows.at_ms)),
+        value=_written(numbers_json(rows.value)),
+        expected=_written(numbers_json(rows.expected)),
+        lower=_written(numbers_json(rows.lower)),
+        upper=_written(numbers_json(rows.upper)),
+        score=_written(numbers_json(rows.score)),
         anomalies=[anomaly(one, interval_ms) for one in found.anomalies],
     )
+
+
+def _written(column: bytes) -> list[Any]:
+    """Return a column that is JSON already in the place of its list: a window has half a hundred thousand numbers."""
+    return cast("list[Any]", msgspec.Raw(column))
 
 
 def contributor(one: Contributor) -> m.ContributorItem:

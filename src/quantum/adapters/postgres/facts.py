@@ -94,6 +94,7 @@ class PostgresFacts:
         for position in tail.rows_upto(sealed):
             del tail.rows[position]
         tail.sealed = sealed
+        tail.whole_since_ms = await pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
         if sealed > tail.position:
             tail.position, tail.at_ms = sealed, at_ms
 
@@ -256,7 +257,8 @@ class PostgresFacts:
 
     async def forget(self, upto: int) -> None:
         """See SampleStore."""
-        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
 
 
 _aside = asyncio.to_thread

@@ -61,6 +61,7 @@ class SqliteFacts:
             tail.load_newest(newest)
         tail.position, tail.at_ms = pieces.end(connection, self._tenant)
         tail.sealed = tail.position
+        tail.whole_since_ms = pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
         for position, at_ms, kind, body in connection.execute(
             "SELECT position, at_ms, kind, body FROM facts WHERE tenant = ? AND position > ? ORDER BY position",
             (self._tenant, tail.sealed),
@@ -221,7 +222,8 @@ class SqliteFacts:
 
     async def forget(self, upto: int) -> None:
         """See SampleStore."""
-        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:
