@@ -17,6 +17,7 @@ from quantum.domain.policies import (
     AnomalyScore,
     Comparison,
     Condition,
+    PageBudget,
     RateOfChange,
     Severity,
     Threshold,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quantum.application.budgets import BudgetNow
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
@@ -325,6 +327,17 @@ def receiver(one: WebhookReceiver) -> m.ReceiverItem:
     return m.ReceiverItem(name=one.name, version=one.version, url=one.url, has_secret=bool(one.secret))
 
 
+def budget(one: BudgetNow) -> m.BudgetItem:
+    """Return a page budget and what became of it."""
+    return m.BudgetItem(
+        policy_id=one.policy_id,
+        pages=one.condition.pages,
+        per_ms=one.condition.per_ms,
+        spent=one.spent,
+        cut_score=number(one.cut_score),
+    )
+
+
 def policy(one: AlertPolicy) -> m.PolicyItem:
     """Return a policy."""
     return m.PolicyItem(
@@ -351,6 +364,8 @@ def _condition_item(one: Condition) -> m.ConditionItem:
             return m.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
         case Absence():
             return m.AbsenceCondition(after_ms=one.after_ms)
+        case PageBudget():
+            return m.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms)
         case RateOfChange():
             return m.RateOfChangeCondition(
                 op=one.op.value, window_ms=one.window_ms, raise_at=one.raise_at, clear_at=one.clear_at
@@ -378,6 +393,8 @@ def _asked_condition(body: m.ConditionItem) -> Condition:
     match body:
         case m.AbsenceCondition():
             return Absence(after_ms=body.after_ms)
+        case m.PageBudgetCondition():
+            return PageBudget(pages=body.pages, per_ms=body.per_ms)
         case m.AnomalyScoreCondition():
             return AnomalyScore(raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at / 2))
         case m.ThresholdCondition():
