@@ -42,6 +42,7 @@ from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Denials
+from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
@@ -256,6 +257,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    forecasts: Forecasts,
     budgets: Budgets,
     control: Control,
     machine: TimeMachine,
@@ -282,7 +284,7 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, why, release),
+            *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
@@ -365,6 +367,7 @@ class Container(containers.DeclarativeContainer):
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
+    forecasts = providers.Singleton(Forecasts, store, queries)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
@@ -389,6 +392,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        forecasts,
         budgets,
         control,
         machine,

@@ -51,6 +51,11 @@ export interface WhyCard {
   along: { anomaly: AnomalyItem; correlation: number; lag_ms: number }[];
   spared: { setting: 'raise_at' | 'after_ms' | 'for_ms'; spares_at: number; fires_at: number; words: string }[];
 }
+export interface ForecastItem {
+  series: SeriesItem; from_ms: number; quantile: number; history_ms: number; at_ms: number[]; expected: (number | null)[]; lower: (number | null)[];
+  upper: (number | null)[]; models: string[]; held: (number | null)[]; tried: number[]; words: string;
+  reached: { limit: number; expected_ms: number | null; earliest_ms: number | null; latest_ms: number | null } | null;
+}
 export interface MovedItem { series: SeriesItem; surprise: number; peak_at_ms: number; score: number }
 export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; why: WhyCard | null }
 export interface NoteItem { at_ms: number; author: string; text: string }

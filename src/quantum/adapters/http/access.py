@@ -67,6 +67,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/series/{fingerprint}/window": READERS,
     "GET /api/v1/models/coverage": READERS,
     "GET /api/v1/series/{fingerprint}/why": READERS,
+    "GET /api/v1/series/{fingerprint}/forecast": READERS,
     "GET /api/v1/what-moved": READERS,
     "GET /api/v1/anomalies": READERS,
     "GET /api/v1/alerts": READERS,

@@ -140,6 +140,36 @@ class Window(Message):
     anomalies: list[AnomalyItem]
 
 
+class ReachedItem(Message):
+    """When a limit is reached, in milliseconds after `from_ms`; null: not within the horizon."""
+
+    limit: float
+    expected_ms: int | None
+    earliest_ms: int | None
+    latest_ms: int | None
+
+
+class ForecastItem(Message):
+    """What is expected of a series, as columns of equal length; a band is null until enough forecasts were tried.
+
+    `held` says which share of the bands that were tried on the past of the series held; null if none was tried.
+    """
+
+    series: SeriesItem
+    from_ms: int
+    quantile: float
+    history_ms: int
+    at_ms: list[int]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    models: list[Literal["last", "level", "trend", "day"]]
+    held: list[float | None]
+    tried: list[int]
+    words: str
+    reached: ReachedItem | None
+
+
 class AnomalyPage(Message):
     """Newest first."""
 
