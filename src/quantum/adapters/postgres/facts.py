@@ -51,10 +51,8 @@ INSERT_SERIES: Final = (
     " SELECT %s, new.slot, %s, new.labels, %s"
     " FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BYTEA[])) AS new (slot, labels)"
 )
-UPDATE_NEWEST: Final = (
-    "UPDATE series SET newest_ms = seen.newest_ms"
-    " FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BIGINT[])) AS seen (slot, newest_ms)"
-    " WHERE series.tenant = %s AND series.slot = seen.slot"
+PUT_NEWEST: Final = (
+    "INSERT INTO newest_times (tenant, body) VALUES (%s, %s) ON CONFLICT (tenant) DO UPDATE SET body = excluded.body"
 )
 
 
@@ -78,6 +76,8 @@ class PostgresFacts:
             *(self._tenant, len(tail.slots)),
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
+        for (newest,) in await fetch(connection, "SELECT body FROM newest_times WHERE tenant = %s", self._tenant):
+            tail.load_newest(newest)
         await self._load_sealed(connection)
         for position, at_ms, kind, body in await fetch(
             connection,
@@ -225,7 +225,7 @@ class PostgresFacts:
         rows = SampleBatch.concat(list(sealed.values()))
         piece = await _aside(pack_piece, first, upto, headers, rows, scores)
         await pieces.insert(connection, self._tenant, piece)
-        await change(connection, UPDATE_NEWEST, *tail.newest_of(sealed), self._tenant)
+        await change(connection, PUT_NEWEST, self._tenant, tail.packed_newest())
         await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
         tail.forget_sealed(undo, upto, sealed)
 

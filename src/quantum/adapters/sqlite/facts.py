@@ -57,6 +57,8 @@ class SqliteFacts:
             "SELECT slot, labels, newest_ms FROM series WHERE tenant = ? ORDER BY slot", (self._tenant,)
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
+        for (newest,) in connection.execute("SELECT body FROM newest_times WHERE tenant = ?", (self._tenant,)):
+            tail.load_newest(newest)
         tail.position, tail.at_ms = pieces.end(connection, self._tenant)
         tail.sealed = tail.position
         tail.whole_since_ms = pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
@@ -196,10 +198,7 @@ class SqliteFacts:
         sealed = tail.rows_upto(upto)
         rows = SampleBatch.concat(list(sealed.values()))
         pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
-        connection.executemany(
-            "UPDATE series SET newest_ms = ? WHERE tenant = ? AND slot = ?",
-            [(newest_ms, self._tenant, slot) for slot, newest_ms in zip(*tail.newest_of(sealed), strict=True)],
-        )
+        connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", (self._tenant, tail.packed_newest()))
         connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", (self._tenant, upto))
         tail.forget_sealed(undo, upto, sealed)
 
