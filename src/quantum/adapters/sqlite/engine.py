@@ -160,6 +160,7 @@ class Engine:
                 for job in jobs:
                     results.append(self._attempt(job, undo))
                 self._connection.execute("COMMIT")
+            undo.conclude()
         except Unavailable as failure:
             undo.run()
             with suppress(sqlite3.Error):

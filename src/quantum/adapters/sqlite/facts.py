@@ -195,7 +195,7 @@ class SqliteFacts:
             " WHERE tenant = ? AND position BETWEEN ? AND ? ORDER BY position",
             (self._tenant, first, upto),
         ).fetchall()
-        sealed = tail.rows_upto(upto)
+        sealed = tail.rows_upto(upto, after=tail.sealed)
         rows = SampleBatch.concat(list(sealed.values()))
         pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
         connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", (self._tenant, tail.packed_newest()))
