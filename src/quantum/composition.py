@@ -21,6 +21,7 @@ from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
@@ -38,7 +39,10 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.budgets import Budgets
 from quantum.application.control import Control
+from quantum.application.denials import Denials
+from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Counters
@@ -215,6 +220,21 @@ def build_vitals(
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
+    """Return what judges access tokens."""
+    from quantum.adapters.keycloak import Keycloak, Trust  # noqa: PLC0415 - imports cryptography
+
+    asked = settings.auth
+    trust = Trust(
+        issuer=asked.issuer,
+        audience=asked.audience,
+        clients=frozenset(asked.clients),
+        tenant_claim=asked.tenant_claim,
+        tenant=settings.store.tenant,
+    )
+    return Keycloak(trust, clock)
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
@@ -237,6 +257,8 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    forecasts: Forecasts,
+    budgets: Budgets,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -248,6 +270,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     quotas: Quotas,
+    denials: Denials,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -261,11 +284,12 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, why, release),
-            *policy_routes(control),
+            *query_routes(queries, store, store, why, forecasts, release),
+            *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            audit_route(store),
             *api_key_routes(keys),
             session_route(identity),
         ],
@@ -273,6 +297,7 @@ def build_app(
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
         quotas=quotas,
+        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -292,7 +317,11 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    identity = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
+        keycloak=providers.Singleton(build_keycloak, settings, clock),
+    )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
@@ -325,15 +354,20 @@ class Container(containers.DeclarativeContainer):
         clock,
         settings.provided.retention.keep_ms,
         settings.provided.retention.keep_rollups_ms,
+        store,
+        settings.provided.retention.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    denials = providers.Singleton(Denials, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
-    admission = providers.Singleton(Admission, keys, identity)
+    admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    budgets = providers.Singleton(Budgets, store, monitor, clock)
+    forecasts = providers.Singleton(Forecasts, store, queries)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
 
@@ -347,7 +381,7 @@ class Container(containers.DeclarativeContainer):
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
-    sockets = providers.Singleton(LiveSockets, feed, queries)
+    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     vitals = providers.Singleton(
         build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
     )
@@ -358,6 +392,8 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        forecasts,
+        budgets,
         control,
         machine,
         admission,
@@ -369,6 +405,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         quotas,
+        denials,
     )
 
 

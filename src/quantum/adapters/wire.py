@@ -16,7 +16,7 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, api_keys, coverage, facts, labels, pipeline, policies
+from quantum.domain import alerting, alerts, anomalies, api_keys, audit, coverage, facts, labels, pipeline, policies
 from quantum.domain.pipeline import PipelineState
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         policies.AnomalyScore,
         policies.Absence,
         policies.RateOfChange,
+        policies.PageBudget,
         policies.AlertPolicy,
         alerts.AlertState,
         alerts.IncidentState,
@@ -68,6 +69,11 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.ResolveIncident,
         facts.JudgeIncident,
         facts.NoteIncident,
+        facts.Ordered,
+        facts.Denied,
+        audit.Outcome,
+        audit.Change,
+        audit.AuditEntry,
         facts.IssueApiKey,
         facts.RevokeApiKey,
         api_keys.ApiKey,

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Final
 from quantum.application.ports import AlertFilter, Page
 from quantum.domain.alerts import Alert, AlertState
 from quantum.domain.errors import Rejected
-from quantum.domain.facts import DeletePolicy, DeleteReceiver, Fact, Heartbeat, PutPolicy, PutReceiver, Samples
+from quantum.domain.facts import (
+    DeletePolicy,
+    DeleteReceiver,
+    Fact,
+    Heartbeat,
+    PutPolicy,
+    PutReceiver,
+    Samples,
+    command_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -155,7 +164,7 @@ class TimeMachine:
 
 def _run(pipeline: Pipeline, facts: Sequence[Fact], history: History, *, drafted: bool) -> None:
     for fact in facts:
-        aside = drafted and isinstance(fact.body, CONFIGURATION)
+        aside = drafted and isinstance(command_in(fact.body), CONFIGURATION)
         step = pipeline.step(Fact(fact.position, fact.at_ms, Heartbeat()) if aside else fact)
         if fact.at_ms < history.start_ms:
             continue

@@ -105,6 +105,10 @@ class Rows:
 
     def joined(self, others: Rows) -> Rows:
         """Return these rows and others, in order of time."""
+        if not len(others):
+            return self
+        if not len(self):
+            return others
         order = np.argsort(np.concatenate([self.at_ms, others.at_ms]), kind="stable")
         columns = (
             np.concatenate([getattr(self, field.name), getattr(others, field.name)])[order] for field in fields(self)

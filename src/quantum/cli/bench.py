@@ -13,6 +13,7 @@ BENCHES: Final = {
     "growth": "quantum.cli.bench_growth:bench_growth",
     "detect": "quantum.cli.bench_detect:bench_detect",
     "nab": "quantum.cli.bench_detect:bench_nab",
+    "forecast": "quantum.cli.bench_forecast:bench_forecast",
     "scenarios": "quantum.cli.bench_detect:bench_scenarios",
 }
 """Name of each measurement and the function behind it, `module:function`."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from quantum.domain.audit import AuditEntry
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.labels import LabelSet
     from quantum.domain.policies import AlertPolicy, Condition, Severity
@@ -206,3 +207,4 @@ class Effects:
     deleted_policies: tuple[str, ...] = ()
     receivers: tuple[WebhookReceiver, ...] = ()
     deleted_receivers: tuple[str, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()

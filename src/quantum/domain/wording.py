@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, RateOfChange, Threshold
+from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, PageBudget, RateOfChange, Threshold
 from quantum.domain.scoring import samples_between
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
     others = f", and {breaching - 1} more series" if breaching > 1 else ""
     value = number_words(worst.value)
     match policy.condition:
-        case AnomalyScore():
+        case AnomalyScore() | PageBudget():
             usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
             return f"{worst.series} is {value}, {usual}; {rarity_words(worst.score)}{others}"
         case Absence(after_ms=after_ms):
@@ -59,6 +59,19 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
         case RateOfChange(op=op, raise_at=raise_at, window_ms=window_ms):  # pragma: no branch - the last kind there is
             limit = f"{WORDS[op]} {number_words(raise_at)} per second over {duration_words(window_ms)}"
             return f"{worst.series} changes by {limit}, it is {value} now{others}"
+
+
+def reached_words(
+    limit: float, expected_ms: int | None, earliest_ms: int | None, latest_ms: int | None, share: float
+) -> str:
+    """Return when a limit is reached: `reaches 95 in 3 h 20 min (90 % band: 2 h 50 min to 4 h 10 min)`."""
+    if expected_ms is None and earliest_ms is None:
+        return f"does not reach {number_words(limit)} within the forecast, nor does its {share * 100:.4g} % band"
+    when = "is not expected within the forecast" if expected_ms is None else f"in {duration_words(expected_ms)}"
+    first = "never" if earliest_ms is None else duration_words(earliest_ms)
+    last = "beyond the forecast" if latest_ms is None else duration_words(latest_ms)
+    verb = "reaching" if expected_ms is None else "reaches"
+    return f"{verb} {number_words(limit)} {when} ({share * 100:.4g} % band: {first} to {last})"
 
 
 def mended_words(keep_firing_for_ms: int) -> str:

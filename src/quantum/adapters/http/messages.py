@@ -140,6 +140,36 @@ class Window(Message):
     anomalies: list[AnomalyItem]
 
 
+class ReachedItem(Message):
+    """When a limit is reached, in milliseconds after `from_ms`; null: not within the horizon."""
+
+    limit: float
+    expected_ms: int | None
+    earliest_ms: int | None
+    latest_ms: int | None
+
+
+class ForecastItem(Message):
+    """What is expected of a series, as columns of equal length; a band is null until enough forecasts were tried.
+
+    `held` says which share of the bands that were tried on the past of the series held; null if none was tried.
+    """
+
+    series: SeriesItem
+    from_ms: int
+    quantile: float
+    history_ms: int
+    at_ms: list[int]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    models: list[Literal["last", "level", "trend", "day"]]
+    held: list[float | None]
+    tried: list[int]
+    words: str
+    reached: ReachedItem | None
+
+
 class AnomalyPage(Message):
     """Newest first."""
 
@@ -389,7 +419,16 @@ class RateOfChangeCondition(Request, tag="rate_of_change", tag_field="kind"):
     clear_at: float | None = None
 
 
-ConditionItem = ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition
+class PageBudgetCondition(Request, tag="page_budget", tag_field="kind"):
+    """Among the oddest that so many pages allow; `per_ms` defaults to a week."""
+
+    pages: int
+    per_ms: int = 604_800_000
+
+
+ConditionItem = (
+    ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition | PageBudgetCondition
+)
 
 
 class PolicyRequest(Request):
@@ -422,6 +461,19 @@ class PolicyItem(Message):
     summary: str
     receivers: list[str]
     enabled: bool
+
+
+class BudgetItem(Message):
+    """A page budget and what became of it: alerts that fired within the last `per_ms`, and the score that pages now.
+
+    `cut_score` is null while the policy is not in force. Several series of a group reach it together with less each.
+    """
+
+    policy_id: str
+    pages: int
+    per_ms: int
+    spent: int
+    cut_score: float | None
 
 
 class PolicyList(Message):
@@ -612,22 +664,61 @@ class OverviewTick(Message):
 
 
 class LiveRequest(Request):
-    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`."""
+    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`.
 
-    op: Literal["subscribe", "unsubscribe", "ping"]
+    `authenticate` shows a newer token or key of the same bearer, before the one that opened the socket expires.
+    """
+
+    op: Literal["subscribe", "unsubscribe", "ping", "authenticate"]
     topic: str = ""
+    token: str = ""
 
 
 class LiveEvent(Message):
     """What the server says. `seq` counts 1, 2, 3, ... per subscription; a `gap` says how many were `missed`.
 
-    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers.
+    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers,
+    `authenticated` confirms a newer credential.
     """
 
-    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong"]
+    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong", "authenticated"]
     topic: str = ""
     seq: int = 0
     missed: int = 0
     data: msgspec.Raw = msgspec.Raw(b"null")
     reason: str = ""
     message: str = ""
+
+
+# ---- audit ------------------------------------------------------------------------------------------------------
+
+OutcomeName = Literal["done", "refused", "denied"]
+
+
+class ChangeItem(Message):
+    """A member that is different since; JSON of what it was and of what it is."""
+
+    name: str
+    before: str
+    after: str
+
+
+class AuditItem(Message):
+    """An attempt to change something, or to do what one may not."""
+
+    id: str
+    at_ms: int
+    actor: str
+    origin: str
+    action: str
+    target: str
+    outcome: OutcomeName
+    detail: str
+    changes: list[ChangeItem]
+
+
+class AuditPage(Message):
+    """Entries of the audit log, newest first."""
+
+    items: list[AuditItem]
+    next_cursor: str | None

@@ -121,6 +121,14 @@ STEPS: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (tenant, due_at_ms)",
     "CREATE INDEX IF NOT EXISTS deliveries_by_alert ON deliveries (tenant, alert_id, seq)",
+    """
+    CREATE TABLE IF NOT EXISTS audit (
+        tenant TEXT NOT NULL, id BYTEA NOT NULL, at_ms BIGINT NOT NULL, actor BYTEA NOT NULL, outcome BYTEA NOT NULL,
+        words BYTEA NOT NULL, body BYTEA NOT NULL,
+        PRIMARY KEY (tenant, id)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS audit_by_time ON audit (tenant, at_ms, id)",
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

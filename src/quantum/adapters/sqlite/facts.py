@@ -23,7 +23,7 @@ from quantum.adapters.pieces import Unsealing, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -85,7 +85,7 @@ class SqliteFacts:
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(lambda connection, undo: self._append(connection, undo, body, now_ms))
 

@@ -78,6 +78,14 @@ STEPS: Final = (
     CREATE INDEX deliveries_due ON deliveries (tenant, due_at_ms);
     CREATE INDEX deliveries_by_alert ON deliveries (tenant, alert_id, seq);
     """,
+    """
+    CREATE TABLE audit (
+        tenant TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL, actor TEXT NOT NULL, outcome TEXT NOT NULL,
+        words TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tenant, id)
+    );
+    CREATE INDEX audit_by_time ON audit (tenant, at_ms, id);
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 
