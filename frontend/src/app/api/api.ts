@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, MovedItem, Outcome, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, MovedItem, Outcome, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -56,6 +56,11 @@ export class Api {
   createReceiver = (name: string, url: string, secret: string) =>
     this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });
   deleteReceiver = (name: string) => firstValueFrom(this.http.delete<void>(`/api/v1/receivers/${encodeURIComponent(name)}`));
+
+  keys = () => this.get<{ items: ApiKeyItem[] }>('api-keys');
+  /** Make a key; the answer is the only one that has it. */
+  createKey = (key: ApiKeyRequest) => this.post<{ key: string; item: ApiKeyItem }>('api-keys', key);
+  revokeKey = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/api-keys/${id}`));
 
   private get<T>(path: string, query: Query = {}): Promise<T> {
     return firstValueFrom(this.http.get<T>(`/api/v1/${path}`, { params: new HttpParams({ fromObject: query }) }));

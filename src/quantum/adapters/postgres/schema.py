@@ -129,6 +129,7 @@ STEPS: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS audit_by_time ON audit (tenant, at_ms, id)",
+    "CREATE TABLE IF NOT EXISTS newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BYTEA NOT NULL)",
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

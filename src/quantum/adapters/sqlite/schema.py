@@ -86,6 +86,7 @@ STEPS: Final = (
     );
     CREATE INDEX audit_by_time ON audit (tenant, at_ms, id);
     """,
+    "CREATE TABLE newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);",
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 
