@@ -71,6 +71,7 @@ export type Condition =
   | { kind: 'threshold'; op: 'above' | 'below'; raise_at: number; clear_at?: number | null }
   | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null }
   | { kind: 'absence'; after_ms: number }
+  | { kind: 'time_to_limit'; op: 'above' | 'below'; limit: number; within_ms: number; probability: number }
   | { kind: 'page_budget'; pages: number; per_ms: number }
   | { kind: 'rate_of_change'; op: 'above' | 'below'; window_ms: number; raise_at: number; clear_at?: number | null };
 export interface PolicyRequest {
