@@ -6,7 +6,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test faults bench bench-rivals clean
+.PHONY: help run frontend check test faults bench bench-rivals images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +28,7 @@ check: ## style, types and architecture, in under a minute
 
 test: ## every test, with real parts; a part that is missing is installed or is a failure. ARGS="-k name" goes to pytest
 	@$(PYTHON) -m tools.prepare --dev
-	$(BIN)/pytest src/quantum tests --cov=quantum.domain --cov=quantum.application --cov-branch \
+	$(BIN)/pytest src/quantum tests --ignore=tests/images --cov=quantum.domain --cov=quantum.application --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
@@ -43,6 +43,17 @@ bench: ## the project's own benchmarks, as JSON
 bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB: writes docs/performance.json and the table
 	@$(PYTHON) -m tools.prepare
 	@$(BIN)/python -m tools.rivals
+
+images: ## build the image quantum:dev with Docker
+	docker build $(ARGS) --file deploy/images/Dockerfile --tag quantum:dev .
+
+image-test: images ## run the image with Docker as it is deployed, and check what it may and keeps
+	@$(PYTHON) -m tools.prepare --dev
+	$(BIN)/pytest tests/images
+
+up: ## Quantum and PostgreSQL in containers, with Docker Compose: http://127.0.0.1:8470
+	docker compose up --build --detach --wait
+	@echo "Quantum is ready: http://127.0.0.1:8470  (docker compose down stops it)"
 
 clean: ## remove everything that was built or installed here; data in quantum-data/ stays
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

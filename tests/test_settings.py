@@ -173,3 +173,19 @@ action = "keep"
         "scrape[0].relabel[0].action",
         "scrape[0].job",
     ]
+
+
+def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_wrong(tmp_path: Path) -> None:
+    text = '[[receivers]]\nname = "a"\nurl = "http://10.0.0.1/"\n[server]\ntrusted_proxies = ["10.0.0.1/8"]\n'
+    problems = problems_of(file_with(tmp_path, text))
+    assert [problem.partition(": ")[0] for problem in problems] == ["server.trusted_proxies", "receivers[1].url"]
+    assert "see outgoing.webhook_networks" in problems[1]
+    allowed = load_settings(
+        file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "10.0.0.0/8"}
+    )
+    assert allowed.outgoing.webhook_networks == ("10.0.0.0/8",)
+    wrong = problems_of(
+        file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "ten"}
+    )
+    (sentence,) = wrong
+    assert sentence.startswith("outgoing.webhook_networks: 'ten' does not appear to be an IPv4 or IPv6 network; write")

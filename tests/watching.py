@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from quantum.application.monitoring import Monitor
+    from quantum.application.ports import Identity
     from quantum.domain.facts import Command
 
 START_MS: Final = 1_800_000_000_000
@@ -45,10 +46,12 @@ class Watching:
     Attributes:
         settings: of it; in memory unless they say otherwise.
         clock: its time, which passes only when told to.
+        identity: who finds out who is asking, instead of what the settings say.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(store=Store(kind="memory")))
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
+    identity: Identity | None = None
     container: Any = None
     http: httpx.AsyncClient = field(init=False)
 
@@ -56,6 +59,8 @@ class Watching:
         """Open everything and begin to take facts in."""
         self.container = build(self.settings)
         self.container.clock.override(providers.Object(self.clock))
+        if self.identity is not None:
+            self.container.identity.override(providers.Object(self.identity))
         self._stack = await AsyncExitStack().__aenter__()
         await self._stack.enter_async_context(self.container.store())
         await self.container.ingest().open(self.container.store())

@@ -64,6 +64,12 @@ for (const colorScheme of ['light', 'dark']) {
 const checks = await browser.newContext();
 const page = await checks.newPage();
 page.on('console', (message) => message.type() === 'error' && faults.push(`policy: ${message.text()}`));
+for (const [name, path, text, first] of pages) {
+  // this time under the content security policy: whatever it forbids is an error on the console
+  await page.goto(base + path);
+  await first?.(page);
+  await page.getByText(text).first().waitFor({ timeout: 20_000 }).catch(() => faults.push(`${name}: ${text} is not shown under the policy`));
+}
 await page.goto(base);
 await page.getByText('Live', { exact: true }).waitFor({ timeout: 10_000 }).catch(() => faults.push('the page never goes live'));
 await page.keyboard.press('g');

@@ -7,6 +7,7 @@ functions that need them.
 from __future__ import annotations
 
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import structlog
 from dependency_injector import containers, providers
 
 from quantum.adapters import wire
+from quantum.adapters.addresses import Reach
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
@@ -25,6 +27,7 @@ from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
+from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.scrape import Scraper
@@ -147,7 +150,13 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     def complain(problem: str) -> None:
         log.warning("a target is left out", problem=problem)
 
-    return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain)
+    reach = Reach.of(*settings.outgoing.scrape_networks)
+    return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
+
+
+def build_reach(settings: Settings) -> Reach:
+    """Return where notifications may go."""
+    return Reach.of(*settings.outgoing.webhook_networks)
 
 
 def build_vitals(
@@ -212,6 +221,7 @@ def build_app(
     bounds: Bounds,
     promql: PromQueries,
     clock: SystemClock,
+    reach: Reach,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -227,14 +237,16 @@ def build_app(
         json_routes=[
             *query_routes(queries, store, store, release),
             *policy_routes(control),
-            *receiver_routes(control),
+            *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
+        identity=identity,
         vitals=vitals,
+        proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
 
 
@@ -252,8 +264,9 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity)
-    webhooks = providers.Singleton(Webhooks)
+    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    reach = providers.Singleton(build_reach, settings)
+    webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
@@ -307,6 +320,7 @@ class Container(containers.DeclarativeContainer):
         bounds,
         promql,
         clock,
+        reach,
     )
 
 

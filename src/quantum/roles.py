@@ -212,6 +212,7 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe everybody on this machine; adapters/http/proxies.py knows better
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=30,
         backlog=1024,

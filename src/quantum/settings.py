@@ -12,12 +12,13 @@ import re
 import ssl
 import tomllib
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
+from quantum.adapters.addresses import AddressRefused, Reach
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
 from quantum.domain.errors import Rejected
@@ -59,13 +60,15 @@ class Server(Section, frozen=True, kw_only=True):
         host: address to listen on.
         port: 0 picks a free one and prints it.
         allowed_hosts: names that a request's Host header may have besides loopback names and `host`; `*` means any.
-        allowed_origins: pages of other origins that may open the live WebSocket.
+        allowed_origins: pages of other origins that may use the API and open the live WebSocket.
+        trusted_proxies: networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.
     """
 
     host: str = "127.0.0.1"
     port: Port = 8470
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Auth(Section, frozen=True, kw_only=True):
@@ -202,6 +205,18 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
         )
 
 
+class Outgoing(Section, frozen=True, kw_only=True):
+    """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
+
+    Attributes:
+        scrape_networks: networks that targets may be in besides public addresses; any, unless it says otherwise.
+        webhook_networks: networks that webhook receivers may be in besides public addresses.
+    """
+
+    scrape_networks: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    webhook_networks: tuple[str, ...] = ()
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
@@ -257,6 +272,7 @@ class Settings(Section, frozen=True, kw_only=True):
     host_metrics: HostMetrics = HostMetrics()
     limits: IngestLimits = IngestLimits()
     ingest: IngestListeners = IngestListeners()
+    outgoing: Outgoing = Outgoing()
     retention: Retention = Retention()
     logs: Logs = Logs()
     scrape: tuple[ScrapeJob, ...] = ()
@@ -384,12 +400,46 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.ingest.statsd and int(settings.ingest.statsd.rpartition(":")[2]) > MAX_PORT:
         problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
+    problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
+    return problems
+
+
+def _network_problems(settings: Settings) -> list[str]:
+    problems = []
+    lists = {
+        "server.trusted_proxies": settings.server.trusted_proxies,
+        "outgoing.scrape_networks": settings.outgoing.scrape_networks,
+        "outgoing.webhook_networks": settings.outgoing.webhook_networks,
+    }
+    for name, networks in lists.items():
+        for text in networks:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                problems.append(f"{name}: {error}; write for example 10.0.0.0/8 or ::1/128")
+    return problems + _receiver_problems(settings)
+
+
+def _receiver_problems(settings: Settings) -> list[str]:
+    """Return which receivers of the settings no notification could reach; names are judged when they are used."""
+    try:
+        reach = Reach.of(*settings.outgoing.webhook_networks)
+    except ValueError:
+        return []
+    problems = []
+    for number, table in enumerate(settings.receivers, 1):
+        try:
+            reach.refuse_url(str(table.get("url", "")))
+        except AddressRefused as refusal:
+            problems.append(f"receivers[{number}].url: {refusal}; see outgoing.webhook_networks")
+        except ValueError:
+            continue  # told by the check of receivers, in its own words
     return problems
 
 

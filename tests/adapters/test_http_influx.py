@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -11,6 +12,7 @@ from influxdb_client.client.write.point import Point as UntypedPoint
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from tests.parts import need
 from tests.serving import Served
 
 from quantum.adapters.memory import SystemClock
@@ -59,6 +61,16 @@ def test_the_client_library_of_influxdb_writes(server: Served, prefix: str, zipp
     }
 
 
+def test_the_command_line_of_influxdb_writes(server: Served) -> None:
+    name, port = fresh(), server.url.rpartition(":")[2]
+    command: list[Any] = [need("influx"), "-host", "127.0.0.1", "-port", port, "-database", "quantum", "-execute"]
+    subprocess.run([*command, f"INSERT {name},site=north temperature=7.5,rain=0i"], check=True, timeout=30)
+    told = subprocess.run([*command, f"INSERT {name} bad"], check=False, timeout=30, capture_output=True, text=True)
+    assert "line 1: a field is not name=value" in told.stdout + told.stderr
+    stored = {series: value for (series, _), value in server.stored().items() if series.startswith(name)}
+    assert stored == {f'{name}_temperature{{site="north"}}': 7.5, f'{name}_rain{{site="north"}}': 0.0}
+
+
 def test_the_client_library_shows_which_line_was_refused(server: Served) -> None:
     name = fresh()
     with InfluxDBClient(server.url, token="any", org="any") as client:
@@ -70,7 +82,7 @@ def test_the_client_library_shows_which_line_was_refused(server: Served) -> None
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_path_takes_lines_of_any_media_type(server: Served, path: str) -> None:
+def test_every_path_takes_lines(server: Served, path: str) -> None:
     name, at_s = fresh(), now_ms() // 1000
     with server.client() as client:
         line = f'{name} value=1,text="x" {at_s}'
@@ -81,6 +93,40 @@ def test_every_path_takes_lines_of_any_media_type(server: Served, path: str) -> 
         assert (typed.status_code, "x-quantum-ignored" in typed.headers) == (204, False)
     assert server.stored()[name, at_s * 1000] == 1.0
     assert any(series == f"{name}_now" for series, _ in server.stored())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("text/plain; charset=utf-8", id="Telegraf"),
+        pytest.param("text/plain", id="libraries of version 2"),
+        pytest.param("application/octet-stream", id="library of version 1 for Python"),
+        pytest.param("application/x-www-form-urlencoded", id="curl"),
+        pytest.param("", id="library of version 1 for Go"),
+        pytest.param(None, id="none"),
+    ],
+)
+def test_t20_lines_come_as_their_senders_send_them(server: Served, kind: str | None) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    with server.client() as client:
+        assert client.post(WRITE, content=f"{fresh()} value=1", headers=headers).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "multipart/form-data; boundary=x",
+        "application/x-protobuf",
+        "text/plain; charset=utf-16",
+        "x",
+    ],
+)
+def test_t19_t21_what_says_that_it_is_no_lines_is_refused(server: Served, kind: str) -> None:
+    with server.client() as client:
+        answer = client.post(WRITE, content=f"{fresh()} value=1", headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["reason"]) == (415, "content_type")
+        assert "text/plain" in answer.json()["detail"]
 
 
 def test_what_is_refused_later_is_told_by_its_labels(server: Served) -> None:

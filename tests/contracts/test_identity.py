@@ -7,10 +7,11 @@ import pytest
 from quantum.adapters.stub_auth import StubIdentity
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer anything", "Basic Zm9v"])
-async def test_without_sign_in_everybody_is_the_local_admin(authorization: str | None) -> None:
-    principal = await StubIdentity().identify(authorization)
-    assert principal.subject == "local-admin"
+@pytest.mark.parametrize("credential", ["", "anything"])
+async def test_without_sign_in_everybody_is_the_local_admin(credential: str) -> None:
+    principal = await StubIdentity("acme").identify(credential)
+    assert (principal.subject, principal.tenant, principal.means) == ("local-admin", "acme", "stub")
+    assert principal.expires_at_ms is None
     assert principal.roles == {"viewer", "operator", "admin", "ingest"}
 
 

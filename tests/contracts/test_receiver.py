@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.parts.sink import Sink, run_sink
 
+from quantum.adapters.addresses import Reach
 from quantum.adapters.webhook import Webhooks
 from quantum.domain.errors import Rejected, Unavailable
 from quantum.domain.facts import WebhookReceiver
@@ -31,7 +34,7 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture
 async def webhooks() -> AsyncIterator[Webhooks]:
-    async with Webhooks(timeout_s=0.5) as opened:
+    async with Webhooks(Reach.of("127.0.0.0/8"), timeout_s=0.5) as opened:
         yield opened
 
 
@@ -101,3 +104,50 @@ async def test_a_server_that_never_answers_is_unavailable(webhooks: Webhooks, in
         target = WebhookReceiver(name="ops", url=f"http://127.0.0.1:{deaf.getsockname()[1]}/")
         with pytest.raises(Unavailable, match="ops did not answer"):
             await webhooks.send(target, intent)
+
+
+async def test_an_address_out_of_reach_is_not_told_and_may_be_later(sink: Sink, intent: NotificationIntent) -> None:
+    async with Webhooks() as strict:
+        with pytest.raises(
+            Unavailable, match=r"ops was not told: 127\.0\.0\.1 is no public .* outgoing.webhook_networks"
+        ):
+            await strict.send(receiver(sink), intent)
+    assert sink.received == []
+
+
+async def test_p24_a_name_that_turns_to_another_address_is_judged_each_time(
+    sink: Sink, intent: NotificationIntent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(sink.url.rstrip("/").rpartition(":")[2])
+    turning = WebhookReceiver(name="ops", url=f"http://turning.example:{port}/")
+    addresses = iter(("127.0.0.1", "10.0.0.1"))
+    found = lambda *_: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(addresses), port))]  # noqa: E731
+    async with Webhooks(Reach.of("127.0.0.0/8")) as webhooks:
+        monkeypatch.setattr("socket.getaddrinfo", found)
+        await webhooks.send(turning, intent)
+        with pytest.raises(Unavailable, match=r"10\.0\.0\.1"):
+            await webhooks.send(turning, intent)
+    assert sink.keys() == [intent.id]
+
+
+async def test_f40_an_answer_without_end_is_read_to_a_bound(intent: NotificationIntent) -> None:
+    """A receiver that goes on talking has been told: what it says is of no interest."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sent = threading.Event()
+
+        def talk() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x" * 65_536)
+            sent.set()
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        target = WebhookReceiver(name="ops", url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        async with Webhooks(Reach.of("127.0.0.0/8")) as webhooks:
+            await webhooks.send(target, intent)
+        thread.join(20)
+        assert sent.is_set()

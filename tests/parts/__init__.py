@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = {
     "chromium": "chromium",
+    "influx": "influxdb-client",
     "initdb": "postgresql",
     "postgres": "postgresql",
     "prometheus": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",
+    "redis-server": "redis-server",
     "victoria-metrics": "victoria-metrics",
 }
 """Name of each executable and the Debian package that has it."""

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 QUANTUM: Final = Path(sys.executable).with_name("quantum")
 ADDRESS: Final = r"(http://127\.0\.0\.1:\d+)"
+TELLS_LOOPBACK: Final = {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "127.0.0.0/8"}
+"""Environment of every program: the receivers of tests are on this machine."""
 ALONE: Final = {"QUANTUM_HOST_METRICS__ENABLED": "false"}
 """Environment for a program that collects nothing by itself."""
 READY_TIMEOUT_S: Final = 60.0
@@ -96,7 +98,7 @@ def run_quantum(
     said_before = log.stat().st_size if log.exists() else 0
     command: list[str | Path] = [QUANTUM, "run", "--port", "0", "--data-dir", data_dir, *arguments]
     begin_s = time.monotonic()
-    with start_child(command, log, environment) as child:
+    with start_child(command, log, {**TELLS_LOOPBACK, **(environment or {})}) as child:
         base = child.wait_for_line(ADDRESS, ready_within_s, start=said_before).group(1)
         with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
             child.wait_until(lambda: _is_ready(client), "a good answer of /readyz", ready_within_s)

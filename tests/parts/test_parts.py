@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.parts import need
 from tests.parts.children import Child, free_port, start_child
+from tests.parts.redis import run_redis
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,9 @@ def test_a_child_and_its_own_children_are_gone_afterwards(tmp_path: Path) -> Non
     with start_child(["sh", "-c", "sleep 60 & echo started; wait"], tmp_path / "log") as child:
         child.wait_for_line("started", timeout_s=10)
         assert child.members() >= 2
+    deadline_s = time.monotonic() + 10
+    while child.members() and time.monotonic() < deadline_s:
+        time.sleep(0.02)  # a grandchild is reaped by another process, in its own time
     assert child.members() == 0
 
 
@@ -59,3 +64,17 @@ def test_a_killed_child_is_reaped(tmp_path: Path) -> None:
         child.kill()
         assert child.process.returncode == -9
         assert isinstance(child, Child)
+
+
+def test_a_redis_answers_until_it_is_killed_and_again_after_a_start(tmp_path: Path) -> None:
+    with run_redis(tmp_path) as server:
+        assert server.answers()
+        server.freeze()
+        assert not server.answers()
+        server.thaw()
+        assert server.answers()
+        server.kill()
+        assert not server.answers()
+        server.start()
+        assert server.answers()
+    assert not server.answers()

@@ -5,31 +5,27 @@ never asked twice at a time. Besides what a target says, `up`, `scrape_duration_
 `scrape_samples_post_metric_relabeling` are stored. A series that a target no longer has gets a staleness marker, and so
 do all of them when it does not answer.
 
-Targets are the operator's choice, so private addresses are welcome; addresses that no service has but that give secrets
-away (link-local ones, where clouds serve credentials) are refused, whatever a name resolves to.
+Targets are the operator's choice, so private addresses are welcome unless `outgoing.scrape_networks` says otherwise;
+addresses that no service has but that give secrets away are refused, whatever a name resolves to (`addresses.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
 import zlib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import blake2b
-from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
-from aiohttp.abc import AbstractResolver
 
 from quantum.adapters import exposition
+from quantum.adapters.addresses import EVERYWHERE, AddressRefused, GuardedResolver
 from quantum.adapters.relabel import relabel
 from quantum.adapters.scrape_targets import META, Discovery
 from quantum.application.ingest import Incoming, Refusal, Refusals
@@ -39,10 +35,8 @@ from quantum.domain.presence import STALENESS_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from ipaddress import IPv6Address
 
-    from aiohttp.abc import ResolveResult
-
+    from quantum.adapters.addresses import Reach
     from quantum.adapters.scrape_targets import Job, Target
     from quantum.application.ingest import Ingest
     from quantum.application.ports import Clock
@@ -53,17 +47,9 @@ TEXT: Final = ("text/plain", "application/openmetrics-text", "")
 LOOK_MS: Final = 1000
 """So often files with targets are looked at, and no wait is longer."""
 PIECE_BYTES: Final = 65_536
-SECRET_ADDRESSES: Final = frozenset(
-    map(ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"))
-)
-"""Where clouds serve credentials besides link-local addresses."""
 STALE: Final = float(np.array([STALENESS_MARKER], np.uint64).view(np.float64)[0])
 OWN: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling")
 GOOD: Final = 200
-RESOLVERS: Final = 16
-"""So many names can be looked up at a time, apart from the threads that everything else needs."""
-NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""Networks of IPv6 addresses that end with an IPv4 address."""
 
 
 class ScrapeFailed(QuantumError):
@@ -89,11 +75,12 @@ class Scraper:
         clock: Clock,
         on_change: Callable[[Target], None] = lambda _: None,
         on_problem: Callable[[str], None] = lambda _: None,
+        reach: Reach = EVERYWHERE,
     ) -> None:
         self.targets: dict[tuple[str, str, LabelSet], Target] = {}
         self.scrapes = 0
         self.failures: Counter[str] = Counter()
-        self._ingest, self._clock = ingest, clock
+        self._ingest, self._clock, self._reach = ingest, clock, reach
         self._on_change, self._on_problem = on_change, on_problem
         self._discovery = Discovery(jobs, self._told)
         self._ending: set[asyncio.Task[None]] = set()
@@ -102,7 +89,7 @@ class Scraper:
 
     async def __aenter__(self) -> Self:
         """Open the connections."""
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver(), limit=0, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(resolver=GuardedResolver(self._reach), limit=0, use_dns_cache=False)
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
@@ -213,14 +200,16 @@ class Scraper:
 
     async def _fetch(self, target: Target) -> exposition.Lines:
         job = target.job
-        refuse_secret_address(urlsplit(target.url).hostname or "")  # no resolver is asked for an address
         try:
+            self._reach.refuse(urlsplit(target.url).hostname or "")  # no resolver is asked for an address
             async with asyncio.timeout(job.timeout_ms / 1000):
                 async with self._session.get(
                     target.url, headers=await _headers(job), allow_redirects=False, ssl=self._contexts[job.job]
                 ) as answer:
                     kind = _checked_kind(answer)
                     body = await _body(answer, job.max_body_bytes)
+        except AddressRefused as refusal:
+            raise ScrapeFailed("address", str(refusal)) from None
         except TimeoutError:
             raise ScrapeFailed("timeout", f"no answer within {job.timeout_ms / 1000:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -373,51 +362,3 @@ def _due(target: Target, after_ms: int) -> int:
     digest = blake2b(f"{target.job.job} {target.url}".encode(), digest_size=8).digest()
     offset_ms = int.from_bytes(digest, "big") % interval_ms
     return after_ms - (after_ms - offset_ms) % interval_ms + interval_ms
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolves names, and refuses those with an address that may not be asked; connections go to what was checked."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """See AbstractResolver."""
-        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._pool, look_up)
-        for *_, address in found:
-            refuse_secret_address(str(address[0]))
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        return [
-            {"hostname": host, "host": str(at[0]), "port": int(at[1]), "family": kind, "proto": proto, "flags": flags}
-            for kind, _, proto, _, at in found
-        ]
-
-    async def close(self) -> None:
-        """See AbstractResolver."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def refuse_secret_address(text: str) -> None:
-    """Raise ScrapeFailed for an address where nobody's metrics are, but secrets may be; a name passes."""
-    try:
-        address: Any = ip_address(text.strip("[]").partition("%")[0])
-    except ValueError:
-        return
-    for one in (address, *_within(address)):
-        if one.is_link_local or one.is_multicast or one.is_unspecified or one in SECRET_ADDRESSES:
-            raise ScrapeFailed("address", f"{text} is no address that may be asked")
-
-
-def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    """Return the IPv4 addresses to which gateways may pass on what is sent to an IPv6 address."""
-    if isinstance(address, IPv4Address):
-        return []
-    teredo = address.teredo or (None, None)
-    low = IPv4Address(int(address) % 2**32) if any(address in network for network in NAT64) else None
-    # ::1 is the loopback address, and none that ends with 0.0.0.1
-    return [
-        one for one in (address.ipv4_mapped, address.sixtofour, teredo[1], low) if one is not None and int(address) != 1
-    ]

@@ -6,15 +6,19 @@ from typing import Final
 
 from quantum.application.ports import Principal
 
-LOCAL_ADMIN: Final = Principal("local-admin", frozenset({"viewer", "operator", "admin", "ingest"}))
+LOCAL_ADMIN: Final = "local-admin"
+ALL_ROLES: Final = frozenset({"viewer", "operator", "admin", "ingest"})
 
 
 class StubIdentity:
-    """Identity that lets everybody in."""
+    """Identity that lets everybody in, as an administrator of one tenant."""
 
     banner = "No sign-in: everybody who can open this page is an administrator. Meant for this machine alone."
 
-    async def identify(self, authorization: str | None) -> Principal:
+    def __init__(self, tenant: str = "default") -> None:
+        self._everybody = Principal(LOCAL_ADMIN, ALL_ROLES, tenant)
+
+    async def identify(self, credential: str) -> Principal:
         """See Identity."""
-        del authorization
-        return LOCAL_ADMIN
+        del credential
+        return self._everybody

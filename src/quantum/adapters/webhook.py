@@ -1,4 +1,8 @@
-"""Receivers over HTTP: one POST of JSON per notification, with the intent's id as idempotency key."""
+"""Receivers over HTTP: one POST of JSON per notification, with the intent's id as idempotency key.
+
+Whoever may edit receivers chooses the URL, so only public addresses are told unless `outgoing.webhook_networks` allows
+more. What notifications say is data: it is neither a template nor markup, here or at the other end.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 
+from quantum.adapters.addresses import PUBLIC, AddressRefused, GuardedResolver
 from quantum.domain.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from quantum.adapters.addresses import Reach
     from quantum.domain.alerts import Alert, NotificationIntent
     from quantum.domain.facts import WebhookReceiver
 
@@ -22,13 +28,23 @@ TRY_AGAIN: Final = frozenset({408, 425, 429})
 class Webhooks:
     """Receiver over HTTP; an async context manager."""
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, reach: Reach = PUBLIC, timeout_s: float = TIMEOUT_S) -> None:
+        self._reach = reach
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"User-Agent": "quantum"})
+        self._session = aiohttp.ClientSession(
+            # a connection per notification: one that was kept would go to an address that was judged long ago
+            connector=aiohttp.TCPConnector(
+                resolver=GuardedResolver(self._reach), use_dns_cache=False, force_close=True
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            headers={"User-Agent": "quantum"},
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -36,16 +52,22 @@ class Webhooks:
         await self._session.close()
 
     async def send(self, receiver: WebhookReceiver, intent: NotificationIntent) -> None:
-        """See Receiver. Redirects are not followed: they could lead a notification, and its secret, anywhere."""
+        """See Receiver. Redirects are not followed: they could lead a notification, and its secret, anywhere.
+
+        An address out of reach is Unavailable, not Rejected: the page is not lost while an operator mends the settings.
+        """
         headers = {"Idempotency-Key": intent.id}
         if receiver.secret:
             headers["Authorization"] = f"Bearer {receiver.secret}"
         try:
+            self._reach.refuse_url(receiver.url)
             async with self._session.post(
                 receiver.url, json=notification(intent), headers=headers, allow_redirects=False
             ) as response:
                 await response.content.read(READ_BYTES)
                 status = response.status
+        except AddressRefused as refusal:
+            raise Unavailable(f"{receiver.name} was not told: {refusal}; see outgoing.webhook_networks") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{receiver.name} did not answer: {str(error) or type(error).__name__}") from error
         if status >= 500 or status in TRY_AGAIN:  # noqa: PLR2004 - the class of server errors

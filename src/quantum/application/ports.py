@@ -333,20 +333,29 @@ class Principal:
     Attributes:
         subject: for the audit trail, for example `local-admin`.
         roles: of viewer, operator, admin, ingest.
+        tenant: whose data it may see.
+        scopes: what its credential was given for, where that is less than its owner may do.
+        expires_at_ms: when what it showed is of no more use; None if never.
+        means: how it was identified: `stub`, `key` or `token`.
     """
 
     subject: str
     roles: frozenset[str]
+    tenant: str = "default"
+    scopes: frozenset[str] = frozenset()
+    expires_at_ms: int | None = None
+    means: str = "stub"
 
 
 class Identity(Protocol):
     """Finds out who is asking."""
 
-    async def identify(self, authorization: str | None) -> Principal:
-        """Return the principal of an Authorization header.
+    async def identify(self, credential: str) -> Principal:
+        """Return the principal of a token or key; the empty string stands for none.
 
         Raises:
-            Rejected: `unauthenticated`.
+            Rejected: `unauthenticated` if there is none, `invalid_credential` if it is no good (any more).
+            Unavailable: it cannot be judged now.
         """
 
     @property

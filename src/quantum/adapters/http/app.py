@@ -13,11 +13,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
 
 from quantum.adapters.http import messages as m
+from quantum.adapters.http.access import Gate, credential_of
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
+from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
+    from quantum.adapters.http.proxies import Proxies
     from quantum.application.ports import Identity
 
+STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
 BODY_TIMEOUT_S: Final = 10.0
 PARAMETERS: Final = "query_parameters"
@@ -42,10 +46,26 @@ def session_route(identity: Identity) -> Any:
 
     @get("/api/v1/session", operation_id="getSession", tags=["session"], summary="Who am I?")
     async def session(request: Request[Any, Any, Any]) -> m.Session:
-        principal = await identity.identify(request.headers.get("authorization"))
-        return m.Session(subject=principal.subject, roles=sorted(principal.roles), banner=identity.banner)
+        principal = await _whoever(identity, credential_of(request.scope))
+        return m.Session(
+            subject=principal.subject,
+            tenant=principal.tenant,
+            roles=sorted(principal.roles),
+            means=principal.means,
+            banner=identity.banner,
+        )
 
     return session
+
+
+async def _whoever(identity: Identity, credential: str) -> Principal:
+    """Return who shows a credential; a stranger if there is none."""
+    try:
+        return await identity.identify(credential)
+    except Rejected as refusal:
+        if refusal.reason != "unauthenticated":
+            raise
+        return STRANGER
 
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
@@ -100,7 +120,9 @@ def create_app(
     json_routes: Sequence[ControllerRouterHandler],
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
+    identity: Identity,
     vitals: Vitals,
+    proxies: Proxies,
 ) -> Litestar:
     """Return the application.
 
@@ -109,13 +131,16 @@ def create_app(
         json_routes: handlers whose bodies are JSON.
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
+        identity: finds out who is asking.
         vitals: is told of every request; its version is shown in the documentation.
+        proxies: whose word on askers is taken.
     """
     control = Router(
         "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
     )
     app = Litestar(
         [*raw_routes, control],
+        middleware=[Gate(identity)],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(
             backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED
@@ -136,7 +161,7 @@ def create_app(
     for route in (_openapi_route(description), *page_routes()):
         app.register(route)
     # outermost, so that it also sees what no route answers
-    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe)
+    edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     app.asgi_handler = edge(app.asgi_handler)
     return app
 

@@ -10,8 +10,10 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.params import HeaderParameter, JSONBody, PathParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
+from quantum.adapters.addresses import AddressRefused
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
+from quantum.adapters.http.access import principal_of
 from quantum.application.control import policy_id
 from quantum.application.timemachine import Draft
 from quantum.domain.alerts import Verdict
@@ -31,6 +33,7 @@ from quantum.domain.facts import (
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
+    from quantum.adapters.addresses import Reach
     from quantum.application.control import Control
     from quantum.application.ports import AlertStore
     from quantum.application.timemachine import History, TimeMachine
@@ -39,14 +42,13 @@ if TYPE_CHECKING:
 
 Key = Annotated[str, PathParameter(max_length=400)]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
-ACTOR: Final = "local-admin"
 REPLAYS: Final = 2
 """How many replays may run at once; each takes a processor."""
 
 
 def actor_of(request: Request[Any, Any, Any]) -> str:
     """Return who is asking, for the record."""
-    return str(request.scope.get("state", {}).get("subject", ACTOR))
+    return principal_of(request).subject
 
 
 def check_precondition(if_match: str | None, version: int) -> None:
@@ -109,8 +111,8 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
     return [policies, create, one_policy, edit, remove]
 
 
-def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
-    """Return the handlers of receivers."""
+def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:
+    """Return the handlers of receivers; URLs must be within reach, as far as that can be seen by them."""
 
     def find(name: str) -> WebhookReceiver:
         for one in control.receivers():
@@ -131,6 +133,7 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
 
     @post("/api/v1/receivers", operation_id="createReceiver", tags=["receivers"], summary="Create a receiver")
     async def create(data: JSONBody[m.ReceiverRequest], request: Request[Any, Any, Any]) -> Response[m.ReceiverItem]:
+        _check_reach(reach, data.url)
         wanted = WebhookReceiver(name=data.name, url=data.url, secret=data.secret or "")
         await control.submit(PutReceiver(wanted, 0, actor_of(request)))
         return answer(data.name, HTTP_201_CREATED)
@@ -147,6 +150,7 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
         if data.name != name:
             raise Rejected("receiver_name", "a receiver keeps its name; make a new one instead")
         check_precondition(if_match, before.version)
+        _check_reach(reach, data.url)
         secret = before.secret if data.secret is None else data.secret
         wanted = WebhookReceiver(name=name, url=data.url, secret=secret)
         await control.submit(PutReceiver(wanted, before.version, actor_of(request)))
@@ -161,6 +165,15 @@ def receiver_routes(control: Control) -> list[HTTPRouteHandler]:
         await control.submit(DeleteReceiver(name, before.version, actor_of(request)))
 
     return [receivers, create, one_receiver, edit, remove]
+
+
+def _check_reach(reach: Reach, url: str) -> None:
+    try:
+        reach.refuse_url(url)
+    except AddressRefused as refusal:
+        raise Rejected("receiver_address", f"{refusal}; see outgoing.webhook_networks") from None
+    except ValueError:
+        raise Rejected("receiver_url", "a receiver's url is http or https, with a host") from None
 
 
 def incident_routes(control: Control, alerts: AlertStore) -> list[HTTPRouteHandler]:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from quantum.adapters.http.access import ANYBODY, RIGHTS
 from quantum.adapters.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PROBLEM: Final = "Problem"
-BAD, FORBIDDEN, MISSING, SLOW, TAKEN, STALE, LARGE, KIND, BUSY = 400, 403, 404, 408, 409, 412, 413, 415, 503
+BAD, UNKNOWN, FORBIDDEN, MISSING, SLOW = 400, 401, 403, 404, 408
+TAKEN, STALE, LARGE, KIND, BUSY = 409, 412, 413, 415, 503
 SENTENCES: Final = {
     BAD: "The request makes no sense; the detail says what is wrong",
-    FORBIDDEN: "The page that asks belongs to another site",
+    UNKNOWN: "There is no token or key, or it is no good (any more)",
+    FORBIDDEN: "The asker has not the role for it, or the page that asks belongs to another site",
     MISSING: "There is no such thing",
     SLOW: "The body did not arrive in time",
     TAKEN: "The name is taken, or something still refers to it",
@@ -77,11 +80,15 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
     if path in FACTS:
         return
     yield BUSY
+    # a credential that is shown is judged even where none is needed
+    yield UNKNOWN
+    if RIGHTS.get(f"{method.upper()} {path}") is not ANYBODY:
+        yield FORBIDDEN
     named = {each["name"] for each in operation.get("parameters", ())}
     if "{" in path or "fingerprint" in named or method != "get":
         yield MISSING
     if method != "get":
-        yield from (FORBIDDEN, TAKEN)
+        yield TAKEN
     if method in ("put", "delete"):
         yield STALE
     if "requestBody" in operation or method == "post":

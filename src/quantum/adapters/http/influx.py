@@ -1,7 +1,8 @@
 """Influx line protocol over HTTP, as the clients of InfluxDB 1 and 2 expect it: a way in, and two signs of life.
 
-The database, bucket and organization that a client names are taken and mean nothing: an installation has one store. A
-body may have any media type, as it has with InfluxDB; pages of other sites are kept out by the edge.
+The database, bucket and organization that a client names are taken and mean nothing: an installation has one store.
+InfluxDB looks at no Content-Type, and its clients send four kinds, none and an empty one among them: those are taken.
+Pages of other sites, which can send some of these unasked, are kept out by the edge.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar import Request, Response, get, post
 
-from quantum.adapters.http.bodies import Bounds, encoding_of
+from quantum.adapters.http.bodies import Bounds, encoding_of, require_type
 from quantum.adapters.http.ingest import take_in
 from quantum.adapters.http.problems import MEDIA_TYPE, TYPE_PREFIX, request_id_of
 from quantum.adapters.influx_line import check_precision, decode_lines
+from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from quantum.application.ports import Clock
 
 REASON: Final = "partial_write"
+TYPES: Final = ("text/plain", "application/octet-stream", "application/x-www-form-urlencoded")
+"""What is sent by Telegraf and the libraries of version 2; those of version 1; curl."""
 IGNORED: Final = "X-Quantum-Ignored"
 """Header of an answer: what was left out by design."""
 
@@ -41,6 +45,7 @@ def influx_routes(ingest: Ingest, bounds: Bounds, clock: Clock, release: str) ->
     @post(["/write", "/influx/write", "/api/v2/write", "/influx/api/v2/write"], include_in_schema=False)
     async def write_lines(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Store lines; good ones are stored even where others are refused."""
+        _require_lines(request)
         per_ms = check_precision(request.query_params.get("precision", ""))
         ignored: dict[str, int] = {}
 
@@ -65,6 +70,18 @@ def influx_routes(ingest: Ingest, bounds: Bounds, clock: Clock, release: str) ->
         return {"name": "quantum", "message": "ready for writes", "status": "pass", "version": release}
 
     return [write_lines, ping, health]
+
+
+def _require_lines(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that says it is something else than lines."""
+    given = request.headers.getall("content-type", [])
+    media = given[0].partition(";")[0].strip().lower() if given else ""
+    if not media and len(given) <= 1:
+        return
+    if media not in TYPES:
+        known = ", ".join(TYPES)
+        raise Rejected("content_type", f"line protocol has no Content-Type or one of {known}; it is {media[:80]!r}")
+    require_type(request, media, charset="utf-8")
 
 
 def _partial(receipt: Receipt, request_id: str, headers: dict[str, str] | None) -> Response[bytes]:

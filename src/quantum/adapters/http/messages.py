@@ -424,10 +424,15 @@ class Overview(Message):
 
 
 class Session(Message):
-    """Who the asker is; a non-empty banner must be shown."""
+    """Who the asker is, nobody if `subject` is empty; a non-empty banner must be shown.
+
+    `means` is how the asker was identified: `stub` (everybody is), `key`, `token`, or empty for nobody.
+    """
 
     subject: str
+    tenant: str
     roles: list[str]
+    means: str
     banner: str
 
 

@@ -38,6 +38,8 @@ STATUS_OF_REASON: Final = {
     "precondition_required": 428,
     "precondition_failed": 412,
     "unauthenticated": 401,
+    "invalid_credential": 401,
+    "forbidden": 403,
     "host": 400,
     "origin": 403,
 }
@@ -46,6 +48,12 @@ REASON: Final = "reason"
 REASON_OF_STATUS: Final = {413: "body_too_large"}
 UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 """Reasons for which the rest of a body was not read: the connection is of no more use."""
+CHALLENGES: Final = {
+    "unauthenticated": 'Bearer realm="quantum"',
+    "invalid_credential": 'Bearer realm="quantum", error="invalid_token"',
+    "forbidden": 'Bearer realm="quantum", error="insufficient_scope"',
+}
+"""What RFC 6750 has such refusals say."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
     (StorageFull, 503, "storage_full"),
     (Throttled, 429, "throttled"),
@@ -89,6 +97,8 @@ def on_domain_error(request: Request[Any, Any, Any], error: QuantumError) -> Res
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
+    if reason in CHALLENGES:
+        headers["WWW-Authenticate"] = CHALLENGES[reason]
     if reason in UNREAD:
         headers["Connection"] = "close"
     request.scope.setdefault("state", {})[REASON] = reason

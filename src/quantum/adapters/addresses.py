@@ -1,0 +1,132 @@
+"""Which addresses this process may connect to for others: what it was told to ask or tell is not what it may reach.
+
+A URL is chosen by whoever may edit a receiver or a list of targets; the network is reached with the rights of this
+machine. So names are resolved here, every address that comes of it is judged, and the connection goes to exactly these
+addresses: a name that answers differently a moment later gains nothing (DNS rebinding).
+
+>>> PUBLIC.refuse("192.0.2.7")
+Traceback (most recent call last):
+quantum.adapters.addresses.AddressRefused: 192.0.2.7 is no public address, and not in a network that is allowed
+>>> Reach.of("192.0.2.0/24").refuse("192.0.2.7")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from aiohttp.abc import AbstractResolver
+
+from quantum.domain.errors import QuantumError
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from aiohttp.abc import ResolveResult
+
+RESOLVERS: Final = 16
+"""So many names can be looked up at a time, apart from the threads that everything else needs."""
+SECRET_ADDRESSES: Final = frozenset(
+    map(ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"))
+)
+"""Where clouds serve credentials besides link-local addresses."""
+NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("::/96"))
+"""Networks of IPv6 addresses that end with an IPv4 address."""
+UNPRIVILEGED: Final = 1024
+WEB_PORTS: Final = (80, 443)
+
+
+class AddressRefused(QuantumError):
+    """An address may not be connected to; the message names it and what would allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The addresses that may be connected to: public ones, and those of `networks`.
+
+    Never link-local, multicast and unspecified ones, nor those where clouds serve credentials, whatever networks say;
+    an IPv6 address that leads to an IPv4 address is judged as both.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def of(cls, *networks: str) -> Self:
+        """Return the reach with networks in CIDR notation; raises ValueError where one is none."""
+        return cls(tuple(ip_network(text) for text in networks))
+
+    def refuse(self, text: str) -> None:
+        """Raise AddressRefused for an address that is out of reach; a name passes, its addresses are judged later."""
+        try:
+            address: Any = ip_address(text.strip("[]").partition("%")[0])
+        except ValueError:
+            return
+        every = (address, *_within(address))
+        if any(one.is_link_local or one.is_multicast or one.is_unspecified or one in SECRET_ADDRESSES for one in every):
+            raise AddressRefused(f"{text} is no address that may be asked")
+        if not all(one.is_global or any(one in network for network in self.networks) for one in every):
+            raise AddressRefused(f"{text} is no public address, and not in a network that is allowed")
+
+    def refuse_url(self, url: str) -> None:
+        """Raise AddressRefused for a URL whose host or port is out of reach as it is written, before any look-up.
+
+        Numbers that only a resolver takes for addresses (`2130706433`, `0x7f.1`) are read as a resolver reads them.
+        """
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+        if host == "localhost" or host.endswith(".localhost"):
+            self.refuse("127.0.0.1")
+        try:
+            self.refuse(str(IPv4Address(socket.inet_aton(host))))
+        except OSError:
+            self.refuse(host)
+        if parts.port is not None and parts.port < UNPRIVILEGED and parts.port not in WEB_PORTS:
+            raise AddressRefused(f"port {parts.port} belongs to another service than a web server")
+
+
+EVERYWHERE: Final = Reach.of("0.0.0.0/0", "::/0")
+PUBLIC: Final = Reach()
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names for aiohttp, and refuses those with any address out of reach."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._pool = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See AbstractResolver; raises AddressRefused."""
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._pool, look_up)
+        for *_, address in found:
+            self._reach.refuse(str(address[0]))
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            {"hostname": host, "host": str(at[0]), "port": int(at[1]), "family": kind, "proto": proto, "flags": flags}
+            for kind, _, proto, _, at in found
+        ]
+
+    async def close(self) -> None:
+        """See AbstractResolver."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses to which gateways may pass on what is sent to an IPv6 address."""
+    if isinstance(address, IPv4Address):
+        return []
+    teredo = address.teredo or (None, None)
+    low = IPv4Address(int(address) % 2**32) if any(address in network for network in NAT64) else None
+    # ::1 is the loopback address, and none that ends with 0.0.0.1
+    return [
+        one for one in (address.ipv4_mapped, address.sixtofour, teredo[1], low) if one is not None and int(address) != 1
+    ]

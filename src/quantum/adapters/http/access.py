@@ -1,0 +1,207 @@
+"""Who may do what: one table of every route, and the layer that keeps to it before any handler runs.
+
+A route that is not in the table is the administrators' only, and fails a test. Credentials come as the clients that
+people already have send them: `Bearer`, InfluxDB's `Token`, a key as the password of basic authentication, and
+`?u=...&p=...` where InfluxDB 1 has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qs
+
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+
+from quantum.adapters.http.problems import on_domain_error
+from quantum.domain.errors import Rejected
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from quantum.application.ports import Identity, Principal
+
+ROLES: Final = ("viewer", "operator", "admin", "ingest")
+ANYBODY: Final = frozenset(("", *ROLES))
+"""Without a credential, too: the empty role is that of a stranger."""
+READERS: Final = frozenset({"viewer", "operator", "admin"})
+ACTORS: Final = frozenset({"operator", "admin"})
+ADMINS: Final = frozenset({"admin"})
+SENDERS: Final = frozenset({"ingest", "admin"})
+
+RIGHTS: Final[dict[str, frozenset[str]]] = {
+    # the dashboard's files, its documentation, and signs of life: nothing of them is anybody's secret
+    "GET /": ANYBODY,
+    "GET /{path}": ANYBODY,
+    "GET /docs": ANYBODY,
+    "GET /openapi.json": ANYBODY,
+    "GET /api/schema": ANYBODY,
+    "GET /api/schema/openapi.json": ANYBODY,
+    "GET /api/schema/{path}": ANYBODY,
+    "GET /livez": ANYBODY,
+    "GET /readyz": ANYBODY,
+    "GET /startupz": ANYBODY,
+    "GET /metrics": ANYBODY,
+    "GET /ping": ANYBODY,
+    "GET /influx/ping": ANYBODY,
+    "GET /health": ANYBODY,
+    "GET /influx/health": ANYBODY,
+    "GET /api/v1/session": ANYBODY,
+    # samples
+    "POST /api/v1/samples": SENDERS,
+    "POST /prometheus/api/v1/write": SENDERS,
+    "POST /v1/metrics": SENDERS,
+    "POST /otlp/v1/metrics": SENDERS,
+    "POST /write": SENDERS,
+    "POST /influx/write": SENDERS,
+    "POST /api/v2/write": SENDERS,
+    "POST /influx/api/v2/write": SENDERS,
+    # reading
+    "GET /api/v1/overview": READERS,
+    "GET /api/v1/series": READERS,
+    "GET /api/v1/series/{fingerprint}": READERS,
+    "GET /api/v1/series/{fingerprint}/window": READERS,
+    "GET /api/v1/anomalies": READERS,
+    "GET /api/v1/alerts": READERS,
+    "GET /api/v1/alerts/{alert_id}": READERS,
+    "GET /api/v1/incidents": READERS,
+    "GET /api/v1/incidents/{incident_id}": READERS,
+    "GET /api/v1/policies": READERS,
+    "GET /api/v1/policies/{key}": READERS,
+    "GET /api/v1/receivers": READERS,
+    "GET /api/v1/receivers/{name}": READERS,
+    "WEBSOCKET /api/v1/live": READERS,
+    "GET /prometheus/api/v1/query": READERS,
+    "POST /prometheus/api/v1/query": READERS,
+    "GET /prometheus/api/v1/query_range": READERS,
+    "POST /prometheus/api/v1/query_range": READERS,
+    "GET /prometheus/api/v1/series": READERS,
+    "POST /prometheus/api/v1/series": READERS,
+    "GET /prometheus/api/v1/labels": READERS,
+    "POST /prometheus/api/v1/labels": READERS,
+    "GET /prometheus/api/v1/label/{name}/values": READERS,
+    "GET /prometheus/api/v1/metadata": READERS,
+    "GET /prometheus/api/v1/status/buildinfo": READERS,
+    # acting; a replay changes nothing, but takes a processor
+    "POST /api/v1/incidents/{incident_id}/acknowledge": ACTORS,
+    "POST /api/v1/incidents/{incident_id}/resolve": ACTORS,
+    "POST /api/v1/incidents/{incident_id}/verdict": ACTORS,
+    "POST /api/v1/incidents/{incident_id}/note": ACTORS,
+    "POST /api/v1/policies": ACTORS,
+    "PUT /api/v1/policies/{key}": ACTORS,
+    "DELETE /api/v1/policies/{key}": ACTORS,
+    "POST /api/v1/policies/preview": ACTORS,
+    "POST /api/v1/replay": ACTORS,
+    # where data leaves to, and secrets
+    "POST /api/v1/receivers": ADMINS,
+    "PUT /api/v1/receivers/{name}": ADMINS,
+    "DELETE /api/v1/receivers/{name}": ADMINS,
+}
+"""Method and path of every route, and the roles that may use it; one of them is enough."""
+
+INFLUX_1: Final = frozenset({"/write", "/influx/write"})
+"""Where a password may be in the URL, because those clients have no other way."""
+NOT_IN_URLS: Final = (b"access_token=", b"id_token=", b"token=", b"api_key=")
+PRINCIPAL: Final = "principal"
+"""Under this name the state of a request has who is asking."""
+
+
+class Gate(ASGIMiddleware):
+    """Lets through who may use a route; every other request is answered here, before its body is read."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """See ASGIMiddleware."""
+        try:
+            await self._check(scope)
+        except Rejected as refusal:
+            await refuse(scope, receive, send, refusal)
+        else:
+            await next_app(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> None:
+        if any(part.startswith(NOT_IN_URLS) for part in scope["query_string"].split(b"&")):
+            raise Rejected("credential_in_url", "a credential in a URL ends in logs: send it as a header")
+        allowed = roles_for(scope)
+        if allowed is ANYBODY:
+            return
+        principal = await self._identity.identify(credential_of(scope))
+        scope["state"][PRINCIPAL] = principal
+        if principal.roles.isdisjoint(allowed):
+            needed, had = " or ".join(sorted(allowed)), ", ".join(sorted(principal.roles)) or "none"
+            raise Rejected("forbidden", f"this needs the role {needed}; {principal.subject} has {had}")
+
+
+def roles_for(scope: Scope) -> frozenset[str]:
+    """Return which roles may use the route of a request."""
+    if scope["type"] != ScopeType.HTTP:
+        return RIGHTS.get(f"WEBSOCKET {scope['path_template']}", ADMINS)
+    if scope["method"] == "OPTIONS":
+        # says which methods there are, which the documentation says as well
+        return ANYBODY
+    return RIGHTS.get(f"{scope['method']} {scope['path_template']}", ADMINS)
+
+
+def principal_of(request: Request[Any, Any, Any]) -> Principal:
+    """Return who is asking, on a route that is not anybody's."""
+    found: Principal = request.scope["state"][PRINCIPAL]
+    return found
+
+
+def credential_of(scope: Scope) -> str:
+    """Return the token or key that a request shows, the empty string if it shows none.
+
+    Raises:
+        Rejected: `invalid_credential`: it shows several, or something that is neither.
+    """
+    given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) > 1:
+        raise Rejected("invalid_credential", "there is more than one Authorization header")
+    if given:
+        return _of_header(given[0])
+    if scope.get("path_template") in INFLUX_1:
+        fields = parse_qs(scope["query_string"].decode("latin-1"))
+        return fields.get("p", [""])[0]
+    return ""
+
+
+def _of_header(value: str) -> str:
+    scheme, _, rest = value.strip().partition(" ")
+    credential = rest.strip()
+    match scheme.lower():
+        case "bearer" | "token":
+            found = credential
+        case "basic":
+            try:
+                found = base64.b64decode(credential, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                found = ""
+        case _:
+            found = ""
+    if not found or not found.isascii() or not found.isprintable() or " " in found or "," in found:
+        raise Rejected(
+            "invalid_credential", "the Authorization header is none of Bearer, Token and Basic with a key or token"
+        )
+    return found
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Rejected) -> None:
+    """Answer a request or an upgrade with a problem."""
+    # an upgrade has no method, though it is a GET
+    request: Any = Request(cast("Scope", {"method": "GET", **scope}))
+    answer = on_domain_error(request, refusal).to_asgi_response(None, request)
+    if scope["type"] == ScopeType.HTTP:
+        await answer(scope, receive, send)
+        return
+
+    async def send_instead(message: Message) -> None:
+        answered: Any = {**message, "type": f"websocket.{message['type']}"}
+        await send(answered)
+
+    await receive()
+    await answer(scope, receive, send_instead)

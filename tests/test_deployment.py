@@ -1,0 +1,60 @@
+"""What `compose.yaml` and the Dockerfile say is understood by the program, and opens no door."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from quantum.settings import Settings, load_settings
+
+ROOT: Final = Path(__file__).parents[1]
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+DOCKERFILE: Final = (ROOT / "deploy/images/Dockerfile").read_text()
+DEFAULTED: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
+
+
+def filled(text: str) -> str:
+    """Put the default of every variable in its place, as Compose does."""
+    return DEFAULTED.sub(r"\1", text)
+
+
+def settings_of_compose() -> Settings:
+    environment = dict(re.findall(r"(QUANTUM_\w+)=(\S+)", DOCKERFILE))
+    environment |= {name: filled(text) for name, text in COMPOSE["services"]["quantum"]["environment"].items()}
+    return load_settings(None, environment)
+
+
+def test_its_settings_are_read_without_a_problem() -> None:
+    settings = settings_of_compose()
+    assert settings.store.kind == "postgres"
+    assert settings.data_dir == "/var/lib/quantum"
+
+
+def test_the_address_of_the_database_is_that_of_the_service() -> None:
+    database = COMPOSE["services"]["postgres"]["environment"]
+    user, password = database["POSTGRES_USER"], filled(database["POSTGRES_PASSWORD"])
+    assert settings_of_compose().store.url == f"postgresql://{user}:{password}@postgres/{database['POSTGRES_DB']}"
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_ports_are_open_to_this_machine_alone(service: str) -> None:
+    for port in COMPOSE["services"][service].get("ports", []):
+        assert ip_address(filled(port).split(":")[0]).is_loopback
+
+
+def test_the_program_has_no_rights_and_writes_to_its_volume_alone() -> None:
+    service = COMPOSE["services"]["quantum"]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert re.search(r"^USER [1-9]\d*$", DOCKERFILE, re.MULTILINE)
+    assert f"VOLUME {settings_of_compose().data_dir}" in DOCKERFILE
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_every_service_is_bounded_and_comes_back(service: str) -> None:
+    assert {"mem_limit", "restart", "stop_grace_period"} <= set(COMPOSE["services"][service])
