@@ -25,6 +25,7 @@ from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
@@ -34,13 +35,17 @@ from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
+from quantum.adapters.training_process import train_apart
 from quantum.adapters.webhook import Webhooks
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
+from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
+from quantum.application.shadows import Shadows
 from quantum.application.timemachine import TimeMachine
+from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
@@ -193,6 +198,36 @@ def build_vitals(
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_shadows(store: Store, stream: MemoryStream, monitor: Monitor, compiler: MatcherCompiler) -> Shadows:
+    """Return what lets versions watch that are not promoted."""
+    return Shadows(store, store, stream, lambda: monitor.pipeline.labels, compiler)
+
+
+def build_training(
+    store: Store,
+    feed: MemoryFeed,
+    clock: SystemClock,
+    monitor: Monitor,
+    shadows: Shadows,
+    compiler: MatcherCompiler,
+    detector: Callable[[], Detector],
+) -> TrainingRuns:
+    """Return what trains models, one at a time, each in a process of its own."""
+    return TrainingRuns(
+        store,
+        store,
+        feed,
+        clock,
+        train_apart,
+        lambda: monitor.pipeline.labels,
+        lambda: monitor.pipeline.models,
+        compiler,
+        version("quantum"),
+        shadows.refresh,
+        frozenset({detector().name}),
+    )
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
@@ -222,6 +257,9 @@ def build_app(
     promql: PromQueries,
     clock: SystemClock,
     reach: Reach,
+    models: Models,
+    monitor: Monitor,
+    training: TrainingRuns,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -240,6 +278,8 @@ def build_app(
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            *model_routes(models, monitor),
+            *training_routes(training),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
@@ -295,6 +335,11 @@ class Container(containers.DeclarativeContainer):
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
+    shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
+    models = providers.Singleton(
+        Models, store, store, control, monitor, machine, shadows, clock, detector.provider, compiler
+    )
+    training = providers.Singleton(build_training, store, feed, clock, monitor, shadows, compiler, detector.provider)
 
     bounds = providers.Singleton(
         Bounds,
@@ -321,6 +366,9 @@ class Container(containers.DeclarativeContainer):
         promql,
         clock,
         reach,
+        models,
+        monitor,
+        training,
     )
 
 

@@ -45,11 +45,12 @@ def test_scores_equal_those_of_scikit_learn(seed: int, rows: int, channels: int)
 
 def slow_length(forest: Forest, node: int, row: np.ndarray) -> float:
     """Return the expected path length, by the definition."""
-    if forest.feature[node] < 0:
+    feature, threshold, left, right = forest.nodes[node].tolist()
+    if feature < 0:
         return float(forest.length[node])
-    reading, left, right = row[forest.feature[node]], int(forest.left[node]), int(forest.right[node])
+    reading = row[feature]
     if not np.isnan(reading):
-        return slow_length(forest, left if reading <= forest.threshold[node] else right, row)
+        return slow_length(forest, left if reading <= threshold else right, row)
     share = float(forest.weight[left] / forest.weight[node])
     return share * slow_length(forest, left, row) + (1.0 - share) * slow_length(forest, right, row)
 

@@ -80,7 +80,7 @@ def _check(count: int) -> None:
 
 def _finished(model: TrainedModel, unseen: NDArray[np.float64], readings: int) -> Training:
     odd = float((rarity(model.knots, unseen) >= NOMINAL).mean())
-    nodes = len(model.forest.feature)
+    nodes = len(model.forest.nodes)
     metrics = {"readings": readings, "unseen": len(unseen), "one_in_a_hundred": round(odd, 6), "nodes": nodes}
     return Training(model=check_model(model), metrics=tuple((name, float(value)) for name, value in metrics.items()))
 

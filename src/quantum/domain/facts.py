@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from quantum.domain.alerts import Verdict
     from quantum.domain.labels import LabelSet
+    from quantum.domain.models import TrainedModel
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
 
@@ -131,6 +132,26 @@ class NoteIncident:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class PromoteModel:
+    """Let a trained model's scores count from here on, in place of the version before.
+
+    The model is part of the fact: a replay needs nothing but the log.
+    """
+
+    model: TrainedModel
+    version: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireModel:
+    """Let no version of a model count any more."""
+
+    name: str
+    actor: str
+
+
 Command = (
     PutPolicy
     | DeletePolicy
@@ -140,6 +161,8 @@ Command = (
     | ResolveIncident
     | JudgeIncident
     | NoteIncident
+    | PromoteModel
+    | RetireModel
 )
 FactBody = Samples | Heartbeat | Started | Command
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
-from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent
+from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent, ServedModel
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
@@ -25,8 +25,10 @@ from quantum.domain.facts import (
     DeleteReceiver,
     Fact,
     Heartbeat,
+    PromoteModel,
     PutPolicy,
     PutReceiver,
+    RetireModel,
     Samples,
     Started,
     WebhookReceiver,
@@ -35,6 +37,7 @@ from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
 from quantum.domain.newest import Newest, newest_rows
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+from quantum.domain.serving import ServedBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +88,7 @@ class PipelineMemory:
     incidents: tuple[Incident, ...] = ()
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
+    models: tuple[PromoteModel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class Pipeline:
     ) -> None:
         self.detector = detector
         self.catalog = Catalog()
+        self.models = ServedBook(compile_matchers)
         self.newest = Newest()
         self.presence = Presence()
         self.labels: dict[int, LabelSet] = {}
@@ -173,7 +178,7 @@ class Pipeline:
             self._meet(slot, labels)
         batch = samples.batch
         ending = batch.values.view(np.uint64) == STALENESS_MARKER
-        scores = self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values)
+        scores = self.models.judge(batch, self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values))
         for anomaly in self._anomalies.take(batch, scores, self.labels):
             found.anomalies[anomaly.id] = anomaly
         if ending.any():
@@ -191,6 +196,7 @@ class Pipeline:
     def _meet(self, slot: int, labels: LabelSet) -> None:
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
+        self.models.meet(slot, labels)
         # last, because readers in other threads look up what is named here
         self.labels[slot] = labels
         for watch in self._watches.values():
@@ -265,6 +271,8 @@ class Pipeline:
                 gone = self.catalog.delete_policy(command)
                 self._end_watch(gone.id, "its policy was deleted", found)
                 return found.effects(deleted_policies=(gone.id,))
+            case PromoteModel() | RetireModel():
+                return found.effects(served=(self._serve(command),))
             case PutReceiver():
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case DeleteReceiver():
@@ -273,6 +281,13 @@ class Pipeline:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
                 return found.effects()
+
+    def _serve(self, command: PromoteModel | RetireModel) -> ServedModel:
+        if isinstance(command, RetireModel):
+            self.models.remove(command.name)
+            return ServedModel(command.name, 0, self.at_ms)
+        self.models.put(command, self.labels)
+        return ServedModel(command.model.name, command.version, self.at_ms)
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -317,7 +332,7 @@ class Pipeline:
     def dump(self) -> PipelineState:
         """Return the whole state as copies."""
         arrays = {f"detector.{name}": array for name, array in self.detector.dump().items()}
-        arrays |= self.newest.dump() | self.presence.dump() | self._anomalies.dump()
+        arrays |= self.newest.dump() | self.presence.dump() | self._anomalies.dump() | self.models.dump()
         timers = []
         for policy_id, watch in sorted(self._watches.items()):
             arrays |= watch.dump()
@@ -335,6 +350,7 @@ class Pipeline:
             incidents=self._incidents.incidents,
             alert_homes=self._incidents.alert_homes,
             detector=self._detector_version,
+            models=self.models.promoted,
         )
         return PipelineState(arrays, memory)
 
@@ -370,6 +386,8 @@ class Pipeline:
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self.catalog = Catalog(memory.policies, memory.receivers)
+        self.models = ServedBook(self._compile)
+        self.models.restore(memory.models, self.labels, state.arrays)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)

@@ -8,6 +8,7 @@ from quantum.adapters.postgres.conclusions import PostgresConclusions
 from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
 from quantum.adapters.postgres.inspection import Survey, migrate_database, survey
+from quantum.adapters.postgres.models import PostgresModels
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Patience", "PostgresStore", "Survey", "migrate_database", "survey"]
 
 
-class PostgresStore(PostgresFacts, PostgresConclusions):
+class PostgresStore(PostgresFacts, PostgresConclusions, PostgresModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, url: str, tenant: str = "default", patience: Patience | None = None) -> None:
         self._database = Engine(url, tenant, patience)
         PostgresFacts.__init__(self, self._database, tenant)
         PostgresConclusions.__init__(self, self._database, tenant)
+        PostgresModels.__init__(self, self._database, tenant)
 
     async def __aenter__(self) -> Self:
         """Connect, bring the schema up to date, become the tenant's only writer, and read the tail.

@@ -121,6 +121,13 @@ STEPS: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (tenant, due_at_ms)",
     "CREATE INDEX IF NOT EXISTS deliveries_by_alert ON deliveries (tenant, alert_id, seq)",
+    """
+    CREATE TABLE IF NOT EXISTS models (
+        tenant TEXT NOT NULL, name BYTEA NOT NULL, version BIGINT NOT NULL, state BYTEA NOT NULL,
+        promoted_at_ms BIGINT, about BYTEA NOT NULL, body BYTEA NOT NULL,
+        PRIMARY KEY (tenant, name, version)
+    )
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from quantum.adapters.sqlite.conclusions import SqliteConclusions
 from quantum.adapters.sqlite.engine import MEMORY, Engine
 from quantum.adapters.sqlite.facts import SqliteFacts
+from quantum.adapters.sqlite.models import SqliteModels
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY", "SqliteStore"]
 
 
-class SqliteStore(SqliteFacts, SqliteConclusions):
+class SqliteStore(SqliteFacts, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, path: str, tenant: str = "default") -> None:
         self._file = Engine(path)
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteConclusions.__init__(self, self._file, tenant)
+        SqliteModels.__init__(self, self._file, tenant)
 
     @property
     def path(self) -> str:

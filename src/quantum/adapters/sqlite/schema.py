@@ -78,6 +78,13 @@ STEPS: Final = (
     CREATE INDEX deliveries_due ON deliveries (tenant, due_at_ms);
     CREATE INDEX deliveries_by_alert ON deliveries (tenant, alert_id, seq);
     """,
+    """
+    CREATE TABLE models (
+        tenant TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL,
+        promoted_at_ms INTEGER, about BLOB NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tenant, name, version)
+    )
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -71,6 +71,9 @@ TAIL: Final = 1.7
 """From this decade of rarity on (one row in fifty), rarity follows an exponential tail."""
 KNOT_STEP: Final = 0.1
 
+NODE: Final = np.dtype(
+    [("feature", np.int32), ("threshold", np.float32), ("left", np.int32), ("right", np.int32)], align=True
+)
 WINDOWED: Final = np.dtype([("rows", np.int64), ("at_ms", np.int64), ("ring", np.float64, (MEMORY,))])
 MEMBER: Final = np.dtype(
     [
@@ -103,14 +106,13 @@ class Forest(NamedTuple):
     """Trees, all nodes one after the other; a leaf has the feature -1.
 
     Attributes:
+        nodes: of dtype `NODE`: what a walk needs, in one place of memory.
+        weight: training rows of each node.
         length: of leaves: levels above it and the levels that its training rows would still need.
         unit: the length that is usual in a tree of this size.
     """
 
-    feature: NDArray[int16]
-    threshold: NDArray[float32]
-    left: NDArray[int32]
-    right: NDArray[int32]
+    nodes: NDArray[Any]
     weight: NDArray[float64]
     length: NDArray[float64]
     roots: NDArray[int32]
@@ -156,16 +158,10 @@ def forest_of(
     rows = weight.astype(np.float64)
     length = node_depths(feature, left, right).astype(np.float64) + usual_length(rows)
     unit = float(usual_length(rows[roots[:1]])[0]) if len(roots) else 1.0
-    return Forest(
-        feature.astype(np.int16),
-        threshold.astype(np.float32),
-        left.astype(np.int32),
-        right.astype(np.int32),
-        rows,
-        length,
-        roots.astype(np.int32),
-        unit,
-    )
+    nodes = np.zeros(len(feature), NODE)
+    for name, column in (("feature", feature), ("threshold", threshold), ("left", left), ("right", right)):
+        nodes[name] = column
+    return Forest(nodes, rows, length, roots.astype(np.int32), unit)
 
 
 def node_depths(feature: NDArray[int16], left: NDArray[int32], right: NDArray[int32]) -> NDArray[int64]:
@@ -211,16 +207,17 @@ def expected_length(forest: Any, root: int, row: NDArray[float32], nodes: Any, s
     while waiting > 0:
         waiting -= 1
         node, share = nodes[waiting], shares[waiting]
-        while forest.feature[node] >= 0:
-            reading = row[forest.feature[node]]
-            left, right = forest.left[node], forest.right[node]
+        while forest.nodes[node]["feature"] >= 0:
+            split = forest.nodes[node]
+            reading = row[split["feature"]]
+            left, right = split["left"], split["right"]
             if math.isnan(reading):
                 part = forest.weight[left] / (forest.weight[left] + forest.weight[right])
                 nodes[waiting], shares[waiting] = right, share * (1.0 - part)
                 waiting += 1
                 node, share = left, share * part
             else:
-                node = left if reading <= forest.threshold[node] else right
+                node = left if reading <= split["threshold"] else right
         total += share * forest.length[node]
     return total
 
@@ -228,11 +225,10 @@ def expected_length(forest: Any, root: int, row: NDArray[float32], nodes: Any, s
 @compiled
 def plain_length(forest: Any, root: int, row: NDArray[float32]) -> float:
     """Return the path length of a row without missing channels in one tree."""
-    node = root
-    feature = forest.feature[node]
-    while feature >= 0:
-        node = forest.left[node] if row[feature] <= forest.threshold[node] else forest.right[node]
-        feature = forest.feature[node]
+    node, split = root, forest.nodes[root]
+    while split["feature"] >= 0:
+        node = split["left"] if row[split["feature"]] <= split["threshold"] else split["right"]
+        split = forest.nodes[node]
     length: float = forest.length[node]
     return length
 
