@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quantum.domain.coverage import Tier
 from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
     assert load_settings(file, {"QUANTUM_LIMITS__MAX_AGE_MS": "604800000"}).retention.keep_ms == 604_800_000
 
 
+def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[retention]\ndays = 500\n")
+    assert load_settings(file, {}).retention.keep_rollups_ms == 500 * 86_400_000
+    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.keep_rollups_ms == 501 * 86_400_000
+
+
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
     file = file_with(tmp_path, 'store = "memory"')
     assert load_settings(file, {}).store == Store(kind="memory")
@@ -175,11 +182,23 @@ action = "keep"
     ]
 
 
+def test_rules_of_detection_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
+    text = '[detection]\nfull_series = 7\n[[detection.rules]]\nmatch = \'cpu{host="a"}\'\ntier = "none"\n'
+    allotment = load_settings(file_with(tmp_path, text), {}).detection.allotment()
+    assert (allotment.full_series, [rule.tier for rule in allotment.rules]) == (7, [Tier.NONE])
+    assert allotment.rules[0].selector == '{__name__="cpu", host="a"}'
+    problems = problems_of(file_with(tmp_path, text + "[[detection.rules]]\nmatch = 'cpu{'\ntier = \"cheap\"\n"))
+    assert len(problems) == 1
+    assert problems[0].startswith("detection.rules[1].match: ")
+    many = "[[detection.rules]]\nmatch = 'cpu'\ntier = \"cheap\"\n" * 101
+    assert problems_of(file_with(tmp_path, many)) == ["detection.rules: there are 101, at most 100"]
+
+
 def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_wrong(tmp_path: Path) -> None:
     text = '[[receivers]]\nname = "a"\nurl = "http://10.0.0.1/"\n[server]\ntrusted_proxies = ["10.0.0.1/8"]\n'
     problems = problems_of(file_with(tmp_path, text))
     assert [problem.partition(": ")[0] for problem in problems] == ["server.trusted_proxies", "receivers[1].url"]
-    assert "see outgoing.webhook_networks" in problems[1]
+    assert "in no network of outgoing.webhook_networks" in problems[1]
     allowed = load_settings(
         file_with(tmp_path, text.partition("[server]")[0]), {"QUANTUM_OUTGOING__WEBHOOK_NETWORKS": "10.0.0.0/8"}
     )

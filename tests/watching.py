@@ -64,6 +64,7 @@ class Watching:
         self._stack = await AsyncExitStack().__aenter__()
         await self._stack.enter_async_context(self.container.store())
         await self.container.ingest().open(self.container.store())
+        await self._stack.enter_async_context(self.container.counters())
         await self.monitor.open()
         pump = asyncio.create_task(self._pump())
         self._stack.push_async_callback(_end, pump)

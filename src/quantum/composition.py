@@ -18,6 +18,8 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
+from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
@@ -37,16 +39,19 @@ from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
 from quantum.adapters.webhook import Webhooks
+from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
+from quantum.application.quotas import Quotas, Rates
 from quantum.application.shadows import Shadows
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
+from quantum.application.why import Why
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
+    from quantum.application.ports import Counters
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
@@ -117,11 +123,19 @@ def _compiled(pattern: str) -> Any:
         raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
 
 
-def build_detector() -> Detector:
-    """Return the detector that every series gets."""
+def build_full_detector() -> Detector:
+    """Return the detector of the full tier by itself: what scores on demand under its name."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
 
     return RobustSeasonal()
+
+
+def build_detector() -> Detector:
+    """Return the detectors of both tiers, as one."""
+    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
+    from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
+
+    return Tiered(RobustSeasonal(), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -155,13 +169,24 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     def complain(problem: str) -> None:
         log.warning("a target is left out", problem=problem)
 
-    reach = Reach.of(*settings.outgoing.scrape_networks)
+    reach = Reach.of(*settings.outgoing.scrape_networks, setting="outgoing.scrape_networks")
     return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
+
+
+def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
+    """Return what counts requests: this process alone, or all that have the same Redis."""
+    return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
+
+
+def build_rates(settings: Settings) -> Rates:
+    """Return how many requests a second each may make."""
+    asked = settings.rates
+    return Rates(key_per_s=asked.key_per_s, user_per_s=asked.user_per_s, tenant_per_s=asked.tenant_per_s)
 
 
 def build_reach(settings: Settings) -> Reach:
     """Return where notifications may go."""
-    return Reach.of(*settings.outgoing.webhook_networks)
+    return Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
 
 
 def build_vitals(
@@ -172,12 +197,15 @@ def build_vitals(
     sockets: LiveSockets,
     gathered: Gathered,
     scraper: Scraper,
+    quotas: Quotas,
+    counters: Counters,
 ) -> Vitals:
     """Return what a process knows of its health."""
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id()},
+        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
+        "quantum_shared_counters": lambda: float(counters.shared),
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
         "quantum_scrape_targets": scraper.states,
@@ -185,6 +213,7 @@ def build_vitals(
         "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
         "quantum_series_learning": lambda: float(monitor.learning),
         "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
         "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
@@ -224,7 +253,7 @@ def build_training(
         compiler,
         version("quantum"),
         shadows.refresh,
-        frozenset({detector().name}),
+        frozenset({detector().name, "coverage"}),
     )
 
 
@@ -248,9 +277,11 @@ def build_app(
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    why: Why,
     control: Control,
     machine: TimeMachine,
-    identity: StubIdentity,
+    identity: Admission,
+    keys: ApiKeys,
     sockets: LiveSockets,
     vitals: Vitals,
     bounds: Bounds,
@@ -260,6 +291,7 @@ def build_app(
     models: Models,
     monitor: Monitor,
     training: TrainingRuns,
+    quotas: Quotas,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -273,18 +305,20 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, release),
+            *query_routes(queries, store, store, why, release),
             *policy_routes(control),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
             *model_routes(models, monitor),
             *training_routes(training),
+            *api_key_routes(keys),
             session_route(identity),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
+        quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -310,6 +344,7 @@ class Container(containers.DeclarativeContainer):
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
+    full_detector = providers.Factory(build_full_detector)
     detector = providers.Factory(build_detector)
     pipeline = providers.Factory(Pipeline, detector, compiler)
 
@@ -327,19 +362,34 @@ class Container(containers.DeclarativeContainer):
         codec,
         settings.provided.retention.keep_ms,
     )
-    upkeep = providers.Singleton(Upkeep, store, store, store, store, clock, settings.provided.retention.keep_ms)
+    upkeep = providers.Singleton(
+        Upkeep,
+        store,
+        store,
+        store,
+        store,
+        store,
+        clock,
+        settings.provided.retention.keep_ms,
+        settings.provided.retention.keep_rollups_ms,
+    )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
+    admission = providers.Singleton(Admission, keys, identity)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
     shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
     models = providers.Singleton(
-        Models, store, store, control, monitor, machine, shadows, clock, detector.provider, compiler
+        Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
-    training = providers.Singleton(build_training, store, feed, clock, monitor, shadows, compiler, detector.provider)
+    training = providers.Singleton(
+        build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
+    )
 
     bounds = providers.Singleton(
         Bounds,
@@ -349,17 +399,23 @@ class Container(containers.DeclarativeContainer):
     )
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
+    counters = providers.Singleton(build_counters, settings)
+    quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     sockets = providers.Singleton(LiveSockets, feed, queries)
-    vitals = providers.Singleton(build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper)
+    vitals = providers.Singleton(
+        build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
+    )
     app = providers.Singleton(
         build_app,
         settings,
         store,
         ingest,
         queries,
+        why,
         control,
         machine,
-        identity,
+        admission,
+        keys,
         sockets,
         vitals,
         bounds,
@@ -369,6 +425,7 @@ class Container(containers.DeclarativeContainer):
         models,
         monitor,
         training,
+        quotas,
     )
 
 

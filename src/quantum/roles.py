@@ -29,7 +29,7 @@ from quantum.application.pump import Pump
 from quantum.composition import build
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import Unavailable
-from quantum.domain.facts import PutPolicy, PutReceiver
+from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         stack.callback(listening.close)
         await stack.enter_async_context(container.store())
         await stack.enter_async_context(container.webhooks())
+        await stack.enter_async_context(container.counters())
         await container.ingest().open(container.store())
         await container.monitor().open()
         stack.push_async_callback(container.monitor().close)
@@ -183,6 +184,9 @@ async def _configure(settings: Settings, container: Any) -> None:
     if container.monitor().recorded == 0:
         for policy in DEFAULT_POLICIES:
             await control.submit(PutPolicy(policy, None, "first start"))
+    allotment = settings.detection.allotment()
+    if container.monitor().pipeline.coverage.allotment != allotment:
+        await control.submit(PutCoverage(allotment, "settings"))
     for receiver in read_receivers(settings.receivers):
         await control.submit(PutReceiver(receiver, None, "settings"))
     for policy in read_policies(settings.policies):

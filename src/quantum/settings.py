@@ -21,7 +21,9 @@ import msgspec
 from quantum.adapters.addresses import AddressRefused, Reach
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
+from quantum.domain.coverage import DEFAULT_FULL_SERIES, MAX_RULES, Allotment, CoverageRule, Tier
 from quantum.domain.errors import Rejected
+from quantum.domain.selectors import parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +41,7 @@ TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 
 class SettingsError(Rejected):
@@ -205,6 +208,30 @@ class ScrapeJob(Section, frozen=True, kw_only=True):
         )
 
 
+class RequestRates(Section, frozen=True, kw_only=True):
+    """Requests a second, with ten seconds' worth in a burst; 0 means any. Without sign-in nobody is counted.
+
+    Attributes:
+        key_per_s: of one API key.
+        user_per_s: of one person.
+        tenant_per_s: of all keys and people of a tenant.
+    """
+
+    key_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 200
+    user_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 50
+    tenant_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1000
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """A Redis that several processes share; nothing is lost without it.
+
+    Attributes:
+        url: for example `redis://redis.example/0`; empty means none.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^$|^(rediss?|unix)://")] = ""
+
+
 class Outgoing(Section, frozen=True, kw_only=True):
     """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
 
@@ -223,14 +250,22 @@ class Retention(Section, frozen=True, kw_only=True):
     Attributes:
         days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
             eighth later; alerts, incidents and the detectors' memory stay.
+        rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
+            long as the samples if that is longer.
     """
 
-    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+    days: Days = 90
+    rollup_days: Days = 400
 
     @property
     def keep_ms(self) -> int:
-        """The time in milliseconds."""
+        """The time of samples in milliseconds."""
         return self.days * DAY_MS
+
+    @property
+    def keep_rollups_ms(self) -> int:
+        """The time of rollups in milliseconds."""
+        return max(self.rollup_days, self.days) * DAY_MS
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -247,6 +282,38 @@ class Store(Section, frozen=True, kw_only=True):
     url: str = ""
     tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")] = "default"
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
+
+
+class DetectionRule(Section, frozen=True, kw_only=True):
+    """Which detector some series get.
+
+    Attributes:
+        match: a selector as Prometheus writes it: `http_requests_total{job="api"}`.
+        tier: `full`, `cheap`, or `none`: stored, not scored.
+    """
+
+    match: str
+    tier: Literal["full", "cheap", "none"]
+
+    def rule(self) -> CoverageRule:
+        """Return it parsed; raises Rejected if the selector makes no sense."""
+        return CoverageRule(parse_selector(self.match), Tier(self.tier))
+
+
+class Detection(Section, frozen=True, kw_only=True):
+    """How closely series are watched.
+
+    Attributes:
+        full_series: how many series get the full detector, in order of appearance; the rest get the cheap one.
+        rules: tables that overrule it for the series that they match; the first match decides.
+    """
+
+    full_series: Annotated[int, msgspec.Meta(ge=0)] = DEFAULT_FULL_SERIES
+    rules: tuple[DetectionRule, ...] = ()
+
+    def allotment(self) -> Allotment:
+        """Return it as the pipeline has it; raises Rejected if a selector makes no sense."""
+        return Allotment(self.full_series, tuple(rule.rule() for rule in self.rules))
 
 
 class Logs(Section, frozen=True, kw_only=True):
@@ -273,8 +340,11 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: IngestLimits = IngestLimits()
     ingest: IngestListeners = IngestListeners()
     outgoing: Outgoing = Outgoing()
+    rates: RequestRates = RequestRates()
+    redis: Redis = Redis()
     retention: Retention = Retention()
     logs: Logs = Logs()
+    detection: Detection = Detection()
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
@@ -402,11 +472,24 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"ingest.statsd: there is no port {settings.ingest.statsd}, the highest is {MAX_PORT}")
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
+    problems += _detection_problems(settings.detection)
     if settings.retention.keep_ms < settings.limits.max_age_ms:
         problems.append(
             f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
             " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
         )
+    return problems
+
+
+def _detection_problems(detection: Detection) -> list[str]:
+    problems = []
+    if len(detection.rules) > MAX_RULES:
+        problems.append(f"detection.rules: there are {len(detection.rules)}, at most {MAX_RULES}")
+    for number, rule in enumerate(detection.rules):
+        try:
+            rule.rule()
+        except Rejected as error:
+            problems.append(f"detection.rules[{number}].match: {error}")
     return problems
 
 
@@ -429,7 +512,7 @@ def _network_problems(settings: Settings) -> list[str]:
 def _receiver_problems(settings: Settings) -> list[str]:
     """Return which receivers of the settings no notification could reach; names are judged when they are used."""
     try:
-        reach = Reach.of(*settings.outgoing.webhook_networks)
+        reach = Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
     except ValueError:
         return []
     problems = []
@@ -437,7 +520,7 @@ def _receiver_problems(settings: Settings) -> list[str]:
         try:
             reach.refuse_url(str(table.get("url", "")))
         except AddressRefused as refusal:
-            problems.append(f"receivers[{number}].url: {refusal}; see outgoing.webhook_networks")
+            problems.append(f"receivers[{number}].url: {refusal}")
         except ValueError:
             continue  # told by the check of receivers, in its own words
     return problems

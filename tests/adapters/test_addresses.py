@@ -58,7 +58,7 @@ def test_addresses_where_secrets_may_be_are_refused_whatever_is_allowed(address:
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_that_is_not_public_needs_a_network_that_has_it(address: str) -> None:
-    with pytest.raises(AddressRefused, match="no public address, and not in a network that is allowed"):
+    with pytest.raises(AddressRefused, match="no public address, and in no network of the settings"):
         PUBLIC.refuse(address)
     EVERYWHERE.refuse(address)
 

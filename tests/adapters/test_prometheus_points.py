@@ -11,41 +11,47 @@ from hypothesis import strategies as st
 from tests.facts import labels
 
 from quantum.adapters.http import prometheus_points
-from quantum.adapters.http.prometheus_json import POINTS_AT_ONCE, range_json, time_texts
+from quantum.adapters.http.decimal_texts import find_decimals
+from quantum.adapters.http.prometheus_json import POINTS_AT_ONCE, joined_texts, range_json, time_texts
 from quantum.adapters.http.prometheus_points import write_points
 from quantum.application.promql import Answer
 from quantum.domain.promql.tables import Table
+from quantum.domain.promql.texts import number_text
 
 TIMES = st.integers(-(10**14), 10**14) | st.integers(0, 10**6)
-NUMBERS = st.sampled_from(["0.0", "5.0", "-1.5", "0.25", "10", "NaN", "+Inf", "1e+21", "100.0", "123456789.125"])
+NUMBERS = st.sampled_from(
+    [0.0, -0.0, 5.0, -1.5, 0.25, 10.0, np.nan, np.inf, 1e21, 1e-7, 100.0, 123456789.125, 1e15, 1 / 3, -2 / 3e5, 2.5e20]
+)
 ROWS = st.lists(st.lists(st.tuples(TIMES, NUMBERS), max_size=5), max_size=5)
 
 
-def written(rows: list[list[tuple[int, str]]]) -> list[bytes]:
+def written(rows: list[list[tuple[int, float]]]) -> list[bytes]:
     at_ms = np.array([at for row in rows for at, _ in row], np.int64)
-    numbers = ",".join(number for row in rows for _, number in row).encode()
-    return write_points(at_ms, numbers, np.array([len(row) for row in rows], np.int64))
+    numbers = np.array([number for row in rows for _, number in row], np.float64)
+    return write_points(at_ms, numbers, np.array([len(row) for row in rows], np.int64), joined_texts)
 
 
 @given(ROWS)
-def test_every_row_has_its_times_and_numbers(rows: list[list[tuple[int, str]]]) -> None:
+def test_every_row_has_its_times_and_numbers(rows: list[list[tuple[int, float]]]) -> None:
     found = [json.loads(f"[{row.decode()}]") for row in written(rows)]
-    assert found == [[[at / 1000, number.removesuffix(".0")] for at, number in row] for row in rows]
+    assert found == [[[at / 1000, number_text(number)] for at, number in row] for row in rows]
 
 
 @given(TIMES)
 def test_times_have_the_decimals_they_need(at_ms: int) -> None:
-    [row] = written([[(at_ms, "1")]])
+    [row] = written([[(at_ms, 1.0)]])
     assert row.decode() == f'[{time_texts(np.array([at_ms]))[0]},"1"]'
 
 
 @given(ROWS)
-def test_the_walk_is_the_same_without_the_compiler(rows: list[list[tuple[int, str]]]) -> None:
-    text = np.frombuffer(",".join(number for row in rows for _, number in row).encode(), np.uint8)
+def test_the_walk_is_the_same_without_the_compiler(rows: list[list[tuple[int, float]]]) -> None:
+    numbers = np.array([number for row in rows for _, number in row], np.float64)
     at_ms = np.array([at for row in rows for at, _ in row], np.int64)
     counts = np.array([len(row) for row in rows], np.int64)
-    out, stops = np.zeros(len(text) + 32 * len(at_ms), np.uint8), np.zeros(len(counts), np.int64)
-    cast("Any", prometheus_points._write).py_func(text, at_ms, counts, out, stops)
+    wholes, digits = find_decimals(numbers)
+    text = np.frombuffer(joined_texts(numbers[digits < 0]), np.uint8)
+    out, stops = np.zeros(len(text) + 64 * len(at_ms), np.uint8), np.zeros(len(counts), np.int64)
+    cast("Any", prometheus_points._write).py_func(text, at_ms, wholes, digits, counts, out, stops)
     assert out[: stops[-1] if len(stops) else 0].tobytes() == b"".join(written(rows))
 
 

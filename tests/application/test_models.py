@@ -25,13 +25,14 @@ from quantum.application.timemachine import Draft, TimeMachine, history_lines
 from quantum.domain import serving
 from quantum.domain.alerts import Verdict
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
-from quantum.domain.facts import JudgeIncident, PromoteModel, PutPolicy, RetireModel
-from quantum.domain.labels import LabelSet
+from quantum.domain.facts import Heartbeat, JudgeIncident, PromoteModel, PutPolicy, RetireModel
 from quantum.domain.models import Combine, ModelKind, ModelState
 from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from quantum.domain.labels import LabelSet
 
 SERIES = [labels("cpu", host=host) for host in HOSTS]
 PEERS = replace(trained(ModelKind.PEERS).model, step_ms=1000, name="siblings")
@@ -99,6 +100,7 @@ async def test_a_harmless_model_is_promoted_and_its_scores_count_from_then_on(se
     assert found.promoted is not None
     assert (found.promoted.version, found.shadow) == (1, None)
     assert found.versions[0].state is ModelState.PROMOTED
+    await served.live(40)
     await served.live(60, apart=0.3)
     assert [one.group.get("host") for one in await served.system.store.alerts(AlertFilter(), Page())] == [HOSTS[-1]]
     assert found.promoted.drift.rows > 0
@@ -188,13 +190,17 @@ async def test_a_replay_repeats_what_models_concluded_even_after_a_restart() -> 
             await again.models.roll_back("siblings", "me")
             await again.live(30, apart=0.3)
         history = await TimeMachine(store, store, store, store, new_pipeline, CODEC).replay(0, START_MS * 2)
-        recorded = [step for one in await store.alerts(AlertFilter(), Page()) for step in (await store.alert(one.id))[1]]
+        recorded = [
+            step for one in await store.alerts(AlertFilter(), Page()) for step in (await store.alert(one.id))[1]
+        ]
         incidents = await store.incidents((), Page())
         assert recorded
         assert history_lines(history.transitions, [], history.incidents.values()) == history_lines(
             recorded, [], incidents
         )
-        draft = await TimeMachine(store, store, store, store, new_pipeline, CODEC).replay(0, START_MS * 2, Draft((ODD,)))
+        draft = await TimeMachine(store, store, store, store, new_pipeline, CODEC).replay(
+            0, START_MS * 2, Draft((ODD,))
+        )
         assert len(draft.fired) == len(history.fired)
 
 
@@ -211,13 +217,15 @@ async def test_a_shadow_scores_live_and_nothing_comes_of_it(served: Service) -> 
     await served.shadows.refresh()
     watching_task = asyncio.create_task(turn(served.shadows))
     async with asyncio.timeout(10.0):
-        while served.shadows._position is None:
+        while served.shadows._position is None:  # noqa: ASYNC110 - its first turn has no event
             await asyncio.sleep(0.001)
     await served.live(1)
     await watching_task
     for _ in range(60):
         await served.system.send(dict.fromkeys(SERIES, 50.0) | {labels("cpu", host="new"): 1.0})
         await turn(served.shadows)
+    await served.system.monitor.append(Heartbeat())
+    await turn(served.shadows)
     shadow = (await served.models.named("siblings")).shadow
     assert shadow is not None
     assert shadow.drift.rows > 100

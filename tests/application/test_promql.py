@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from quantum.domain.promql.tables import Table
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from quantum.application.promql import PromQueries
+    from quantum.application.promql import Answer, PromQueries
     from quantum.domain.series import SampleBatch
 
 PREFIX = "/prometheus/api/v1"
@@ -69,6 +70,10 @@ async def reads(system: Watching, monkeypatch: pytest.MonkeyPatch) -> Reads:
     return Reads(system, monkeypatch)
 
 
+def itself(answer: Answer) -> Answer:
+    return answer
+
+
 async def names(queries: PromQueries, selector: str, start_ms: int | None, end_ms: int | None) -> list[str]:
     return [str(one) for one in await queries.series([parse_matchers(selector)], start_ms, end_ms)]
 
@@ -77,6 +82,49 @@ async def test_series_that_come_later_are_found_too(system: Watching, queries: P
     assert await names(queries, "temp", None, None) == ['temp{room="a"}', 'temp{room="b"}']
     await system.push("temp", [7.0], room="c")
     assert await names(queries, 'temp{room!="a"}', None, None) == ['temp{room="b"}', 'temp{room="c"}']
+
+
+async def test_what_takes_long_to_find_is_found_aside_and_is_the_same(
+    system: Watching, queries: PromQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rooms() -> int:
+        answer = await queries.at("temp", START_MS + 60_000, itself)
+        assert isinstance(answer.value, Table)
+        return int(answer.value.there.sum())
+
+    assert await rooms() == 2
+    await system.push("temp", [7.0], room="c")
+    monkeypatch.setattr(promql, "FEW_SERIES", 0)
+    assert await rooms() == 3
+    with queries._indexing:
+        asked = asyncio.ensure_future(rooms())
+        assert await asyncio.wait([asked], timeout=0.05) == (set(), {asked})
+    assert await asked == 3
+
+
+async def test_a_query_that_is_over_is_not_finished(
+    queries: PromQueries, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished: list[Answer] = []
+    begun, go_on, ended = asyncio.Event(), threading.Event(), threading.Event()
+    loop, evaluated = asyncio.get_running_loop(), promql._evaluated
+
+    def slow(*one: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        loop.call_soon_threadsafe(ended.set)
+        return evaluated(*one)
+
+    monkeypatch.setattr(promql, "_evaluated", slow)
+    reads.may_go_on.set()
+    asked = asyncio.ensure_future(queries.at("vector(1)", START_MS, finished.append))
+    await begun.wait()
+    asked.cancel()
+    await asyncio.wait([asked])
+    go_on.set()
+    await asyncio.to_thread(ended.wait)
+    await asyncio.to_thread(int)
+    assert finished == []
 
 
 async def test_a_series_of_several_selectors_is_found_once(queries: PromQueries) -> None:
@@ -112,7 +160,7 @@ async def test_many_series_are_read_in_portions(
 ) -> None:
     reads.may_go_on.set()
     monkeypatch.setattr(promql, "ROWS_AT_ONCE", 300)
-    answer = await queries.at("count(temp)", START_MS + 5000)
+    answer = await queries.at("count(temp)", START_MS + 5000, itself)
     assert isinstance(answer.value, Table)
     assert answer.value.values.tolist() == [[2.0]]
     assert [len(one) for one in reads.slots] == [1, 1]
@@ -125,7 +173,7 @@ async def test_a_query_reads_no_more_once_it_has_read_too_much(
     monkeypatch.setattr(promql, "ROWS_AT_ONCE", 1)
     monkeypatch.setattr(promql, "MAX_SAMPLES", 2)
     with pytest.raises(Rejected, match="at most 2 samples") as refused:
-        await queries.at('{__name__=~".+"}[1h]', START_MS + 5000)
+        await queries.at('{__name__=~".+"}[1h]', START_MS + 5000, itself)
     assert (refused.value.reason, len(reads.slots)) == ("execution", 1)
 
 
@@ -135,19 +183,19 @@ async def test_an_answer_that_is_too_large_is_refused(
 ) -> None:
     monkeypatch.setattr(promql, "MAX_ANSWER", 1)
     with pytest.raises(Rejected, match="at most 1 values") as refused:
-        await queries.at(text, START_MS + 5000)
+        await queries.at(text, START_MS + 5000, itself)
     assert refused.value.reason == "execution"
 
 
 async def test_a_query_that_takes_too_long_is_given_up(queries: PromQueries, reads: Reads) -> None:
     with pytest.raises(Rejected, match="longer than 20 ms") as refused:
-        await queries.at("temp", START_MS, timeout_ms=20)
+        await queries.at("temp", START_MS, itself, timeout_ms=20)
     assert (refused.value.reason, reads.waiting) == ("timeout", 0)
 
 
 async def test_only_some_queries_are_worked_on_at_once_and_all_are_answered(queries: PromQueries, reads: Reads) -> None:
     reads.wanted = promql.AT_ONCE
-    asked = [asyncio.ensure_future(queries.at("temp", START_MS + 5000)) for _ in range(200)]
+    asked = [asyncio.ensure_future(queries.at("temp", START_MS + 5000, itself)) for _ in range(200)]
     await reads.begun.wait()
     reads.may_go_on.set()
     answers = await asyncio.gather(*asked)

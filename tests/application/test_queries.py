@@ -14,7 +14,9 @@ from tests.watching import START_MS, Watching
 
 from quantum.application import windows
 from quantum.application.windows import Asked, Drawing, Rows, aligned
+from quantum.domain.coverage import Allotment, CoverageRule, Tier
 from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.facts import PutCoverage
 from quantum.domain.scoring import ScoredRows
 from quantum.domain.selectors import parse_selector
 from quantum.domain.series import SampleBatch
@@ -131,6 +133,32 @@ async def test_a_series_that_only_ever_ended_has_no_time_yet(system: Watching) -
     pipeline = system.monitor.pipeline
     pipeline.newest.columns["at_ms"][0] = np.iinfo(np.int64).min
     assert queries(system).now([0])[0].at_ms is None
+
+
+# ---- coverage -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_watched_in_full_is_listed_with_its_reason(system: Watching) -> None:
+    await hosts(system, "a", "b", "c", "d")
+    rules = (CoverageRule(parse_selector('cpu{host="b"}'), Tier.NONE),)
+    await system.submit(PutCoverage(Allotment(1, rules), "test"))
+    first = queries(system).coverage(2)
+    assert first.counts == {"full": 1, "cheap": 2, "none": 1}
+    assert [(one.labels.get("host"), one.tier, one.tier_reason) for one in first.series] == [
+        ("b", "none", 'rule 1: {__name__="cpu", host="b"}'),
+        ("c", "cheap", "full_series limit 1 reached"),
+    ]
+    rest = queries(system).coverage(2, first.next_cursor)
+    assert [one.labels.get("host") for one in rest.series] == ["d"]
+    assert rest.next_cursor is None
+
+
+async def test_a_series_that_is_not_scored_is_not_learning(system: Watching) -> None:
+    await system.submit(PutCoverage(Allotment(5, (CoverageRule(parse_selector("cpu"), Tier.NONE),)), "test"))
+    await system.push("cpu", [1.0, 2.0])
+    await system.push("disk", [1.0])
+    assert [one.status for one in queries(system).now([0, 1])] == ["ok", "learning"]
+    assert system.monitor.learning == 1
 
 
 # ---- windows ------------------------------------------------------------------------------------------------------

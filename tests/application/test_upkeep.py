@@ -14,13 +14,16 @@ from quantum.adapters.memory import ManualClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.monitoring import LANDMARKS
 from quantum.application.upkeep import UPKEEP_MS, Upkeep
+from quantum.domain.rollups import roll_up
 
 if TYPE_CHECKING:
     from quantum.adapters.sqlite.engine import Engine
 
+HOUR_MS = 3_600_000
+
 
 async def keep_up(store: SqliteStore, clock: ManualClock) -> None:
-    upkeep = Upkeep(store, store, store, store, clock, KEEP_MS)
+    upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS)
     running = asyncio.create_task(upkeep.run_once())
     await asyncio.sleep(0)
     clock.advance(UPKEEP_MS)
@@ -53,6 +56,23 @@ async def test_what_is_older_than_asked_is_forgotten_and_no_more() -> None:
         left = await store.samples([0], 0, START_MS * 2)
         assert len(left)
         assert int(left.at_ms.min()) > landmark[1]
+
+
+async def test_what_is_forgotten_is_rolled_up_before_and_that_is_kept_longer() -> None:
+    clock = ManualClock(START_MS)
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store, clock)
+        end_ms = -(-clock.now_ms() // HOUR_MS) * HOUR_MS
+        samples = await store.samples([0], 0, end_ms)
+        await keep_up(store, clock)
+        assert len(await store.samples([0], 0, end_ms)) < len(samples)
+        rolled, expected = await store.rollups([0], 0, end_ms, HOUR_MS), roll_up(samples, HOUR_MS)
+        assert rolled.end_ms.tolist() == expected.end_ms.tolist()
+        assert rolled.count.tolist() == expected.count.tolist()
+        clock.advance(3 * KEEP_MS)
+        await keep_up(store, clock)
+        left = await store.rollups([0], 0, end_ms, HOUR_MS)
+        assert len(left) < len(rolled)
 
 
 async def test_small_pieces_become_few() -> None:

@@ -108,9 +108,7 @@ async def test_a_server_that_never_answers_is_unavailable(webhooks: Webhooks, in
 
 async def test_an_address_out_of_reach_is_not_told_and_may_be_later(sink: Sink, intent: NotificationIntent) -> None:
     async with Webhooks() as strict:
-        with pytest.raises(
-            Unavailable, match=r"ops was not told: 127\.0\.0\.1 is no public .* outgoing.webhook_networks"
-        ):
+        with pytest.raises(Unavailable, match=r"ops was not told: 127\.0\.0\.1 is no public"):
             await strict.send(receiver(sink), intent)
     assert sink.received == []
 

@@ -1,9 +1,10 @@
 """FactLog and SampleStore, whatever happens in whatever order, against a dictionary that does the same slowly.
 
 Hypothesis writes stories of batches, resent and conflicting ones, samples out of order, seals, merges, landmarks,
-forgetting, callers that hang up in the middle, and crashes: after each step the store answers as the dictionary does.
-A crash of the embedded store is a copy of its files while it is open, which is what a killed process leaves behind. On
-PostgreSQL it is a new session (that a kill leaves nothing half done there is tried by `tests/system/test_postgres.py`).
+rolling up, forgetting, callers that hang up in the middle, and crashes: after each step the store answers as the
+dictionary does. A crash of the embedded store is a copy of its files while it is open, which is what a killed process
+leaves behind. On PostgreSQL it is a new session (that a kill leaves nothing half done there is tried by
+`tests/system/test_postgres.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.facts import labels
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.domain.facts import Fact, Heartbeat, Samples
+from quantum.domain.rollups import RESOLUTIONS_MS
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -33,12 +35,16 @@ if TYPE_CHECKING:
     from tests.stores import Store
 
 NAMES: Final = [labels(name) for name in "abcd"]
+TICK_MS: Final = 20_000
+"""Times are multiples of this: whole minutes, where buckets meet, are among them."""
 STALE: Final = float(np.array([0x7FF0000000000002], np.uint64).view(np.float64)[0])
+TIMES: Final = st.integers(0, 40).map(lambda tick: tick * TICK_MS)
 ROWS: Final = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 30), st.sampled_from([0.0, -0.0, 1.5, float("inf"), STALE])),
+    st.tuples(st.integers(0, 3), TIMES, st.sampled_from([0.0, -0.0, 1.5, float("inf"), STALE])),
     min_size=1,
     max_size=12,
 )
+NAMED: Final = st.sets(st.integers(0, 3), min_size=1)
 Rows = list[tuple[int, int, float]]
 STEPS: Final = 25
 
@@ -53,6 +59,7 @@ class Dictionary:
     def __init__(self) -> None:
         self.slots: dict[int, int] = {}
         self.samples: dict[tuple[int, int], tuple[int, int]] = {}
+        self.ever: list[tuple[int, int, float]] = []
         self.facts: list[Any] = []
         self.forgotten = self.sealed = self.at_ms = 0
 
@@ -79,6 +86,7 @@ class Dictionary:
             self.slots[name] = len(self.slots)
         for name, at_ms, value in new:
             self.samples[name, at_ms] = (bits(value), self.position + 1)
+            self.ever.append((name, at_ms, value))
         batch = SampleBatch.of(
             [self.slots[name] for name, _, _ in new], [at_ms for _, at_ms, _ in new], [value for _, _, value in new]
         )
@@ -92,6 +100,15 @@ class Dictionary:
         self.facts = self.facts[upto - self.forgotten :]
         self.forgotten = upto
         self.samples = {key: known for key, known in self.samples.items() if known[1] > upto}
+
+    def buckets(self, names: set[int], end_ms: int, resolution_ms: int) -> list[tuple[int, int, float, float, int]]:
+        """Return series, end, lowest, highest and count, whether what they are of is forgotten or not."""
+        found: dict[tuple[int, int], list[float]] = {}
+        for name, at_ms, value in self.ever:
+            end = -(-at_ms // resolution_ms) * resolution_ms
+            if name in names and 0 < end <= end_ms and bits(value) != bits(STALE):
+                found.setdefault((self.slots[name], end), []).append(value)
+        return [(*key, min(values), max(values), len(values)) for key, values in sorted(found.items())]
 
     def select(self, names: list[int], start_ms: int, end_ms: int) -> list[tuple[int, int, int]]:
         return sorted(
@@ -170,8 +187,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.sealed > self.model.forgotten)
     @rule()
-    def forget(self) -> None:
+    def keep_landmark(self) -> None:
         self.run(self.store.save(self.model.sealed, b"state", self.model.at_ms))
+
+    @rule()
+    def roll_up(self) -> None:
+        while self.run(self.store.roll_up()):
+            pass
+
+    @precondition(lambda self: self.model.sealed > self.model.forgotten)
+    @rule()
+    def forget(self) -> None:
+        self.keep_landmark()
+        self.roll_up()
         self.run(self.store.forget(self.model.sealed))
         self.model.forget(self.model.sealed)
 
@@ -188,7 +216,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.__aexit__(None, None, None))
         self.store = self.run(following.__aenter__())
 
-    @rule(names=st.sets(st.integers(0, 3), min_size=1), start_ms=st.integers(0, 30), span_ms=st.integers(1, 31))
+    @rule(names=NAMED, end_ms=st.integers(0, 3).map(lambda bucket: bucket * 600_000), number=st.integers(0, 2))
+    def ask_for_buckets(self, names: set[int], end_ms: int, number: int) -> None:
+        resolution_ms = RESOLUTIONS_MS[number]
+        end_ms = -(-end_ms // resolution_ms) * resolution_ms
+        known = names & self.model.slots.keys()
+        slots = [self.model.slots[name] for name in known]
+        rows = self.run(self.store.rollups(slots, 0, end_ms, resolution_ms))
+        columns = (rows.slots, rows.end_ms, rows.lowest, rows.highest, rows.count)
+        found = list(zip(*(column.tolist() for column in columns), strict=True))
+        assert found == self.model.buckets(known, end_ms, resolution_ms)
+
+    @rule(names=NAMED, start_ms=TIMES, span_ms=TIMES)
     def query(self, names: set[int], start_ms: int, span_ms: int) -> None:
         known = sorted(names & self.model.slots.keys())
         slots = [self.model.slots[name] for name in known]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tests.models import COMPILER, members, trained
 
+from quantum.domain.coverage import CHEAP, FULL
 from quantum.domain.detectors.conformance import NonConforming, check_detector
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.detectors.trained import detector_of
 from quantum.domain.models import ModelKind
 from quantum.domain.scoring import Scores
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 
 def test_the_default_detector_conforms() -> None:
     check_detector(RobustSeasonal)
+
+
+def test_the_detector_of_an_installation_conforms_for_series_that_are_watched() -> None:
+    def make() -> Detector:
+        both = Tiered(RobustSeasonal(), RobustSeasonal())
+        both.assign(np.array([FULL, CHEAP] * 5, np.uint8))
+        return both
+
+    check_detector(make)
 
 
 @pytest.mark.parametrize("kind", ModelKind)

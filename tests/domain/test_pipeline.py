@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.facts import JumpDetector, Log, labels, new_pipeline, policy
+from tests.facts import JumpDetector, Log, full_match, labels, new_pipeline, policy
 
 from quantum.domain.alerts import AlertState, Effects, IncidentState, Verdict
 from quantum.domain.anomalies import ENDS, GROWS, OPENS, QUIET_ROWS, SUSTAINED_ROWS, SUSTAINED_SCORE, follow_rows
+from quantum.domain.coverage import Allotment, CoverageRule, Tier
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import Conflict, NotFound, Rejected
 from quantum.domain.facts import (
     AcknowledgeIncident,
@@ -22,6 +24,7 @@ from quantum.domain.facts import (
     Heartbeat,
     JudgeIncident,
     NoteIncident,
+    PutCoverage,
     PutPolicy,
     PutReceiver,
     ResolveIncident,
@@ -29,7 +32,7 @@ from quantum.domain.facts import (
     Started,
     WebhookReceiver,
 )
-from quantum.domain.labels import Matcher, MatchOp
+from quantum.domain.labels import Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, RateOfChange, Threshold
 from quantum.domain.series import SampleBatch
@@ -628,6 +631,46 @@ def test_a_state_whose_policies_watched_other_series_is_refused() -> None:
     pipeline, _ = run(log.facts)
     with pytest.raises(ValueError, match="watched other series"):
         new_pipeline().restore(pipeline.dump(), {0: labels("disk", host="a")})
+
+
+def scored(pipeline: Pipeline, fact: Fact) -> list[float]:
+    scores = pipeline.step(fact).scores
+    assert scores is not None
+    found: list[float] = scores.score.tolist()
+    return found
+
+
+def test_series_are_given_tiers_by_the_rules_in_force_and_anew_when_these_change() -> None:
+    log, pipeline = Log(), Pipeline(Tiered(JumpDetector(), JumpDetector()), MatcherCompiler(full_match))
+    disk = labels("disk", host="a")
+    for value in (1.0, 20.0):
+        found = scored(pipeline, log.send({CPU: value, disk: value}))
+    assert found == [1.0, 1.0]
+    without_disk = Allotment(1, (CoverageRule(policy(metric="disk").matchers, Tier.NONE),))
+    pipeline.step(log.add(PutCoverage(without_disk, "me")))
+    assert scored(pipeline, log.send({CPU: 1.0, disk: 1.0})) == [1.0, 0.0]
+    assert pipeline.coverage.counts() == {"full": 1, "cheap": 0, "none": 1}
+
+
+def test_rules_that_make_no_sense_are_refused_and_change_nothing() -> None:
+    log, pipeline = Log(), new_pipeline()
+    log.send({CPU: 1.0})
+    log.add(PutCoverage(Allotment(-1), "me"))
+    for fact in log.facts:
+        step = pipeline.step(fact)
+    assert isinstance(step.refusal, Rejected)
+    assert pipeline.coverage.allotment == Allotment()
+
+
+def test_tiers_outlive_a_restart() -> None:
+    log, pipeline = Log(), Pipeline(Tiered(JumpDetector(), JumpDetector()), MatcherCompiler(full_match))
+    log.add(PutCoverage(Allotment(1), "me"))
+    log.send({CPU: 1.0, labels("cpu", host="b"): 1.0})
+    run(log.facts, pipeline)
+    second = Pipeline(Tiered(JumpDetector(), JumpDetector()), MatcherCompiler(full_match))
+    second.restore(pipeline.dump(), {slot: series for series, slot in log.slots.items()})
+    assert second.coverage.counts() == {"full": 1, "cheap": 1, "none": 0}
+    assert scored(second, log.send(dict.fromkeys(log.slots, 20.0))) == [1.0, 1.0]
 
 
 hosts = st.sampled_from(["a", "b"])

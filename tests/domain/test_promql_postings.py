@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
-from quantum.domain.promql.postings import Postings
+from quantum.domain.promql.postings import QUICK, Postings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,3 +54,15 @@ def test_a_pattern_is_tried_once_for_each_value_however_many_series_have_it() ->
 
     found = postings.find([Matcher("job", MatchOp.REGEX, "a")], MatcherCompiler(counted))
     assert (len(found), sorted(tried)) == (1000, ["", "a"])
+
+
+def test_short_lists_of_plain_values_are_quick_to_find() -> None:
+    postings = Postings()
+    postings.extend([LabelSet.of({"job": "a", "number": str(number)}) for number in range(QUICK)])
+    one = Matcher("number", MatchOp.EQUAL, "5")
+    assert postings.is_quick([one])
+    assert postings.is_quick([one, Matcher("zone", MatchOp.EQUAL, "nowhere")])
+    assert not postings.is_quick([one, Matcher("job", MatchOp.EQUAL, "a")])
+    assert not postings.is_quick([])
+    assert not postings.is_quick([one, Matcher("job", MatchOp.EQUAL, "")])
+    assert not postings.is_quick([one, Matcher("job", MatchOp.REGEX, "a")])

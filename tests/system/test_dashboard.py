@@ -37,7 +37,7 @@ IMAGES: Final = Path(__file__).parents[2] / "docs/images"
 SERVICES: Final = ("catalogue", "checkout", "payment", "search")
 TROUBLE: Final = {"checkout": 3.5, "payment": 1.7}
 """By what the duration of some services is multiplied in the last steps; checkout's is beyond its policy."""
-RECEIVER: Final = {"name": "on-call", "url": "http://127.0.0.1:9/nobody-listens"}
+RECEIVER: Final = {"name": "on-call", "url": "http://127.0.0.1:60009/nobody-listens"}
 POLICY: Final = {
     "name": "Checkout is slow",
     "matchers": [{"label": "__name__", "op": "=", "value": "http_request_duration_ms"}],

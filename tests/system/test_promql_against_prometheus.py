@@ -18,7 +18,7 @@ from tools.debian import program
 from quantum.adapters.promql_parser import parse_promql
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import SampleProposal
-from quantum.application.promql import PromQueries
+from quantum.application.promql import Answer, PromQueries
 from quantum.composition import full_match, groups_of
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet, MatcherCompiler
@@ -102,13 +102,18 @@ def asked(client: httpx.Client, path: str, **parameters: Any) -> Result | str:
     }
 
 
+def itself(answer: Answer) -> Answer:
+    return answer
+
+
 async def answered(queries: PromQueries, text: str, *times_ms: int) -> Result | str:
     """Return our answer in the same form."""
     try:
         if len(times_ms) == 1:
-            answer = await queries.at(text, *times_ms)
+            answer = await queries.at(text, times_ms[0], itself)
         else:
-            answer = await queries.between(text, *times_ms)
+            start_ms, end_ms, step_ms = times_ms
+            answer = await queries.between(text, start_ms, end_ms, step_ms, itself)
     except Rejected as error:
         return str(error)
     steps, value = (answer.times_ms / 1000).tolist(), answer.value

@@ -18,12 +18,15 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.ports import AlertFilter, Page
 from quantum.application.timemachine import TimeMachine, history_lines
 from quantum.domain.alerts import AlertState, Verdict
+from quantum.domain.coverage import Allotment, CoverageRule, Tier
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.facts import (
     AcknowledgeIncident,
     Heartbeat,
     JudgeIncident,
     NoteIncident,
+    PutCoverage,
     PutPolicy,
     PutReceiver,
     WebhookReceiver,
@@ -48,7 +51,7 @@ DEAD = labels("load", host="doomed")
 
 
 def pipeline() -> Pipeline:
-    return Pipeline(RobustSeasonal(), MatcherCompiler(full_match))
+    return Pipeline(Tiered(RobustSeasonal(), RobustSeasonal()), MatcherCompiler(full_match))
 
 
 class Life:
@@ -152,6 +155,9 @@ async def live_a_day(store: SqliteStore) -> None:
             await life.monitor._tidy()
         if step in (2040, 5200):
             await act(life)
+        if step == 4500:
+            rules = (CoverageRule(policy("odd", "disk").matchers, Tier.NONE),)
+            await life.obey(PutCoverage(Allotment(7, rules), "ann"))
         if step == 5500:
             edited = policy(
                 "spike",

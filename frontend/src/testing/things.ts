@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, Window,
+  AlertItem, AnomalyItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -7,7 +7,7 @@ export const AT_MS = Date.UTC(2026, 10, 23, 12);
 
 export function aSeries(part: Partial<SeriesItem> = {}): SeriesItem {
   return {
-    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, status: 'ok', at_ms: AT_MS, value: 0.5, score: 0.1,
+    fingerprint: '00000000000000aa', name: 'cpu', labels: { __name__: 'cpu', host: 'a' }, status: 'ok', at_ms: AT_MS, value: 0.5, score: 0.1, tier: 'full', tier_reason: 'within full_series',
     expected: 0.4, lower: 0.2, upper: 0.6, ...part,
   };
 }
@@ -31,6 +31,15 @@ export function anAlert(part: Partial<AlertItem> = {}): AlertItem {
     id: 'a1', policy_id: 'p1', policy_name: 'CPU is busy', policy_version: 3, group: { host: 'a' }, state: 'firing', severity: 'critical',
     summary: 'Look at the queue first.', reason: 'cpu{host="a"} is 0.99, above 0.9', pending_at_ms: AT_MS, firing_at_ms: AT_MS + 10_000,
     resolved_at_ms: null, changed_at_ms: AT_MS + 10_000, incident_id: 'i1', breaching: 1, peak_score: 0.7, contributors: [aContributor()], ...part,
+  };
+}
+
+export function aWhyCard(part: Partial<WhyCard> = {}): WhyCard {
+  return {
+    event: anAnomaly(), detector: 'robust-seasonal/3', parts: { level: 0.35, trend: 0, hour: 0.06, weekday: 0, rest: -0.01, history_ms: 86_400_000 },
+    resembles: { anomaly: anAnomaly({ id: 'n0', start_ms: AT_MS - 86_400_000 }), incident_id: 'i0', verdict: 'false' },
+    along: [{ anomaly: anAnomaly({ id: 'n2', fingerprint: '00000000000000bb', name: 'disk' }), correlation: -0.9, lag_ms: -120_000 }],
+    spared: [{ setting: 'raise_at', spares_at: 0.99, fires_at: 0.9899, words: 'It would not have fired then with a limit of 0.99 or more instead of 0.9.' }], ...part,
   };
 }
 

@@ -6,7 +6,7 @@ addresses: a name that answers differently a moment later gains nothing (DNS reb
 
 >>> PUBLIC.refuse("192.0.2.7")
 Traceback (most recent call last):
-quantum.adapters.addresses.AddressRefused: 192.0.2.7 is no public address, and not in a network that is allowed
+quantum.adapters.addresses.AddressRefused: 192.0.2.7 is no public address, and in no network of the settings
 >>> Reach.of("192.0.2.0/24").refuse("192.0.2.7")
 """
 
@@ -55,11 +55,12 @@ class Reach:
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    setting: str = "the settings"
 
     @classmethod
-    def of(cls, *networks: str) -> Self:
-        """Return the reach with networks in CIDR notation; raises ValueError where one is none."""
-        return cls(tuple(ip_network(text) for text in networks))
+    def of(cls, *networks: str, setting: str = "the settings") -> Self:
+        """Return the reach with networks in CIDR notation, from a setting; raises ValueError where one is none."""
+        return cls(tuple(ip_network(text) for text in networks), setting)
 
     def refuse(self, text: str) -> None:
         """Raise AddressRefused for an address that is out of reach; a name passes, its addresses are judged later."""
@@ -71,7 +72,7 @@ class Reach:
         if any(one.is_link_local or one.is_multicast or one.is_unspecified or one in SECRET_ADDRESSES for one in every):
             raise AddressRefused(f"{text} is no address that may be asked")
         if not all(one.is_global or any(one in network for network in self.networks) for one in every):
-            raise AddressRefused(f"{text} is no public address, and not in a network that is allowed")
+            raise AddressRefused(f"{text} is no public address, and in no network of {self.setting}")
 
     def refuse_url(self, url: str) -> None:
         """Raise AddressRefused for a URL whose host or port is out of reach as it is written, before any look-up.

@@ -19,6 +19,7 @@ from pcodec import ChunkConfig, standalone
 
 from quantum.adapters.decimals import fewest_digits
 from quantum.adapters.wire import CorruptData
+from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
 from quantum.domain.series import SampleBatch
 
@@ -38,6 +39,7 @@ LZ4: Final = b"\x01"
 PCODEC: Final = ChunkConfig(compression_level=4)
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
+ROLLUP_BLOCK_ROWS: Final = 16_384
 BAND_STEPS: Final = 512.0
 """The width of a band has at least so many steps, and less than twice as many."""
 WIDTHLESS: Final = 2.0**40
@@ -187,15 +189,17 @@ def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: 
     packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
     slots = np.frombuffer(packed_slots, "<i8")
     rows = _places_of(wanted, slots)
-    at_ms = unpack_integers(packed_at_ms) if len(rows) else np.zeros(0, np.int64)
+    if not len(rows):
+        return SampleBatch.concat([])
+    at_ms = unpack_integers(packed_at_ms)
     inside = _inside(at_ms, start_ms, end_ms)
     times = at_ms[inside]
-    if not len(times):
-        return SampleBatch.concat([])
     if len(at_ms) < OWN_COLUMN:
         values = unpack_floats(columns[0]).reshape(len(slots), len(at_ms))[rows][:, inside]
-    else:
-        values = np.stack([unpack_floats(columns[row])[inside] for row in rows.tolist()])
+        return _table(slots[rows], times, values)
+    values = np.empty((len(rows), len(times)))
+    for place, row in enumerate(rows.tolist() if len(times) else ()):
+        values[place] = unpack_floats(columns[row])[inside]
     return _table(slots[rows], times, values)
 
 
@@ -216,7 +220,8 @@ def _inside(at_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> slice | NDA
 
 def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SampleBatch:
     """Return a table of series and times as rows."""
-    return SampleBatch(np.repeat(slots, len(at_ms)), np.tile(at_ms, len(slots)), values.ravel())
+    times = at_ms if len(slots) == 1 else np.tile(at_ms, len(slots))
+    return SampleBatch(np.repeat(slots, len(at_ms)), times, values.ravel())
 
 
 def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
@@ -340,11 +345,46 @@ def take_scores(rows: ScoredRows, chosen: NDArray[np.intp]) -> ScoredRows:
     )
 
 
+def roll_up_block(body: bytes, resolution_ms: int) -> Rollups:
+    """Return the buckets of all samples of a block."""
+    block = _decode(body)
+    return roll_up(_table(block.slots, block.at_ms, block.values), resolution_ms)
+
+
+def pack_rollups(rows: Rollups) -> list[Block]:
+    """Return buckets, sorted by series and time, as blocks whose times are the ends of their buckets."""
+    places = range(0, len(rows), ROLLUP_BLOCK_ROWS)
+    return [_pack_rollups(rows.take(np.arange(at, min(at + ROLLUP_BLOCK_ROWS, len(rows))))) for at in places]
+
+
+def _pack_rollups(rows: Rollups) -> Block:
+    several = rows.count > 1  # of a single sample, the lowest says it all
+    columns = [
+        *(pack_integers(column) for column in (rows.slots, rows.end_ms, rows.count)),
+        pack_floats(rows.lowest),
+        *(pack_floats(column[several]) if several.any() else b"" for column in (rows.highest, rows.total)),
+    ]
+    body = _sealed(msgspec.msgpack.encode(columns))
+    return Block(int(rows.slots[0]), int(rows.slots[-1]), int(rows.end_ms.min()), int(rows.end_ms.max()), body)
+
+
+def unpack_rollups(body: bytes) -> Rollups:
+    """Return the buckets of one block."""
+    *whole, packed_lowest, highest, total = msgspec.msgpack.decode(_opened(body))
+    slots, end_ms, count = map(unpack_integers, whole)
+    lowest = unpack_floats(packed_lowest)
+    rows = Rollups(slots, end_ms, lowest, lowest.copy(), lowest.copy(), count)
+    several = count > 1
+    if several.any():
+        rows.highest[several], rows.total[several] = unpack_floats(highest), unpack_floats(total)
+    return rows
+
+
 def _sealed(body: bytes) -> bytes:
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
 def _opened(data: bytes) -> bytes:
-    if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+    if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "big"):
         raise CorruptData("stored samples are damaged: their checksum does not match")
     return data[4:]

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from quantum.adapters import chunks, wire
+from quantum.adapters.recent_rows import by_series
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.kernels import compiled
@@ -261,7 +262,7 @@ class Tail:
 
 
 def select_samples(
-    tail: Sequence[SampleBatch],
+    recent: Sequence[SampleBatch],
     bodies: Iterable[bytes],
     slots: NDArray[np.int64],
     start_ms: int,
@@ -271,27 +272,17 @@ def select_samples(
     """Return samples of some series in `[start_ms, end_ms)`, sorted by (slot, at_ms), of equal ones the first.
 
     Args:
-        tail: batches that are not sealed.
+        recent: those that are not sealed.
         bodies: sealed blocks that may have some.
         slots: which series, sorted.
         start_ms: first time.
         end_ms: end of the times.
         select: takes what is asked for from a block.
     """
-    parts = [_inside(batch, slots, start_ms, end_ms) for batch in tail]
-    rows = SampleBatch.concat([*parts, *(select(body, slots, start_ms, end_ms) for body in bodies)])
-    rows = rows.take(np.lexsort((rows.at_ms, rows.slots)))
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = (np.diff(rows.slots) != 0) | (np.diff(rows.at_ms) != 0)
-    return rows.take(first)
-
-
-def _inside(batch: SampleBatch, slots: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
-    # most batches have none that is asked for, and that is quickly seen
-    if not len(batch) or batch.newest_ms < start_ms or batch.oldest_ms >= end_ms:
-        return batch.take(slice(0))
-    rows = np.flatnonzero((batch.at_ms >= start_ms) & (batch.at_ms < end_ms))
-    return batch.take(rows[np.isin(batch.slots[rows], slots)])
+    sealed = [select(body, slots, start_ms, end_ms) for body in bodies]
+    rows = by_series(SampleBatch.concat([*recent, *sealed]))
+    again = (rows.at_ms[1:] == rows.at_ms[:-1]) & (rows.slots[1:] == rows.slots[:-1])
+    return rows.take(np.append(True, ~again)) if again.any() else rows
 
 
 def select_scores(bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows:

@@ -67,7 +67,7 @@ class Webhooks:
                 await response.content.read(READ_BYTES)
                 status = response.status
         except AddressRefused as refusal:
-            raise Unavailable(f"{receiver.name} was not told: {refusal}; see outgoing.webhook_networks") from None
+            raise Unavailable(f"{receiver.name} was not told: {refusal}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{receiver.name} did not answer: {str(error) or type(error).__name__}") from error
         if status >= 500 or status in TRY_AGAIN:  # noqa: PLR2004 - the class of server errors

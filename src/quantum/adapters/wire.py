@@ -16,7 +16,7 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, facts, labels, models, pipeline, policies
+from quantum.domain import alerting, alerts, anomalies, api_keys, coverage, facts, labels, models, pipeline, policies
 from quantum.domain.errors import Rejected
 from quantum.domain.pipeline import PipelineState
 
@@ -64,6 +64,10 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,
+        coverage.Tier,
+        coverage.CoverageRule,
+        coverage.Allotment,
+        facts.PutCoverage,
         facts.AcknowledgeIncident,
         facts.ResolveIncident,
         facts.JudgeIncident,
@@ -79,6 +83,9 @@ KINDS: Final[dict[str, type[Any]]] = {
         models.Training,
         models.Lineage,
         models.ModelVersion,
+        facts.IssueApiKey,
+        facts.RevokeApiKey,
+        api_keys.ApiKey,
         pipeline.PipelineMemory,
     )
 }

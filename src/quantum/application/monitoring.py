@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantum.domain.alerts import Effects
+from quantum.domain.coverage import NONE
 from quantum.domain.facts import Heartbeat, Samples, Started
 from quantum.domain.presence import SILENT
 from quantum.domain.scoring import ScoredRows, keep
@@ -412,8 +413,11 @@ class Monitor:
 
     @property
     def learning(self) -> int:
-        """How many series have no expectation yet."""
-        return int(np.isnan(self.pipeline.newest.columns["expected"]).sum())
+        """How many series have no expectation yet, though they are to have one."""
+        expected = self.pipeline.newest.columns["expected"]
+        tiers = self.pipeline.coverage.tiers
+        count = min(len(expected), len(tiers))
+        return int((np.isnan(expected[:count]) & (tiers[:count] != NONE)).sum())
 
     def _rate(self, now_ms: int) -> float:
         self._counted = [item for item in self._counted if item[0] > now_ms - RATE_WINDOW_MS]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
     from quantum.domain.models import Lineage, ModelVersion, TrainedModel
     from quantum.domain.policies import AlertPolicy, Severity
+    from quantum.domain.rollups import Rollups
     from quantum.domain.scoring import ScoredRows
     from quantum.domain.series import SampleBatch
 
@@ -143,10 +144,44 @@ class SampleStore(Protocol):
     async def forget(self, upto: int) -> None:
         """Delete facts, samples and scores of positions up to that of a landmark, and the states before it.
 
-        Series keep their slots. Only one caller at a time, and not beside `merge`.
+        Series keep their slots. Only one caller at a time, and not beside `merge` or `RollupStore.roll_up`.
 
         Raises:
             NotFound: there is no landmark at that position.
+        """
+
+
+class RollupStore(Protocol):
+    """Lowest, highest, sum and count of samples by minute, ten minutes and hour; kept longer than the samples."""
+
+    async def roll_up(self) -> bool:
+        """Roll up the next sealed facts, if they are many or a landmark follows; return whether it did.
+
+        Repeated until it returns False, all facts up to the newest landmark are rolled up. What `rollups` returns is
+        the same before, meanwhile and after. Only one caller at a time, and not beside `merge` or `forget`.
+        """
+
+    async def rollups(self, slots: Sequence[int], start_ms: int, end_ms: int, resolution_ms: int) -> Rollups:
+        """Return the buckets of some series that end in `(start_ms, end_ms]`, sorted by (slot, end_ms).
+
+        They are those of all samples ever stored, rolled up or not, early or late, except facts that were forgotten
+        before they were rolled up and what `forget_rollups` deleted. Lowest, highest and count are exact; the sum is
+        that of the samples within rounding.
+
+        Args:
+            slots: which series.
+            start_ms: a multiple of the resolution.
+            end_ms: another.
+            resolution_ms: one of `rollups.RESOLUTIONS_MS`.
+        """
+
+    async def whole_since(self) -> int:
+        """Return the time from which no sample was forgotten, or 0 if none was."""
+
+    async def forget_rollups(self, before_ms: int) -> None:
+        """Delete buckets that ended before a time, where the samples themselves are forgotten.
+
+        Buckets that are stored together go together, so some stay longer.
         """
 
 
@@ -370,6 +405,22 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     expires_at_ms: int | None = None
     means: str = "stub"
+
+
+class Counters(Protocol):
+    """Counts events by name over a window of ten seconds."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether what other processes count is counted too."""
+
+    async def hit(self, name: str, per_s: int) -> int:
+        """Count an event; return 0, or after how many seconds (at least 1) to try again if there were too many.
+
+        At most `10 * per_s` events of a name are counted in any ten seconds (at the change of two windows, somewhat
+        more); one that is too many is not counted. Names do not affect each other. It never fails and waits a tenth of
+        a second at most: where counters cannot be shared, this process counts by itself.
+        """
 
 
 class Identity(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,10 @@ END_MS: Final = 2**53
 UNHEARD_MS: Final = np.iinfo(np.int64).min
 """Stands for the newest time of a series of which none is known."""
 LONGEST_MS: Final = 100 * 366 * 86_400_000
+FEW_SERIES: Final = 1000
+"""So many new series are put into the index at once."""
+
+Finished = TypeVar("Finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +101,32 @@ class PromQueries:
         """Compile what evaluation needs, so that the first query does not wait for it."""
         kernels.warm_up()
 
-    async def at(self, text: str, at_ms: int, timeout_ms: int | None = None) -> Answer:
-        """Return the value of a query at one time.
+    async def at(
+        self, text: str, at_ms: int, finish: Callable[[Answer], Finished], timeout_ms: int | None = None
+    ) -> Finished:
+        """Return what is made of the value of a query at one time.
+
+        Args:
+            text: the query.
+            at_ms: the time.
+            finish: is given the answer in a thread, where it may take its time.
+            timeout_ms: how long all of it may take.
 
         Raises:
             Rejected: `bad_data`, `execution` or `timeout`.
         """
-        return await self._answer(self._parse(text), np.array([at_ms]), at_ms, timeout_ms)
+        return await self._answer(self._parse(text), np.array([at_ms]), finish, timeout_ms)
 
     async def between(
-        self, text: str, start_ms: int, end_ms: int, step_ms: int, timeout_ms: int | None = None
-    ) -> Answer:
-        """Return the value of a query every `step_ms` from `start_ms` to at most `end_ms`.
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        finish: Callable[[Answer], Finished],
+        timeout_ms: int | None = None,
+    ) -> Finished:
+        """Return what is made of the value of a query every `step_ms` from `start_ms` to at most `end_ms`; see `at`.
 
         Raises:
             Rejected: `bad_data`, `execution` or `timeout`.
@@ -120,7 +138,8 @@ class PromQueries:
         plan = self._parse(text)
         if _is_range(plan) or isinstance(plan, Text):
             raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
-        return await self._answer(plan, np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64), end_ms, timeout_ms)
+        times_ms = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        return await self._answer(plan, times_ms, finish, timeout_ms, end_ms)
 
     async def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int | None, end_ms: int | None
@@ -145,10 +164,29 @@ class PromQueries:
         return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
 
     def _find(self, matchers: Sequence[Matcher]) -> Slots:
-        labels = self._labels()
         with self._indexing:
-            self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
+            self._index(self._labels())
             return self._postings.find(matchers, self._compile)
+
+    def _index(self, labels: Mapping[int, LabelSet]) -> None:
+        self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
+
+    async def _slots(self, matchers: Sequence[Matcher]) -> Slots:
+        """Return what `_find` does, at once where that takes less time than another thread would."""
+        found = self._find_quickly(matchers)
+        return await asyncio.to_thread(self._find, matchers) if found is None else found
+
+    def _find_quickly(self, matchers: Sequence[Matcher]) -> Slots | None:
+        if not self._indexing.acquire(blocking=False):
+            return None
+        try:
+            labels = self._labels()
+            if len(labels) - len(self._postings) > FEW_SERIES:
+                return None
+            self._index(labels)
+            return self._postings.find(matchers, self._compile) if self._postings.is_quick(matchers) else None
+        finally:
+            self._indexing.release()
 
     async def _alive(self, slots: Slots, start_ms: int, end_ms: int) -> Slots:
         """Return the slots that have a sample in a time; only those are read whose newest sample is after it."""
@@ -166,30 +204,47 @@ class PromQueries:
 
     # ---- evaluation -------------------------------------------------------------------------------------------
 
-    async def _answer(self, plan: Plan, times_ms: Times, end_ms: int, timeout_ms: int | None) -> Answer:
+    async def _answer(
+        self,
+        plan: Plan,
+        times_ms: Times,
+        finish: Callable[[Answer], Finished],
+        timeout_ms: int | None,
+        end_ms: int | None = None,
+    ) -> Finished:
         longest_ms = min(timeout_ms or MAX_TIMEOUT_MS, MAX_TIMEOUT_MS)
         over = threading.Event()
+        samples: dict[int, Ragged] = {}
+        start_ms, guard = int(times_ms[0]), Guard(is_over=over.is_set)
+        end_ms = start_ms if end_ms is None else end_ms
+        evaluator = Evaluator(samples, times_ms, start_ms, end_ms, self._compile_groups, guard)
         try:
             async with asyncio.timeout(longest_ms / 1000), self._turns:
-                evaluator = await self._evaluator(plan, times_ms, end_ms, over)
-                return Answer(times_ms, await asyncio.to_thread(_evaluated, evaluator, plan))
+                fetched = await self._fetch_all(plan, evaluator)
+
+                def work() -> Finished:
+                    labels = self._labels()
+                    samples.update((key, _ragged(batches, labels)) for key, batches in fetched.items())
+                    answer = Answer(times_ms, _evaluated(evaluator, plan))
+                    guard.go_on()
+                    return finish(answer)
+
+                return await asyncio.to_thread(work)
         except TimeoutError:
             raise Rejected("timeout", f"the query took longer than {longest_ms} ms") from None
         finally:
             over.set()
 
-    async def _evaluator(self, plan: Plan, times_ms: Times, end_ms: int, over: threading.Event) -> Evaluator:
-        samples: dict[int, Ragged] = {}
-        guard = Guard(is_over=over.is_set)
-        evaluator = Evaluator(samples, times_ms, int(times_ms[0]), end_ms, self._compile_groups, guard)
+    async def _fetch_all(self, plan: Plan, evaluator: Evaluator) -> dict[int, list[SampleBatch]]:
+        fetched: dict[int, list[SampleBatch]] = {}
         left = MAX_SAMPLES
         for selector, from_ms, to_ms in list(_needs(plan, evaluator)):
-            samples[selector.key] = await self._fetch(selector, from_ms, to_ms, left)
-            left -= len(samples[selector.key].values)
-        return evaluator
+            fetched[selector.key] = await self._fetch(selector, from_ms, to_ms, left)
+            left -= sum(map(len, fetched[selector.key]))
+        return fetched
 
-    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int, most: int) -> Ragged:
-        slots = await asyncio.to_thread(self._find, selector.matchers)
+    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int, most: int) -> list[SampleBatch]:
+        slots = await self._slots(selector.matchers)
         if len(slots) > MAX_SERIES:
             raise Rejected("execution", f"a selector matches at most {MAX_SERIES} series; this one {len(slots)}")
         batches: list[SampleBatch] = []
@@ -198,7 +253,7 @@ class PromQueries:
             most -= len(batches[-1])
             if most < 0:
                 raise Rejected("execution", f"a query reads at most {MAX_SAMPLES} samples")
-        return await asyncio.to_thread(_ragged, batches, self._labels())
+        return batches
 
 
 def _evaluated(evaluator: Evaluator, plan: Plan) -> Table | Ragged | np.ndarray | str:

@@ -15,6 +15,7 @@ import numpy as np
 from quantum.application.ports import AnomalyFilter, Page
 from quantum.application.windows import Asked, draw
 from quantum.domain.alerts import IncidentState
+from quantum.domain.coverage import FULL, Tier
 from quantum.domain.errors import NotFound
 from quantum.domain.presence import LATE, SILENT
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from quantum.application.ports import AlertStore, SampleStore
     from quantum.application.windows import Rows
     from quantum.domain.alerts import Anomaly, Incident
+    from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
 
 ANOMALIES_SHOWN: Final = 200
@@ -46,6 +48,18 @@ class SeriesNow:
     upper: float
     score: float
     interval_ms: float
+    tier: Tier
+    tier_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageNow:
+    """How closely series are watched: how many of each tier, the rules, and a page of those not watched in full."""
+
+    counts: dict[str, int]
+    allotment: Allotment
+    series: Sequence[SeriesNow]
+    next_cursor: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +170,7 @@ class Queries:
             SeriesNow(
                 slot=slot,
                 labels=pipeline.labels[slot],
-                status=_status(statuses[row], columns["expected"][row]),
+                status=_status(statuses[row], columns["expected"][row], pipeline.coverage.tier(slot)),
                 at_ms=columns["at_ms"][row] if columns["at_ms"][row] > 0 else None,
                 value=columns["value"][row],
                 expected=columns["expected"][row],
@@ -164,6 +178,8 @@ class Queries:
                 upper=columns["upper"][row],
                 score=columns["score"][row],
                 interval_ms=intervals_ms[row],
+                tier=pipeline.coverage.tier(slot),
+                tier_reason=pipeline.coverage.reason(slot),
             )
             for row, slot in enumerate(slots)
         ]
@@ -184,6 +200,24 @@ class Queries:
         rows = drawing.finished()
         return SeriesWindow(series, start_ms, end_ms, drawing.resolution_ms, rows, anomalies)
 
+    def coverage(self, limit: int, after: int | None = None) -> CoverageNow:
+        """Return how closely series are watched, and those that are not watched in full, in order of appearance.
+
+        Args:
+            limit: how many of them.
+            after: the cursor that the call before gave.
+
+        Raises:
+            NotFound: the cursor is not one that was given out.
+        """
+        pipeline = self._monitor.pipeline
+        coverage, first = pipeline.coverage, 0 if after is None else self.slot(after) + 1
+        # the pipeline decides for a series before it names it
+        others = first + np.flatnonzero(coverage.tiers[first : len(pipeline.labels)] != FULL)
+        slots = others[:limit].tolist()
+        cursor = pipeline.labels[slots[-1]].fingerprint if len(others) > limit else None
+        return CoverageNow(coverage.counts(), coverage.allotment, self.now(slots), cursor)
+
     # ---- overview ---------------------------------------------------------------------------------------------
 
     async def situation(self) -> Situation:
@@ -200,9 +234,9 @@ class Queries:
         return found
 
 
-def _status(presence: int, expected: float) -> str:
+def _status(presence: int, expected: float, tier: Tier) -> str:
     if presence == SILENT:
         return "silent"
     if presence == LATE:
         return "late"
-    return "learning" if np.isnan(expected) else "ok"
+    return "learning" if np.isnan(expected) and tier is not Tier.NONE else "ok"

@@ -1,7 +1,8 @@
-"""Upkeep: merges what was stored in small pieces, and forgets what is older than it has to be kept.
+"""Upkeep: merges what was stored in small pieces, rolls it up, and forgets what is older than it has to be kept.
 
 Facts are kept by the time at which they were accepted, because the log is ordered by it: samples that are imported late
-are kept as long as those that came at once.
+are kept as long as those that came at once. Rollups are kept by the time of the samples that they are of, which is all
+that they say.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from quantum.application.ports import AlertStore, CheckpointStore, Clock, FactLog, SampleStore
+    from quantum.application.ports import AlertStore, CheckpointStore, Clock, FactLog, RollupStore, SampleStore
 
 UPKEEP_MS: Final = 20_000
 
@@ -21,25 +22,31 @@ class Upkeep:
         self,
         log: FactLog,
         samples: SampleStore,
+        rollups: RollupStore,
         alerts: AlertStore,
         checkpoints: CheckpointStore,
         clock: Clock,
         keep_ms: int,
+        keep_rollups_ms: int,
     ) -> None:
-        self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
-        self._clock = clock
-        self._keep_ms = keep_ms
+        self._log, self._samples, self._rollups = log, samples, rollups
+        self._alerts, self._checkpoints, self._clock = alerts, checkpoints, clock
+        self._keep_ms, self._keep_rollups_ms = keep_ms, keep_rollups_ms
 
     async def run_once(self) -> None:
         """Wait, then do all that is due."""
         await self._clock.sleep(UPKEEP_MS)
         while await self._samples.merge():
             pass
-        await self._forget(self._clock.now_ms() - self._keep_ms)
+        while await self._rollups.roll_up():
+            pass
+        await self._forget(self._clock.now_ms())
 
-    async def _forget(self, before_ms: int) -> None:
+    async def _forget(self, now_ms: int) -> None:
         """Forget everything up to the newest landmark that is old enough, if that is more than was forgotten before."""
+        before_ms = now_ms - self._keep_ms
         old = [position for position, at_ms in await self._checkpoints.landmarks() if at_ms <= before_ms]
         if old and old[-1] > await self._log.begins_after():
             await self._samples.forget(old[-1])
             await self._alerts.prune(before_ms)
+            await self._rollups.forget_rollups(now_ms - self._keep_rollups_ms)

@@ -9,6 +9,7 @@ have all fallen silent keeps its state (fail open) until `SILENCE_RESOLVES_MS` o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,12 +36,19 @@ WORSE_BY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class AlertTimer:
-    """An alert that is not over, and its timers in evaluated milliseconds."""
+    """An alert that is not over, and its timers in evaluated milliseconds.
+
+    Attributes:
+        reach: the strictest limit under which it would have been held so far; None if the policy was edited meanwhile.
+        run_ms: how long it was held before it was mended for the first time; None until then.
+    """
 
     alert: Alert
     held_ms: int = 0
     mended_ms: int = 0
     silent_ms: int = 0
+    reach: float | None = None
+    run_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,11 +79,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation: what is known, who the series are, and where changes are noted."""
+    """One evaluation: what is known, who the series are, where changes are noted, and which detector scored."""
 
     view: View
     labels: Mapping[int, LabelSet]
     changes: Changes
+    detector: str = ""
 
 
 class PolicyWatch:
@@ -154,11 +163,17 @@ class PolicyWatch:
         shown = _contributors(slots, now)
         timer = timer or self._begin(group, shown, len(slots), now)
         alert = _worsen(timer.alert, shown, len(slots), now.changes)
-        held_ms = timer.held_ms + EVALUATION_MS
+        held_ms, reach = timer.held_ms + EVALUATION_MS, self._reach(timer, rows)
         if alert.state is AlertState.PENDING and held_ms >= self.policy.for_ms:
             reason = breach_words(self.policy, shown[0], len(slots))
-            alert = now.changes.step(alert, AlertState.FIRING, now.view.now_ms, reason)
-        self.timers[group] = AlertTimer(alert, held_ms=held_ms)
+            alert = now.changes.step(replace(alert, tipping_at=reach), AlertState.FIRING, now.view.now_ms, reason)
+        self.timers[group] = AlertTimer(alert, held_ms=held_ms, reach=reach, run_ms=timer.run_ms)
+
+    def _reach(self, timer: AlertTimer, rows: NDArray[np.intp]) -> float | None:
+        if timer.reach is None or timer.alert.policy_version != self.policy.version:
+            return None
+        reach = self._activity.milder(timer.reach, self._activity.reach(rows))
+        return reach if math.isfinite(reach) else None
 
     def _begin(self, group: LabelSet, shown: tuple[Contributor, ...], breaching: int, now: Evaluation) -> AlertTimer:
         policy, now_ms = self.policy, now.view.now_ms
@@ -182,9 +197,13 @@ class PolicyWatch:
             breaching=breaching,
             peak_score=shown[0].score,
             contributors=shown,
+            condition=policy.condition,
+            detector=now.detector,
         )
+        reach = self._activity.strictest
         # the evaluation that begins it has held it for no time yet
-        return AlertTimer(now.changes.step(unborn, AlertState.PENDING, now_ms, reason), held_ms=-EVALUATION_MS)
+        pending = now.changes.step(unborn, AlertState.PENDING, now_ms, reason)
+        return AlertTimer(pending, held_ms=-EVALUATION_MS, reach=reach)
 
     def _wait(self, group: LabelSet, timer: AlertTimer, rows: NDArray[np.intp], now: Evaluation) -> None:
         """Nobody says whether it still breaks: keep the state, but not for ever."""
@@ -192,17 +211,19 @@ class PolicyWatch:
         self.timers[group] = replace(timer, silent_ms=silent_ms)
         if silent_ms >= SILENCE_RESOLVES_MS:
             self._activity.active[rows] = False
+            self.timers[group] = _stopped(self.timers[group])
             self._end(group, now.view.now_ms, f"no data for {duration_words(silent_ms)}", now.changes)
 
     def _mend(self, group: LabelSet, timer: AlertTimer, now: Evaluation) -> None:
         """The group no longer breaks the policy."""
         mended_ms = timer.mended_ms + EVALUATION_MS
-        self.timers[group] = replace(timer, mended_ms=mended_ms, silent_ms=0)
+        self.timers[group] = replace(_stopped(timer), mended_ms=mended_ms, silent_ms=0)
         if timer.alert.state is AlertState.PENDING or mended_ms >= self.policy.keep_firing_for_ms:
             self._end(group, now.view.now_ms, mended_words(self.policy.keep_firing_for_ms), now.changes)
 
     def _end(self, group: LabelSet, now_ms: int, reason: str, changes: Changes) -> None:
-        alert = self.timers.pop(group).alert
+        timer = self.timers.pop(group)
+        alert = replace(timer.alert, held_ms=timer.run_ms)
         over = AlertState.WITHDRAWN if alert.state is AlertState.PENDING else AlertState.RESOLVED
         changes.step(alert, over, now_ms, reason)
 
@@ -220,6 +241,7 @@ class PolicyWatch:
             f"{prefix}slots": slots,
             f"{prefix}active": activity.active.copy(),
             f"{prefix}past": activity.past.copy(),
+            f"{prefix}worst": activity.worst.copy(),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -229,6 +251,14 @@ class PolicyWatch:
             raise ValueError(f"policy {self.policy.name!r} watched other series when the state was saved")
         self._activity.active = np.array(arrays[f"{prefix}active"], np.bool_)
         self._activity.past = np.array(arrays[f"{prefix}past"], np.float64)
+        # states of earlier releases do not have it, and then an alert has no tipping point
+        unknown = np.full(len(self._activity.active), np.nan)
+        self._activity.worst = np.array(arrays.get(f"{prefix}worst", unknown), np.float64)
+
+
+def _stopped(timer: AlertTimer) -> AlertTimer:
+    """Return the timer, which was held without a break until now or, once it was mended, until then."""
+    return timer if timer.run_ms is not None else replace(timer, run_ms=timer.held_ms)
 
 
 def _worsen(alert: Alert, shown: tuple[Contributor, ...], breaching: int, changes: Changes) -> Alert:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.labels import LabelSet
-    from quantum.domain.policies import AlertPolicy, Severity
+    from quantum.domain.policies import AlertPolicy, Condition, Severity
 
 
 class AlertState(StrEnum):
@@ -67,6 +67,11 @@ class Alert:
         group: the label set of the policy's `by` labels.
         reason: one sentence: why it is in this state.
         contributors: worst first, at most 10; `breaching` counts all.
+        tipping_at: once it fires: the limit at which it would just not have fired then (`why.Counterfactual`); None if
+            the policy was edited while it was pending.
+        condition: of the policy when it became pending.
+        held_ms: once it is over: how long it was held without a break; None if its policy was edited or deleted.
+        detector: name and version of what scored its series.
     """
 
     id: str
@@ -87,6 +92,10 @@ class Alert:
     breaching: int
     peak_score: float
     contributors: tuple[Contributor, ...] = ()
+    condition: Condition | None = None
+    tipping_at: float | None = None
+    held_ms: int | None = None
+    detector: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +156,7 @@ class Anomaly:
         start_ms: time of its first sample over the threshold.
         end_ms: time of its last sample over the threshold; None while it lasts.
         peak_at_ms: time of its oddest sample, whose value, expectation and band follow.
+        detector: name and version of what scored it.
     """
 
     id: str
@@ -160,6 +170,7 @@ class Anomaly:
     expected: float
     lower: float
     upper: float
+    detector: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,8 +103,9 @@ def follow_rows(
 class AnomalyBook:
     """The open stretches, by slot: as told in a dictionary, how they go on in columns."""
 
-    def __init__(self, threshold: float, opened: Iterable[OpenAnomaly] = ()) -> None:
+    def __init__(self, threshold: float, opened: Iterable[OpenAnomaly] = (), detector: str = "") -> None:
         self._threshold = threshold
+        self._detector = detector
         self._told: dict[int, Anomaly] = {}
         self._runs = Columns(run=(np.int64, 0), since_ms=(np.int64, 0))
         self._open = Columns(
@@ -145,7 +146,7 @@ class AnomalyBook:
         if mean == ENDS:
             return replace(self._told.pop(slot), end_ms=at_ms)
         start_ms = at_ms if mean == OPENS else self._told[slot].start_ms
-        self._told[slot] = _peak(labels[slot], row, batch, scores, start_ms)
+        self._told[slot] = replace(_peak(labels[slot], row, batch, scores, start_ms), detector=self._detector)
         return self._told[slot]
 
     def dump(self) -> dict[str, NDArray[Any]]:

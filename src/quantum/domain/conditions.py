@@ -6,6 +6,7 @@ off across `clear_at`, and keeps its state while there is no news (a gap mends n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -53,12 +54,14 @@ class Activity:
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
         self.active = np.zeros(0, np.bool_)
+        self.worst = np.zeros(0, np.float64)
         self.past = np.zeros((0, rate_shape(condition)[0]), np.float64)
 
     def widen(self, size: int) -> None:
         """Make room for more watched slots; new ones are not active and have no past."""
         more = size - len(self.active)
         self.active = np.concatenate([self.active, np.zeros(more, np.bool_)])
+        self.worst = np.concatenate([self.worst, np.full(more, np.nan)])
         self.past = np.concatenate([self.past, np.full((more, self.past.shape[1]), np.nan)])
 
     def update(self, slots: NDArray[np.int64], view: View) -> NDArray[np.bool_]:
@@ -66,24 +69,43 @@ class Activity:
         condition = self.condition
         if isinstance(condition, Absence):
             self.active = absent(condition, slots, view)
+            self.worst = view.silence_ms[slots].astype(np.float64)
             return self.active
         news = view.newest["live"][slots] & ~view.silent[slots]
-        raised, cleared = self._compare(condition, slots, view)
-        self.active = np.where(news, raised | (self.active & ~cleared), self.active)
+        seen = self._seen(condition, slots, view)
+        raised, cleared = _compare(condition, seen)
+        before, self.active = self.active, np.where(news, raised | (self.active & ~cleared), self.active)
+        worse = np.fmin if _is_below(condition) else np.fmax
+        worst = np.where(before & self.active, worse(self.worst, seen), seen)
+        self.worst = np.where(news, worst, self.worst)
         return self.active
 
-    def _compare(
+    def _seen(
         self, condition: Threshold | AnomalyScore | RateOfChange, slots: NDArray[np.int64], view: View
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    ) -> NDArray[np.float64]:
+        """Return what the condition compares with its limits."""
         if isinstance(condition, AnomalyScore):
-            score = view.newest["score"][slots]
-            return score >= condition.raise_at, score < condition.clear_at
-        seen = view.newest["value"][slots]
-        if isinstance(condition, RateOfChange):
-            seen = self._rates(seen, condition, view.watched_ms)
-        if condition.op is Comparison.ABOVE:
-            return seen > condition.raise_at, seen <= condition.clear_at
-        return seen < condition.raise_at, seen >= condition.clear_at
+            return np.asarray(view.newest["score"][slots])
+        seen = np.asarray(view.newest["value"][slots])
+        return self._rates(seen, condition, view.watched_ms) if isinstance(condition, RateOfChange) else seen
+
+    def reach(self, rows: NDArray[np.intp]) -> float:
+        """Return the strictest limit under which these active rows together would still break the policy now.
+
+        A row stays active until its limit to clear, so it is the worst that was seen since it became active; of an
+        absence, which takes all rows, the shortest silence.
+        """
+        least = isinstance(self.condition, Absence) or _is_below(self.condition)
+        return float((np.min if least else np.max)(self.worst[rows]))
+
+    @property
+    def strictest(self) -> float:
+        """The limit that nothing can break; it is where a search for milder ones begins."""
+        return -math.inf if _is_below(self.condition) else math.inf
+
+    def milder(self, one: float, other: float) -> float:
+        """Return which of two limits is the milder one: the policy broke under it both times."""
+        return max(one, other) if _is_below(self.condition) else min(one, other)
 
     def _rates(self, values: NDArray[np.float64], condition: RateOfChange, watched_ms: int) -> NDArray[np.float64]:
         """Return the change per second over the window; NaN (which breaks nothing) until it is full."""
@@ -92,6 +114,21 @@ class Activity:
         if watched_ms % step_ms == 0:
             self.past = np.concatenate([self.past[:, 1:], values[:, None]], axis=1)
         return rates
+
+
+def _is_below(condition: Condition) -> bool:
+    return isinstance(condition, Threshold | RateOfChange) and condition.op is Comparison.BELOW
+
+
+def _compare(
+    condition: Threshold | AnomalyScore | RateOfChange, seen: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows are beyond the limit to raise, and which are back across the limit to clear."""
+    if isinstance(condition, AnomalyScore):
+        return seen >= condition.raise_at, seen < condition.clear_at
+    if condition.op is Comparison.ABOVE:
+        return seen > condition.raise_at, seen <= condition.clear_at
+    return seen < condition.raise_at, seen >= condition.clear_at
 
 
 def rate_shape(condition: Condition) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quantum.domain.alerts import Verdict
+    from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet
     from quantum.domain.models import TrainedModel
     from quantum.domain.policies import AlertPolicy
@@ -99,6 +100,14 @@ class DeleteReceiver:
 
 
 @dataclass(frozen=True, slots=True)
+class PutCoverage:
+    """Decide anew which series get which detector; those that change begin to learn anew."""
+
+    allotment: Allotment
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class AcknowledgeIncident:
     """Somebody has it."""
 
@@ -152,17 +161,40 @@ class RetireModel:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class IssueApiKey:
+    """Put an API key in force; see `api_keys.ApiKey`. The key itself is in no fact."""
+
+    key_id: str
+    name: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeApiKey:
+    """Take an API key out of force, for good."""
+
+    key_id: str
+    actor: str
+
+
 Command = (
     PutPolicy
     | DeletePolicy
     | PutReceiver
     | DeleteReceiver
+    | PutCoverage
     | AcknowledgeIncident
     | ResolveIncident
     | JudgeIncident
     | NoteIncident
     | PromoteModel
     | RetireModel
+    | IssueApiKey
+    | RevokeApiKey
 )
 FactBody = Samples | Heartbeat | Started | Command
 

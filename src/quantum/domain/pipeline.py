@@ -16,8 +16,11 @@ import numpy as np
 from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
 from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent, ServedModel
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
+from quantum.domain.api_keys import KeyRing
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
+from quantum.domain.coverage import Allotment, Coverage
+from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
     Command,
@@ -25,10 +28,13 @@ from quantum.domain.facts import (
     DeleteReceiver,
     Fact,
     Heartbeat,
+    IssueApiKey,
     PromoteModel,
+    PutCoverage,
     PutPolicy,
     PutReceiver,
     RetireModel,
+    RevokeApiKey,
     Samples,
     Started,
     WebhookReceiver,
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quantum.domain.alerts import Alert, Anomaly, Incident, Transition
+    from quantum.domain.api_keys import ApiKey
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
@@ -55,6 +62,8 @@ UNWATCHED_MS: Final = 60_000
 HISTORY_MS: Final = 300_000
 """Samples that are older than this when they arrive are learnt and scored, but policies do not look at them."""
 ANOMALY_SCORE: Final = 0.45
+AS_EVER: Final = Allotment()
+"""What is in force until a fact says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,8 @@ class PipelineMemory:
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
     models: tuple[PromoteModel, ...] = ()
+    allotment: Allotment = AS_EVER
+    api_keys: tuple[ApiKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,7 @@ class Pipeline:
         self.detector = detector
         self.catalog = Catalog()
         self.models = ServedBook(compile_matchers)
+        self.keys = KeyRing()
         self.newest = Newest()
         self.presence = Presence()
         self.labels: dict[int, LabelSet] = {}
@@ -138,8 +150,9 @@ class Pipeline:
         self.watched_ms = 0
         self.samples = 0
         self._compile = compile_matchers
+        self.coverage = Coverage(AS_EVER, compile_matchers)
         self._anomaly_score = anomaly_score
-        self._anomalies = AnomalyBook(anomaly_score)
+        self._anomalies = AnomalyBook(anomaly_score, detector=self._detector_version)
         self._incidents = IncidentBook()
         self._watches: dict[str, PolicyWatch] = {}
 
@@ -197,6 +210,9 @@ class Pipeline:
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
         self.models.meet(slot, labels)
+        tier = self.coverage.meet(slot, labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.meet(slot, tier)
         # last, because readers in other threads look up what is named here
         self.labels[slot] = labels
         for watch in self._watches.values():
@@ -222,7 +238,7 @@ class Pipeline:
             found.anomalies[anomaly.id] = anomaly
         for policy_id in sorted(self._watches):
             changes = Changes()
-            self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes))
+            self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes, self._detector_version))
             self._follow(self._watches[policy_id], changes, now_ms, found)
 
     def _follow(self, watch: PolicyWatch, changes: Changes, now_ms: int, found: Conclusions) -> None:
@@ -275,12 +291,23 @@ class Pipeline:
                 return found.effects(served=(self._serve(command),))
             case PutReceiver():
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
+            case PutCoverage():
+                self._cover(Coverage(command.allotment, self._compile))
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
+            case IssueApiKey() | RevokeApiKey():
+                self.keys.obey(command, self.at_ms)
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
-                return found.effects()
+        return found.effects()
+
+    def _cover(self, coverage: Coverage) -> None:
+        """Put other rules in force, for all series that were met too."""
+        self.coverage = coverage
+        tiers = coverage.meet_all(self.labels)
+        if isinstance(self.detector, Tiered):
+            self.detector.assign(tiers)
 
     def _serve(self, command: PromoteModel | RetireModel) -> ServedModel:
         if isinstance(command, RetireModel):
@@ -345,12 +372,14 @@ class Pipeline:
             samples=self.samples,
             policies=self.catalog.policies,
             receivers=self.catalog.receivers,
+            api_keys=self.keys.keys,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
             alert_homes=self._incidents.alert_homes,
             detector=self._detector_version,
             models=self.models.promoted,
+            allotment=self.coverage.allotment,
         )
         return PipelineState(arrays, memory)
 
@@ -385,10 +414,12 @@ class Pipeline:
         self.newest.restore(state.arrays)
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
+        self._cover(Coverage(memory.allotment, self._compile))
         self.catalog = Catalog(memory.policies, memory.receivers)
         self.models = ServedBook(self._compile)
         self.models.restore(memory.models, self.labels, state.arrays)
-        self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies)
+        self.keys = KeyRing(memory.api_keys)
+        self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
         self.position, self.at_ms = memory.position, memory.at_ms

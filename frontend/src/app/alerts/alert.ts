@@ -6,10 +6,11 @@ import { Live } from '../api/live';
 import { AlertDetail, AlertItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, labelLine, many, moment } from '../parts/format';
+import { Why } from '../parts/why';
 
 @Component({
   selector: 'q-alert',
-  imports: [RouterLink, Badge],
+  imports: [RouterLink, Badge, Why],
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `<div class="page">
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
@@ -18,6 +19,7 @@ import { compact, labelLine, many, moment } from '../parts/format';
         <div class="actions"><q-badge [kind]="f.alert.severity" /><q-badge [kind]="f.alert.state" /></div></div>
       <section class="card"><div class="body why"><p class="reason">{{ f.alert.reason }}</p>@if (f.alert.summary) { <p class="muted">{{ f.alert.summary }}</p> }
         <p class="small"><a routerLink="/policies" [queryParams]="{ edit: f.alert.policy_id }">Policy {{ f.alert.policy_name }}, version {{ f.alert.policy_version }}</a>@if (f.alert.incident_id) { · <a [routerLink]="['/incidents', f.alert.incident_id]">its incident</a> }</p></div></section>
+      @if (f.why; as card) { <q-why [card]="card" /> }
       <div class="two">
         <section class="card" aria-labelledby="contributors"><header><h2 id="contributors">Series that broke it</h2><span class="muted small">{{ f.alert.breaching }} in all</span></header>
           <ul class="rows">@for (one of f.alert.contributors; track one.fingerprint) {

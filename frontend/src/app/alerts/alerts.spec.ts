@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, aContributor, anAlert } from '../../testing/things';
+import { AT_MS, aContributor, aWhyCard, anAlert, anAnomaly } from '../../testing/things';
 
 describe('the list of alerts', () => {
   it('is read', async () => expect((await Page.open('/alerts', { 'GET alerts': NEVER })).text).toContain('Reading…'));
@@ -76,6 +76,7 @@ describe('an alert', () => {
     alert: anAlert({ contributors: [aContributor()] }),
     transitions: [{ seq: 1, at_ms: AT_MS, before: null, after: 'pending', reason: 'it broke' }],
     deliveries: [{ id: 'd1', receiver: 'on-call', at_ms: AT_MS, alert_id: 'a1', alert_state: 'firing', attempts: 1, outcome: 'open', detail: 'did not answer', due_at_ms: null }],
+    why: aWhyCard(),
   };
 
   it('is read', async () => expect((await Page.open('/alerts/a1', { 'GET alerts/a1': NEVER })).all('.skeleton')).toHaveLength(1));
@@ -98,6 +99,26 @@ describe('an alert', () => {
     expect(links).toContain('/policies?edit=p1');
     expect(links).toContain('/incidents/i1');
     expect(links).toContain(`/series/00000000000000aa?from=${AT_MS - 600_000}&to=${AT_MS + 300_000}`);
+  });
+
+  it('explains itself: parts, what would have spared it, what it resembles, what moved along', async () => {
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': full });
+    expect(page.texts('q-why dl div')).toEqual(['level0.35', 'this hour+0.06', 'detector-0.01']);
+    for (const words of ['0.99 where 0.4 was expected, usually 0.2 to 0.6: once in about 30 d', 'from 1 d of its past', 'a limit of 0.99 or more instead of 0.9', 'part of an incident that was judged a false alarm', 'Moved alongdisk', 'opposite, 2 min earlier', 'robust-seasonal/3']) expect(page.text).toContain(words);
+    expect(page.all('q-why a').map((one) => one.getAttribute('href'))).toContain('/incidents/i0');
+  });
+
+  it('says what it does not know', async () => {
+    const card = aWhyCard({ event: anAnomaly({ expected: null, lower: null, upper: null }), detector: '', parts: null, resembles: null, along: [], spared: [] });
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, why: card } });
+    for (const words of ['0.99 while the series was still being learnt', 'did nothing of the kind before', 'No other series moved along']) expect(page.text).toContain(words);
+  });
+
+  it('names who moved at the same time or later, and incidents that nobody judged', async () => {
+    const [along] = aWhyCard().along;
+    const card = aWhyCard({ along: [{ ...along, correlation: 0.8, lag_ms: 0 }, { anomaly: anAnomaly({ id: 'n3' }), correlation: 0.7, lag_ms: 60_000 }], resembles: { ...aWhyCard().resembles!, verdict: null } });
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, why: card } });
+    for (const words of ['same way, at the same time', 'same way, 1 min later', 'that nobody judged']) expect(page.text).toContain(words);
   });
 
   it('shows itself after the trouble of reading it is over', async () => {

@@ -2,8 +2,8 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, Window,
+  AlertDetail, AlertPage, AlertState, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, MovedItem, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -22,6 +22,8 @@ export class Api {
   series = (fingerprint: string) => this.get<SeriesItem>(`series/${fingerprint}`);
   window = (fingerprint: string, start_ms: number, end_ms: number, points: number) =>
     this.get<Window>(`series/${fingerprint}/window`, { start_ms: Math.max(0, Math.floor(start_ms)), end_ms: Math.ceil(end_ms), points });
+  why = (fingerprint: string, at_ms: number) => this.get<WhyCard>(`series/${fingerprint}/why`, { at_ms });
+  whatMoved = (start_ms: number, end_ms: number) => this.get<{ items: MovedItem[] }>('what-moved', { start_ms, end_ms, limit: 20 });
   alerts = (state: AlertState[], cursor?: string | null) =>
     this.get<AlertPage>('alerts', { state, limit: 50, ...(cursor ? { cursor } : {}) });
   alert = (id: string) => this.get<AlertDetail>(`alerts/${id}`);

@@ -9,6 +9,13 @@ export type SeriesStatus = 'learning' | 'ok' | 'late' | 'silent';
 export interface Band { expected: number | null; lower: number | null; upper: number | null }
 export interface SeriesItem extends Band {
   fingerprint: string; name: string; labels: Labels; status: SeriesStatus; at_ms: number | null; value: number | null; score: number;
+  tier: Tier; tier_reason: string;
+}
+/** Which detector watches a series; `none`: it is stored, not scored. */
+export type Tier = 'full' | 'cheap' | 'none';
+export interface CoveragePage {
+  full: number; cheap: number; none: number; full_series: number; rules: { match: string; tier: Tier }[];
+  items: SeriesItem[]; next_cursor: string | null;
 }
 export interface SeriesPage { items: SeriesItem[]; total: number; next_cursor: string | null }
 export interface AnomalyItem extends Band {
@@ -36,7 +43,15 @@ export interface DeliveryItem {
   id: string; receiver: string; at_ms: number; alert_id: string; alert_state: AlertState; attempts: number;
   outcome: 'open' | 'sent' | 'failed'; detail: string; due_at_ms: number | null;
 }
-export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[] }
+export interface Parts { level: number; trend: number; hour: number; weekday: number; rest: number; history_ms: number }
+export interface WhyCard {
+  event: AnomalyItem; detector: string; parts: Parts | null;
+  resembles: { anomaly: AnomalyItem; incident_id: string | null; verdict: Verdict | null } | null;
+  along: { anomaly: AnomalyItem; correlation: number; lag_ms: number }[];
+  spared: { setting: 'raise_at' | 'after_ms' | 'for_ms'; spares_at: number; fires_at: number; words: string }[];
+}
+export interface MovedItem { series: SeriesItem; surprise: number; peak_at_ms: number; score: number }
+export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; why: WhyCard | null }
 export interface NoteItem { at_ms: number; author: string; text: string }
 export interface IncidentItem {
   id: string; title: string; state: IncidentState; severity: Severity; place: Labels; alert_ids: string[]; firing: number;

@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, aSeries, aWindow, anAnomaly } from '../../testing/things';
+import { AT_MS, aSeries, aWhyCard, aWindow, anAnomaly } from '../../testing/things';
 import { SeriesItem } from '../api/messages';
 
 const found = (...items: SeriesItem[]) => ({ items, total: items.length, next_cursor: null });
@@ -56,6 +56,17 @@ describe('a series', () => {
   it('is read', async () => expect((await Page.open(url, { [line]: NEVER })).all('.skeleton')).toHaveLength(2));
   it('is not there', async () => expect((await Page.open(url, { [line]: new Refusal(404, 'There is no such series.') })).text).toBe('There is no such series.'));
 
+  it.each([
+    ['cheap', 'cheap detector: by rule'],
+    ['none', 'stored, not scored: by rule'],
+  ] as const)('says that its tier is %s, and why', async (tier, said) => {
+    const page = await Page.open(url, { [line]: aWindow({ series: aSeries({ tier, tier_reason: 'by rule' }) }) });
+    expect(page.text).toContain(said);
+  });
+
+  it('says nothing of its tier when it is watched in full', async () =>
+    expect((await Page.open(url, { [line]: aWindow() })).text).not.toContain('within full_series'));
+
   it('has no samples in a stretch of time', async () => {
     const empty = aWindow({ at_ms: [], value: [], expected: [], lower: [], upper: [], score: [] });
     const page = await Page.open(url, { [line]: empty });
@@ -68,6 +79,17 @@ describe('a series', () => {
     for (const words of ['cpu', 'host=a', '0.99 usually 0.2 to 0.6', 'once in about 30 d', 'for 1 min']) expect(page.text).toContain(words);
     expect(page.all('q-chart canvas')).toHaveLength(2);
     expect(document.title).toBe('cpu · Quantum');
+  });
+
+  it('explains an anomaly when asked to, and says so when it cannot', async () => {
+    const page = await Page.open(url, { [line]: aWindow({ anomalies: [anAnomaly()] }), 'GET series/00000000000000aa/why': new Refusal(404, 'It is forgotten.') });
+    await page.click('Why');
+    expect(page.find('[role=alert]').textContent).toBe('It is forgotten.');
+    page.answers['GET series/00000000000000aa/why'] = aWhyCard({ spared: [] });
+    await page.click('Why');
+    expect(page.requests('GET series/00000000000000aa/why')[0].params.get('at_ms')).toBe(String(AT_MS));
+    expect(page.find('q-why').textContent).toContain('0.4 was expected');
+    expect(page.all('[role=alert]')).toHaveLength(0);
   });
 
   it('offers its samples as a table, the newest first', async () => {

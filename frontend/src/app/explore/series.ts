@@ -3,12 +3,13 @@ import { Title } from '@angular/platform-browser';
 import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
-import { Points, Window } from '../api/messages';
+import { AnomalyItem, Points, WhyCard, Window } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Chart } from '../parts/chart';
 import { Clock } from '../parts/clock';
 import { grown, moved } from '../parts/points';
 import { compact, duration, labelLine, moment } from '../parts/format';
+import { Why } from '../parts/why';
 
 const RANGES: Record<string, number> = { '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
 const POINTS = 1500;
@@ -17,7 +18,7 @@ const REREAD_MS = 60_000;
 /** One series: value, band, scores and anomalies over a stretch of time that the address holds, or live. */
 @Component({
   selector: 'q-series',
-  imports: [RouterLink, Badge, Chart],
+  imports: [RouterLink, Badge, Chart, Why],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './series.html',
   styles: `.moves { display: inline-flex; gap: 4px; margin-left: auto; } .moves .button { padding: 4px 10px; font-size: 0.86rem; }`,
@@ -31,6 +32,7 @@ export class SeriesPage {
   protected readonly found = signal<Window | null>(null);
   protected readonly error = signal('');
   protected readonly asTable = signal(false);
+  protected readonly card = signal<WhyCard | null>(null);
   protected readonly chosen = computed(() => this.range() && RANGES[this.range()!] ? this.range()! : '15m');
   private readonly fromMs = computed(() => Number(this.from()) || 0);
   protected readonly live = computed(() => !this.fromMs());
@@ -58,6 +60,7 @@ export class SeriesPage {
       this.from();
       this.to();
       untracked(() => {
+        if (this.card()?.event.fingerprint !== fingerprint) this.card.set(null);
         void this.load();
         this.stop();
         this.stop = this.live() ? live.watch<Points>(`series:${fingerprint}`, (points) => this.append(points), () => void this.load()) : () => undefined;
@@ -81,6 +84,15 @@ export class SeriesPage {
 
   protected zoom([from, to]: [number, number]): void {
     void this.router.navigate([], { queryParams: { from: Math.floor(from), to: Math.ceil(to) }, queryParamsHandling: 'merge' });
+  }
+
+  protected async explain(one: AnomalyItem): Promise<void> {
+    try {
+      this.card.set(await this.api.why(one.fingerprint, one.peak_at_ms));
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
   }
 
   private async load(): Promise<void> {

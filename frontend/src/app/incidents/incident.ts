@@ -3,9 +3,11 @@ import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
-import { IncidentDetail, IncidentItem, Verdict } from '../api/messages';
+import { IncidentDetail, IncidentItem, MovedItem, Verdict } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { labelLine, moment } from '../parts/format';
+import { compact, labelLine, moment } from '../parts/format';
+
+const AROUND_MS = 1_800_000;
 
 @Component({
   selector: 'q-incident',
@@ -36,6 +38,11 @@ import { labelLine, moment } from '../parts/format';
           <form class="body note" (submit)="write($event, box)"><label class="field"><span>Write something down</span><textarea #box maxlength="10000" required></textarea></label>
             <button class="button" type="submit" [disabled]="busy()">Add note</button></form></section>
       </div>
+      <section class="card" aria-labelledby="moved"><header><h2 id="moved">What moved</h2><button class="button" type="button" (click)="look(f.incident)">{{ moved() ? 'Look again' : 'Look' }}</button></header>
+        <ul class="rows">@for (one of moved(); track one.series.fingerprint) {
+          <li><a class="row" [routerLink]="['/series', one.series.fingerprint]" [queryParams]="{ from: one.peak_at_ms - 1800000, to: one.peak_at_ms + 1800000 }"><span class="grow"><b class="lines">{{ one.series.name }}</b><span class="clip muted small">{{ labelLine(one.series.labels) }}</span></span>
+            <span class="small">one in {{ compact(10 ** one.surprise) }} such hours, {{ moment(one.peak_at_ms) }}</span></a></li>
+        } @empty { <li class="empty">{{ moved() ? 'Nothing was odder than usual.' : 'All series, by how odd they were within half an hour of its beginning, each against its own past.' }}</li> }</ul></section>
     } @else if (!error()) { <div class="skeleton"></div> }
   </div>`,
   styles: `.note { display: grid; gap: 10px; justify-items: start; border-top: 1px solid var(--line); } .note .field { width: 100%; } .text { white-space: pre-wrap; overflow-wrap: anywhere; }`,
@@ -47,6 +54,8 @@ export class IncidentPage {
   protected readonly error = signal('');
   protected readonly busy = signal(false);
   protected readonly verdicts: [Verdict, string][] = [['real', 'real'], ['expected', 'expected'], ['false', 'false alarm'], ['new_normal', 'new normal'], ['duplicate', 'duplicate']];
+  protected readonly moved = signal<MovedItem[] | null>(null);
+  protected readonly compact = compact;
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
   private readonly title = inject(Title);
@@ -75,6 +84,17 @@ export class IncidentPage {
     if (!box.value.trim()) return;
     await this.act(this.api.note(this.id(), box.value));
     if (!this.error()) box.value = '';
+  }
+
+  /** Rank all series by how odd they were around the beginning. */
+  protected async look(incident: IncidentItem): Promise<void> {
+    try {
+      const found = await this.api.whatMoved(Math.max(0, incident.opened_at_ms - AROUND_MS), incident.opened_at_ms + AROUND_MS);
+      this.moved.set(found.items.filter((one) => one.surprise >= 1));
+      this.error.set('');
+    } catch (error) {
+      this.error.set(sentence(error));
+    }
   }
 
   private async load(id: string): Promise<void> {

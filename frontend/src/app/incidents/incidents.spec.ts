@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, anAlert, anIncident } from '../../testing/things';
+import { AT_MS, aSeries, anAlert, anIncident } from '../../testing/things';
 
 describe('the list of incidents', () => {
   it('is read', async () => expect((await Page.open('/incidents', { 'GET incidents': NEVER })).text).toContain('Reading…'));
@@ -71,6 +71,21 @@ describe('an incident', () => {
     await page.submit();
     expect(page.find<HTMLTextAreaElement>('textarea').value).toBe('');
     expect(page.texts('.text')).toEqual(['it was the disk']);
+  });
+
+  it('looks for what else moved, when asked to', async () => {
+    const moved = { series: aSeries({ name: 'disk' }), surprise: 4, peak_at_ms: AT_MS, score: 0.7 };
+    const page = await open({ 'GET what-moved': { items: [moved, { ...moved, surprise: 0.2 }] } });
+    await page.click('Look');
+    const asked = page.requests('GET what-moved')[0].params;
+    expect([asked.get('start_ms'), asked.get('end_ms')]).toEqual([String(AT_MS - 1_800_000), String(AT_MS + 1_800_000)]);
+    expect(page.text).toContain('one in 10k such hours, 2026-11-23');
+    page.answers['GET what-moved'] = { items: [] };
+    await page.click('Look again');
+    expect(page.text).toContain('Nothing was odder than usual.');
+    page.answers['GET what-moved'] = new Refusal(400, 'Too long for so many series.');
+    await page.click('Look again');
+    expect(page.find('[role=alert]').textContent).toBe('Too long for so many series.');
   });
 
   it('does not send an empty note', async () => {

@@ -17,7 +17,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.problems import on_domain_error
-from quantum.domain.errors import Rejected
+from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,6 +64,9 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/series": READERS,
     "GET /api/v1/series/{fingerprint}": READERS,
     "GET /api/v1/series/{fingerprint}/window": READERS,
+    "GET /api/v1/models/coverage": READERS,
+    "GET /api/v1/series/{fingerprint}/why": READERS,
+    "GET /api/v1/what-moved": READERS,
     "GET /api/v1/anomalies": READERS,
     "GET /api/v1/alerts": READERS,
     "GET /api/v1/alerts/{alert_id}": READERS,
@@ -109,6 +112,10 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/receivers": ADMINS,
     "PUT /api/v1/receivers/{name}": ADMINS,
     "DELETE /api/v1/receivers/{name}": ADMINS,
+    "GET /api/v1/api-keys": ADMINS,
+    "POST /api/v1/api-keys": ADMINS,
+    "GET /api/v1/api-keys/{key_id}": ADMINS,
+    "DELETE /api/v1/api-keys/{key_id}": ADMINS,
 }
 """Method and path of every route, and the roles that may use it; one of them is enough."""
 
@@ -200,7 +207,7 @@ def _of_header(value: str) -> str:
     return found
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Rejected) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, refusal: QuantumError) -> None:
     """Answer a request or an upgrade with a problem."""
     # an upgrade has no method, though it is a GET
     request: Any = Request(cast("Scope", {"method": "GET", **scope}))

@@ -19,6 +19,7 @@ from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
+from quantum.adapters.http.toll import Toll
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.proxies import Proxies
     from quantum.application.ports import Identity
+    from quantum.application.quotas import Quotas
 
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
@@ -121,6 +123,7 @@ def create_app(
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
     identity: Identity,
+    quotas: Quotas,
     vitals: Vitals,
     proxies: Proxies,
 ) -> Litestar:
@@ -132,6 +135,7 @@ def create_app(
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
+        quotas: how much each may ask.
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
     """
@@ -140,7 +144,7 @@ def create_app(
     )
     app = Litestar(
         [*raw_routes, control],
-        middleware=[Gate(identity)],
+        middleware=[Gate(identity), Toll(quotas)],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(
             backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED

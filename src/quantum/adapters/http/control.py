@@ -171,7 +171,7 @@ def _check_reach(reach: Reach, url: str) -> None:
     try:
         reach.refuse_url(url)
     except AddressRefused as refusal:
-        raise Rejected("receiver_address", f"{refusal}; see outgoing.webhook_networks") from None
+        raise Rejected("receiver_address", str(refusal)) from None
     except ValueError:
         raise Rejected("receiver_url", "a receiver's url is http or https, with a host") from None
 

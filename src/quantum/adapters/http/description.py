@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROBLEM: Final = "Problem"
 BAD, UNKNOWN, FORBIDDEN, MISSING, SLOW = 400, 401, 403, 404, 408
-TAKEN, STALE, LARGE, KIND, BUSY = 409, 412, 413, 415, 503
+TAKEN, STALE, LARGE, KIND, OFTEN, BUSY = 409, 412, 413, 415, 429, 503
 SENTENCES: Final = {
     BAD: "The request makes no sense; the detail says what is wrong",
     UNKNOWN: "There is no token or key, or it is no good (any more)",
@@ -28,6 +28,7 @@ SENTENCES: Final = {
     STALE: "It was changed since the ETag in If-Match was read",
     LARGE: "The body is too large",
     KIND: "The body has another media type or encoding",
+    OFTEN: "Too many requests of this key, user or tenant; try again after Retry-After seconds",
     BUSY: "A part that is needed does not answer; try again after Retry-After seconds",
 }
 FACTS: Final = ("/livez", "/readyz", "/startupz", "/metrics")
@@ -84,6 +85,7 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
     yield UNKNOWN
     if RIGHTS.get(f"{method.upper()} {path}") is not ANYBODY:
         yield FORBIDDEN
+        yield OFTEN
     named = {each["name"] for each in operation.get("parameters", ())}
     if "{" in path or "fingerprint" in named or method != "get":
         yield MISSING

@@ -46,11 +46,15 @@ class Receipt(Message):
 
 # ---- series -----------------------------------------------------------------------------------------------------
 
+TierName = Literal["full", "cheap", "none"]
 SeriesStatus = Literal["learning", "ok", "late", "silent"]
 
 
 class SeriesItem(Message):
-    """A series and its newest sample. `late`: beyond its learnt heartbeat; `silent`: several heartbeats missed."""
+    """A series and its newest sample. `late`: beyond its learnt heartbeat; `silent`: several heartbeats missed.
+
+    `tier` says which detector watches it (`none`: it is stored, not scored), `tier_reason` what decided that.
+    """
 
     fingerprint: Fingerprint
     name: str
@@ -62,6 +66,8 @@ class SeriesItem(Message):
     lower: float | None
     upper: float | None
     score: float
+    tier: TierName
+    tier_reason: str
 
 
 class SeriesPage(Message):
@@ -69,6 +75,28 @@ class SeriesPage(Message):
 
     items: list[SeriesItem]
     total: int
+    next_cursor: str | None
+
+
+class CoverageRuleItem(Message):
+    """Series that match the selector get the tier, whatever the limit says; the first rule that matches decides."""
+
+    match: str
+    tier: TierName
+
+
+class CoveragePage(Message):
+    """How closely series are watched; `items` are those not watched in full, in order of appearance, with the reason.
+
+    A series that no rule matches has the full detector if it came while fewer than `full_series` had it.
+    """
+
+    full: int
+    cheap: int
+    none: int
+    full_series: int
+    rules: list[CoverageRuleItem]
+    items: list[SeriesItem]
     next_cursor: str | None
 
 
@@ -192,12 +220,75 @@ class DeliveryItem(Message):
     due_at_ms: int | None
 
 
+class PartsItem(Message):
+    """Of what an expectation is made, in units of the series; the parts add up to it. Hours and weekdays are in UTC."""
+
+    level: float
+    trend: float
+    hour: float
+    weekday: float
+    rest: float
+    history_ms: int
+
+
+class ResemblesItem(Message):
+    """The most similar earlier anomaly of the series; the verdict is that of the incident it was a part of."""
+
+    anomaly: AnomalyItem
+    incident_id: str | None
+    verdict: VerdictName | None
+
+
+class AlongItem(Message):
+    """A series that moved along; `lag_ms` is by how much it came later (negative: earlier)."""
+
+    anomaly: AnomalyItem
+    correlation: float
+    lag_ms: int
+
+
+class SparedItem(Message):
+    """With `spares_at` as the policy's `setting` the alert would not have fired (then); with `fires_at` it would."""
+
+    setting: Literal["raise_at", "after_ms", "for_ms"]
+    spares_at: float
+    fires_at: float
+    words: str
+
+
+class WhyCard(Message):
+    """Why a series stood out, in numbers from its own past. `detector` is name/version; empty if unknown."""
+
+    event: AnomalyItem
+    detector: str
+    parts: PartsItem | None
+    resembles: ResemblesItem | None
+    along: list[AlongItem]
+    spared: list[SparedItem]
+
+
+class MovedItem(Message):
+    """How odd a series was in a window against its own past: one in 10^`surprise` of ordinary windows is odder."""
+
+    series: SeriesItem
+    surprise: float
+    peak_at_ms: int
+    score: float
+
+
+class MovedList(Message):
+    """Most surprising first."""
+
+    items: list[MovedItem]
+
+
 class AlertDetail(Message):
-    """An alert with its whole history."""
+    """An alert with its whole history, and why its worst series stood out."""
 
     alert: AlertItem
     transitions: list[TransitionItem]
     deliveries: list[DeliveryItem]
+    why: WhyCard | None
 
 
 class NoteItem(Message):
@@ -421,6 +512,42 @@ class Overview(Message):
     firing_alerts: int
     open_incidents: list[IncidentItem]
     anomalies: list[AnomalyItem]
+
+
+KeyScope = Literal["ingest", "read"]
+
+
+class ApiKeyRequest(Request):
+    """A key that is wanted; without `expires_at_ms` it never expires."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    scopes: Annotated[list[KeyScope], msgspec.Meta(min_length=1, max_length=2)]
+    expires_at_ms: TimeMs | None = None
+
+
+class ApiKeyItem(Message):
+    """A key without the key; `last_used_at_ms` is null if it was not used since the process began."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at_ms: int
+    created_by: str
+    expires_at_ms: int | None
+    last_used_at_ms: int | None
+
+
+class ApiKeyList(Message):
+    """Oldest first."""
+
+    items: list[ApiKeyItem]
+
+
+class NewApiKey(Message):
+    """A key as it is shown once."""
+
+    key: str
+    item: ApiKeyItem
 
 
 class Session(Message):

@@ -32,6 +32,8 @@ PREFIX: Final = "/prometheus/api/v1"
 MAX_BODY: Final = 1_000_000
 MAX_FIELDS: Final = 1000
 BODY_TIMEOUT_S: Final = 10.0
+SHORT_S: Final = 0.05
+"""A query that takes no longer is answered whether its asker is still there or not."""
 LARGEST_S: Final = 253_402_300_800
 """Times are at most in the year 9999."""
 SPEAKS: Final = "2.42.0"
@@ -50,8 +52,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         async def work(asked: Parameters) -> bytes:
             at_ms = _time_ms(asked, "time")
             at_ms = clock.now_ms() if at_ms is None else at_ms
-            answer = await queries.at(_one(asked, "query"), at_ms, _timeout_ms(asked))
-            return await asyncio.to_thread(instant_json, answer)
+            return await queries.at(_one(asked, "query"), at_ms, instant_json, _timeout_ms(asked))
 
         return await _answer(request, work)
 
@@ -60,8 +61,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         async def work(asked: Parameters) -> bytes:
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
             step_ms, timeout_ms = _duration_ms(asked, "step"), _timeout_ms(asked)
-            answer = await queries.between(text, start_ms, end_ms, step_ms, timeout_ms)
-            return await asyncio.to_thread(range_json, answer)
+            return await queries.between(text, start_ms, end_ms, step_ms, range_json, timeout_ms)
 
         return await _answer(request, work)
 
@@ -120,12 +120,21 @@ async def _answer(
 
 
 async def _while_asker_waits(request: Request[Any, Any, Any], work: Coroutine[Any, Any, bytes]) -> bytes:
-    """Return what work gives; cancel it when the asker hangs up.
+    """Return what work gives; cancel it when the asker hangs up. Whether they do is looked at once it takes long.
 
     Raises:
         Rejected: `timeout`: the asker has gone.
     """
-    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((working,), timeout=SHORT_S)
+        return working.result() if working.done() else await _or_gone(request, working)
+    finally:
+        working.cancel()
+
+
+async def _or_gone(request: Request[Any, Any, Any], working: asyncio.Future[bytes]) -> bytes:
+    waiting = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

@@ -1,7 +1,7 @@
 """Answers to queries as Prometheus' HTTP API writes them: seconds as numbers, values as texts.
 
 A range of a thousand series is a quarter of a million texts, so many numbers are written by one call and only those
-that Prometheus writes otherwise are written again; `prometheus_points` puts them together.
+that Prometheus writes otherwise are written one by one; `prometheus_points` puts them together.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def number_texts(numbers: Numbers) -> list[str]:
 def _is_odd(numbers: Numbers) -> NDArray[np.bool_]:
     """Return which numbers Prometheus writes in a way of its own."""
     size = np.abs(numbers)
-    return np.asarray(~((size >= PLAIN_FROM) & (size < PLAIN_BELOW)) & (size != 0), np.bool_)
+    plain = (size >= PLAIN_FROM) & (size < PLAIN_BELOW)
+    return np.asarray(~plain & ((size != 0) | np.signbit(numbers)), np.bool_)
 
 
 def time_texts(times_ms: NDArray[np.int64]) -> list[str]:
@@ -95,7 +96,7 @@ def _matrix(metrics: list[str], at_ms: NDArray[np.int64], numbers: Numbers, coun
     for rows in _portions(ends):
         low = int(ends[rows.start] - counts[rows.start])
         inside = slice(low, int(ends[rows.stop - 1]))
-        points = write_points(at_ms[inside], _joined(numbers[inside]), counts[rows])
+        points = write_points(at_ms[inside], numbers[inside], counts[rows], joined_texts)
         pairs = zip(metrics[rows], points, strict=True)
         items += [b'{"metric":%b,"values":[%b]}' % (one.encode(), told) for one, told in pairs if told]
     return b'{"resultType":"matrix","result":[%b]}' % b",".join(items)
@@ -111,11 +112,17 @@ def _portions(ends: NDArray[np.int64]) -> Iterator[slice]:
         first = end
 
 
-def _joined(numbers: Numbers) -> bytes:
-    """Return numbers as texts, separated by commas; those of whole numbers may end in `.0`."""
-    if _is_odd(numbers).any():
-        return ",".join(number_texts(numbers)).encode()
-    return msgspec.json.encode(numbers.tolist())[1:-1]
+def joined_texts(numbers: Numbers) -> bytes:
+    """Return numbers as texts, separated by commas; those of plain whole numbers end in `.0`."""
+    texts, first = [], 0
+    for place in np.flatnonzero(_is_odd(numbers)).tolist():
+        if place > first:
+            texts.append(msgspec.json.encode(numbers[first:place].tolist())[1:-1])
+        texts.append(number_text(float(numbers[place])).encode())
+        first = place + 1
+    if first < len(numbers):
+        texts.append(msgspec.json.encode(numbers[first:].tolist())[1:-1])
+    return b",".join(texts)
 
 
 def _result(kind: str, *result: str) -> bytes:

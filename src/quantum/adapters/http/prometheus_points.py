@@ -1,7 +1,7 @@
 """Points of a matrix as Prometheus writes them, `[seconds,"number"]`, compiled by numba and equally at home in Python.
 
-A range of a thousand series is a quarter of a million points. Their numbers are written by one call of a JSON encoder;
-what is left, to put times and quotes around each, is a walk over bytes that makes no object per point.
+A range of a thousand series is a quarter of a million points, so no object is made per point: numbers that are decimal
+fractions are written here, the others are written by one call of a JSON encoder and copied to their places.
 """
 
 from __future__ import annotations
@@ -10,51 +10,46 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from quantum.adapters.http.decimal_texts import LONGEST, NO_DECIMAL, find_decimals, write_decimal, write_whole
 from quantum.domain.kernels import compiled, inlined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 _OPEN, _CLOSE, _COMMA, _QUOTE, _DOT, _MINUS, _ZERO = 91, 93, 44, 34, 46, 45, 48
 _THOUSAND: Final = 1000
-_AROUND: Final = 32
-"""Bytes around a number at most: brackets, quotes, commas, and the 24 of a time."""
+_AROUND: Final = 32 + LONGEST
+"""Bytes of a point at most, without those of a number that is copied: brackets, quotes, commas, a time, a number."""
 
 
-def write_points(at_ms: NDArray[np.int64], numbers: bytes, counts: NDArray[np.int64]) -> list[bytes]:
+def write_points(
+    at_ms: NDArray[np.int64],
+    numbers: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    texts_of: Callable[[NDArray[np.float64]], bytes],
+) -> list[bytes]:
     """Return the points of each row, separated by commas.
 
     Args:
         at_ms: int64 (n,), the times of all rows, one row after the other.
-        numbers: the n numbers as texts, separated by commas; a trailing `.0` is left out.
+        numbers: float64 (n,).
         counts: int64 (rows,), how many points each row has; together n.
+        texts_of: returns numbers that are no short decimal fractions as texts, separated by commas.
     """
-    text = np.frombuffer(numbers, np.uint8)
+    wholes, digits = find_decimals(numbers)
+    others = numbers[digits == NO_DECIMAL]
+    text = np.frombuffer(texts_of(others), np.uint8) if len(others) else np.zeros(0, np.uint8)
     out, stops = np.empty(len(text) + _AROUND * len(at_ms), np.uint8), np.empty(len(counts), np.int64)
-    _write(text, at_ms, counts, out, stops)
+    _write(text, at_ms, wholes, digits, counts, out, stops)
     ends: Sequence[int] = stops.tolist()
     return [out[first:end].tobytes() for first, end in zip([0, *ends], ends, strict=False)]
 
 
 def warm_up() -> None:
     """Compile the walk, so that the first answer does not wait for it."""
-    write_points(np.array([1500]), b"1.0", np.array([1]))
-
-
-@inlined
-def _write_digits(out: NDArray[np.uint8], place: int, number: int) -> int:
-    """Write a number that is not negative; return where it ends."""
-    size, rest = 1, number // 10
-    while rest > 0:
-        size += 1
-        rest //= 10
-    rest = number
-    for back in range(1, size + 1):
-        out[place + size - back] = _ZERO + rest % 10
-        rest //= 10
-    return place + size
+    write_points(np.array([1500]), np.array([1.0]), np.array([1]), bytes)
 
 
 @inlined
@@ -64,7 +59,7 @@ def _write_time(out: NDArray[np.uint8], place: int, at_ms: int) -> int:
         out[place] = _MINUS
         place += 1
         at_ms = -at_ms
-    place = _write_digits(out, place, at_ms // _THOUSAND)
+    place = write_whole(out, place, at_ms // _THOUSAND)
     rest = at_ms % _THOUSAND
     if rest > 0:
         out[place] = _DOT
@@ -82,6 +77,8 @@ def _write_time(out: NDArray[np.uint8], place: int, at_ms: int) -> int:
 def _write(
     text: NDArray[np.uint8],
     at_ms: NDArray[np.int64],
+    wholes: NDArray[np.int64],
+    digits: NDArray[np.int8],
     counts: NDArray[np.int64],
     out: NDArray[np.uint8],
     stops: NDArray[np.int64],
@@ -97,14 +94,15 @@ def _write(
             place = _write_time(out, place + 1, at_ms[point])
             out[place], out[place + 1] = _COMMA, _QUOTE
             place += 2
-            while read < len(text) and text[read] != _COMMA:
-                out[place] = text[read]
-                place += 1
+            if digits[point] != NO_DECIMAL:
+                place = write_decimal(out, place, wholes[point], digits[point])
+            else:
+                while read < len(text) and text[read] != _COMMA:
+                    out[place] = text[read]
+                    place += 1
+                    read += 1
                 read += 1
-            if out[place - 1] == _ZERO and out[place - 2] == _DOT:
-                place -= 2
             out[place], out[place + 1] = _QUOTE, _CLOSE
             place += 2
-            read += 1
             point += 1
         stops[row] = place

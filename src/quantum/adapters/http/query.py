@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from quantum.application.ports import AlertStore, NotificationQueue
     from quantum.application.queries import Queries
+    from quantum.application.why import Why
 
 HEX = "^[0-9a-f]{16}$"
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items at most")]
@@ -34,7 +35,7 @@ CURSOR = "the cursor is not one that was given out"
 
 
 def query_routes(
-    queries: Queries, alerts: AlertStore, deliveries: NotificationQueue, version: str
+    queries: Queries, alerts: AlertStore, deliveries: NotificationQueue, why: Why, version: str
 ) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
@@ -97,6 +98,34 @@ def query_routes(
     ) -> m.Window:
         return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
 
+    @get(
+        "/api/v1/models/coverage",
+        operation_id="getCoverage",
+        tags=["reading"],
+        summary="How closely series are watched, and which are not watched in full",
+    )
+    async def coverage(
+        limit: Limit = 100,
+        cursor: Annotated[str | None, QueryParameter(pattern=HEX, description="next_cursor of the page before")] = None,
+    ) -> m.CoveragePage:
+        try:
+            return views.coverage(queries.coverage(limit, None if cursor is None else int(cursor, 16)))
+        except NotFound:
+            raise Rejected("cursor", CURSOR) from None
+
+    @get(
+        "/api/v1/series/{fingerprint:str}/why",
+        operation_id="getWhy",
+        tags=["reading"],
+        summary="Why a series stood out at a time",
+    )
+    async def why_then(fingerprint: FingerprintPath, at_ms: Time) -> m.WhyCard:
+        return views.why_card(await why.of_anomaly(queries.slot(int(fingerprint, 16)), at_ms))
+
+    @get("/api/v1/what-moved", operation_id="getWhatMoved", tags=["reading"], summary="Oddest series of a window")
+    async def what_moved(start_ms: Time, end_ms: Time, limit: Limit = 50) -> m.MovedList:
+        return m.MovedList(items=[views.moved(one) for one in await why.moved(start_ms, end_ms, limit)])
+
     @get("/api/v1/anomalies", operation_id="listAnomalies", tags=["reading"], summary="Anomalies, newest first")
     async def anomalies(
         fingerprint: Annotated[str | None, QueryParameter(pattern=HEX)] = None,
@@ -140,10 +169,12 @@ def query_routes(
     async def one_alert(alert_id: Key) -> m.AlertDetail:
         found, transitions = await alerts.alert(alert_id)
         sent = await deliveries.deliveries(alert_id, Page(limit=DETAIL))
+        card = await why.of_alert(found)
         return m.AlertDetail(
             alert=views.alert(found),
             transitions=[views.transition(one) for one in transitions],
             deliveries=[views.delivery(one) for one in sent],
+            why=views.why_card(card) if card else None,
         )
 
     @get("/api/v1/incidents", operation_id="listIncidents", tags=["reading"], summary="Incidents, newest first")
@@ -167,7 +198,10 @@ def query_routes(
         overview,
         series,
         one_series,
+        coverage,
         window,
+        why_then,
+        what_moved,
         anomalies,
         list_alerts,
         one_alert,

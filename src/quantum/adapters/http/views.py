@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from quantum.adapters.http import messages as m
+from quantum.domain.coverage import Tier
 from quantum.domain.labels import LabelSet, Matcher, MatchOp
 from quantum.domain.policies import (
     Absence,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
-    from quantum.application.queries import SeriesNow, SeriesWindow
+    from quantum.application.queries import CoverageNow, SeriesNow, SeriesWindow
+    from quantum.application.why import Moved, PastEvent, WhyCard
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
 
@@ -82,6 +84,21 @@ def series(now: SeriesNow) -> m.SeriesItem:
         lower=number(now.lower),
         upper=number(now.upper),
         score=now.score,
+        tier=now.tier.value,
+        tier_reason=now.tier_reason,
+    )
+
+
+def coverage(now: CoverageNow) -> m.CoveragePage:
+    """Return how closely series are watched."""
+    return m.CoveragePage(
+        full=now.counts[Tier.FULL],
+        cheap=now.counts[Tier.CHEAP],
+        none=now.counts[Tier.NONE],
+        full_series=now.allotment.full_series,
+        rules=[m.CoverageRuleItem(match=rule.selector, tier=rule.tier.value) for rule in now.allotment.rules],
+        items=[series(one) for one in now.series],
+        next_cursor=None if now.next_cursor is None else hex_digits(now.next_cursor),
     )
 
 
@@ -185,6 +202,50 @@ def delivery(one: Delivery) -> m.DeliveryItem:
         detail=one.detail,
         due_at_ms=one.due_at_ms,
     )
+
+
+def why_card(one: WhyCard) -> m.WhyCard:
+    """Return a why card."""
+    parts = one.parts
+    return m.WhyCard(
+        event=anomaly(one.event, one.interval_ms),
+        detector=one.event.detector,
+        parts=m.PartsItem(
+            level=parts.level,
+            trend=parts.trend,
+            hour=parts.hour,
+            weekday=parts.weekday,
+            rest=parts.rest,
+            history_ms=parts.history_ms,
+        )
+        if parts
+        else None,
+        resembles=_resembles(one.resembles, one.interval_ms) if one.resembles else None,
+        along=[
+            m.AlongItem(
+                anomaly=anomaly(each.anomaly), correlation=each.movement.correlation, lag_ms=each.movement.lag_ms
+            )
+            for each in one.along
+        ],
+        spared=[
+            m.SparedItem(setting=each.setting, spares_at=each.spares_at, fires_at=each.fires_at, words=each.words)
+            for each in one.spared
+        ],
+    )
+
+
+def _resembles(one: PastEvent, interval_ms: float) -> m.ResemblesItem:
+    judged = one.incident
+    return m.ResemblesItem(
+        anomaly=anomaly(one.anomaly, interval_ms),
+        incident_id=judged.id if judged else None,
+        verdict=judged.verdict.value if judged and judged.verdict else None,
+    )
+
+
+def moved(one: Moved) -> m.MovedItem:
+    """Return how odd a series was in a window."""
+    return m.MovedItem(series=series(one.series), surprise=one.surprise, peak_at_ms=one.peak_at_ms, score=one.score)
 
 
 def incident(one: Incident) -> m.IncidentItem:

@@ -9,6 +9,7 @@ from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
 from quantum.adapters.postgres.inspection import Survey, migrate_database, survey
 from quantum.adapters.postgres.models import PostgresModels
+from quantum.adapters.postgres.rollups import PostgresRollups
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["Patience", "PostgresStore", "Survey", "migrate_database", "survey"]
 
 
-class PostgresStore(PostgresFacts, PostgresConclusions, PostgresModels):
+class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, url: str, tenant: str = "default", patience: Patience | None = None) -> None:
         self._database = Engine(url, tenant, patience)
         PostgresFacts.__init__(self, self._database, tenant)
+        PostgresRollups.__init__(self, self._database, tenant, self._tail)
         PostgresConclusions.__init__(self, self._database, tenant)
         PostgresModels.__init__(self, self._database, tenant)
 

@@ -24,13 +24,14 @@ from quantum.adapters.fact_tail import (
 from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.statements import change, fetch
+from quantum.adapters.recent_rows import RecentRows
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from quantum.adapters.postgres.statements import Connection
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
+
+    Select = Callable[[bytes, NDArray[np.int64], int, int], SampleBatch]
 
 FACTS_AT_ONCE: Final = 1000
 """How many facts of the tail one question returns at most."""
@@ -66,6 +69,7 @@ class PostgresFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._recent = RecentRows()
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -105,8 +109,7 @@ class PostgresFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = await _blocks(connection, self._tenant, SAMPLES, *doubt)
-            tail = list(self._tail.rows.values())
-            stored = await _aside(select_samples, tail, bodies, *doubt, self._decoded.select)
+            stored = await _aside(self._select, self._tail.rows.copy(), bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
@@ -187,9 +190,21 @@ class PostgresFacts:
         """See SampleStore."""
         wanted = np.unique(np.asarray(slots, np.int64))
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
-        tail = list(self._tail.rows.values())
+        tail = self._tail.rows.copy()
         bodies = await self._bodies(SAMPLES, wanted, start_ms, end_ms)
-        return await _aside(select_samples, tail, bodies, wanted, start_ms, end_ms)
+        return await _aside(self._select, tail, bodies, wanted, start_ms, end_ms)
+
+    def _select(
+        self,
+        tail: Mapping[int, SampleBatch],
+        bodies: Sequence[bytes],
+        slots: NDArray[np.int64],
+        start_ms: int,
+        end_ms: int,
+        select: Select = chunks.select_block,
+    ) -> SampleBatch:
+        recent = self._recent.select(tail, slots, start_ms, end_ms)
+        return select_samples(recent, bodies, slots, start_ms, end_ms, select)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
@@ -271,6 +286,6 @@ async def _blocks(
         connection,
         "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND max_ms >= %s AND min_ms < %s"
         " AND max_slot >= %s AND min_slot <= %s ORDER BY last_position, block",
-        *(tenant, kind, start_ms, end_ms, int(slots.min()), int(slots.max())),
+        *(tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1])),
     )
     return [body for (body,) in rows]

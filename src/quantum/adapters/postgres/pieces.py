@@ -11,7 +11,9 @@ from quantum.adapters.postgres.statements import change, change_each, fetch
 from quantum.domain.errors import NotFound
 
 if TYPE_CHECKING:
+    from quantum.adapters.pieces import Extent
     from quantum.adapters.postgres.statements import Connection
+    from quantum.adapters.rolling import Asked
 
 INSERT_SEGMENT: Final = (
     "INSERT INTO segments (tenant, last_position, first_position, row_count, headers, row_order)"
@@ -25,10 +27,14 @@ BODIES: Final = "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND las
 EXTENTS: Final = (
     "SELECT first_position, last_position, row_count FROM segments WHERE tenant = %s ORDER BY last_position"
 )
-FORGOTTEN: Final = (
-    "INSERT INTO marks (tenant, name, position) VALUES (%s, 'forgotten', %s)"
+SET_MARK: Final = (
+    "INSERT INTO marks (tenant, name, position) VALUES (%s, %s, %s)"
     " ON CONFLICT (tenant, name) DO UPDATE SET position = greatest(marks.position, excluded.position)"
 )
+FORGOTTEN: Final = "forgotten"
+ROLLED: Final = "rolled"
+WHOLE_SINCE: Final = "whole since"
+"""Names of marks: two positions and a time."""
 
 
 async def insert(connection: Connection, tenant: str, piece: Piece) -> None:
@@ -50,17 +56,39 @@ async def stored(connection: Connection, tenant: str, last: int) -> Stored:
     return Stored(last, headers, order, samples, scores)
 
 
+async def bodies(connection: Connection, tenant: str, kind: str, asked: Asked, after: int = 0) -> list[bytes]:
+    """Return the blocks after a position that may have some of what is asked for, by position and number."""
+    slots, start_ms, end_ms = asked
+    if not len(slots):
+        return []
+    rows = await fetch(
+        connection,
+        "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND max_ms > %s AND min_ms <= %s"
+        " AND max_slot >= %s AND min_slot <= %s AND last_position > %s ORDER BY last_position, block",
+        *(tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1]), after),
+    )
+    return [body for (body,) in rows]
+
+
 async def neighbours(connection: Connection, tenant: str) -> tuple[int, list[Stored]] | None:
     """Return the first position of neighbouring pieces that should be one, and those, or None if no merge pays."""
-    extents = await fetch(connection, EXTENTS, tenant)
-    landmarks = await fetch(
-        connection, "SELECT position FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL", tenant
-    )
-    chosen = pieces.choose([(first, last, rows) for first, last, rows in extents], [place for (place,) in landmarks])
+    extents, walls = await extents_of(connection, tenant), await landmarks_of(connection, tenant)
+    chosen = pieces.choose(extents, [*walls, await mark(connection, tenant, ROLLED)])
     if chosen is None:
         return None
     first, end = chosen
     return first, [await stored(connection, tenant, last) for _, last, _ in extents if first <= last <= end]
+
+
+async def extents_of(connection: Connection, tenant: str) -> list[Extent]:
+    """Return the extents of all pieces, in order."""
+    return [(first, last, rows) for first, last, rows in await fetch(connection, EXTENTS, tenant)]
+
+
+async def landmarks_of(connection: Connection, tenant: str) -> list[int]:
+    """Return the positions of all landmarks."""
+    sql = "SELECT position FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NOT NULL"
+    return [position for (position,) in await fetch(connection, sql, tenant)]
 
 
 async def replace(connection: Connection, tenant: str, piece: Piece) -> None:
@@ -85,18 +113,31 @@ async def forget(connection: Connection, tenant: str, upto: int) -> None:
     )
     if not known:
         raise NotFound(f"there is no landmark at position {upto}")
+    newest = await fetch(
+        connection,
+        "SELECT max(max_ms) FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s",
+        *(tenant, SAMPLES, upto),
+    )
     await change(connection, "DELETE FROM segments WHERE tenant = %s AND last_position <= %s", tenant, upto)
     for kind in (SAMPLES, SCORES):
         await change(
             connection, "DELETE FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s", tenant, kind, upto
         )
     await change(connection, "DELETE FROM checkpoints WHERE tenant = %s AND position < %s", tenant, upto)
-    await change(connection, FORGOTTEN, tenant, upto)
+    await change(connection, SET_MARK, tenant, FORGOTTEN, upto)
+    await change(connection, SET_MARK, tenant, ROLLED, upto)
+    if newest[0][0] is not None:
+        await change(connection, SET_MARK, tenant, WHOLE_SINCE, newest[0][0] + 1)
 
 
 async def begins_after(connection: Connection, tenant: str) -> int:
     """Return the position up to which facts were forgotten, or 0."""
-    found = await fetch(connection, "SELECT position FROM marks WHERE tenant = %s AND name = 'forgotten'", tenant)
+    return await mark(connection, tenant, FORGOTTEN)
+
+
+async def mark(connection: Connection, tenant: str, name: str) -> int:
+    """Return where a mark is, or 0."""
+    found = await fetch(connection, "SELECT position FROM marks WHERE tenant = %s AND name = %s", tenant, name)
     return int(found[0][0]) if found else 0
 
 

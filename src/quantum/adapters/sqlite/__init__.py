@@ -8,6 +8,7 @@ from quantum.adapters.sqlite.conclusions import SqliteConclusions
 from quantum.adapters.sqlite.engine import MEMORY, Engine
 from quantum.adapters.sqlite.facts import SqliteFacts
 from quantum.adapters.sqlite.models import SqliteModels
+from quantum.adapters.sqlite.rollups import SqliteRollups
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY", "SqliteStore"]
 
 
-class SqliteStore(SqliteFacts, SqliteConclusions, SqliteModels):
+class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, path: str, tenant: str = "default") -> None:
         self._file = Engine(path)
         SqliteFacts.__init__(self, self._file, tenant)
+        SqliteRollups.__init__(self, self._file, tenant, self._tail)
         SqliteConclusions.__init__(self, self._file, tenant)
         SqliteModels.__init__(self, self._file, tenant)
 

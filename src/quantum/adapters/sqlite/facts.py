@@ -20,6 +20,7 @@ from quantum.adapters.fact_tail import (
     unpack_body,
 )
 from quantum.adapters.pieces import Unsealing, pack_piece, take
+from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
@@ -28,7 +29,7 @@ from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,6 +48,7 @@ class SqliteFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._recent = RecentRows()
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -75,7 +77,8 @@ class SqliteFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = _blocks(connection, self._tenant, SAMPLES, *doubt)
-            stored = select_samples(list(self._tail.rows.values()), bodies, *doubt, self._decoded.select)
+            recent = self._recent.select(self._tail.rows, *doubt)
+            stored = select_samples(recent, bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
@@ -155,7 +158,7 @@ class SqliteFacts:
         """See SampleStore."""
         wanted = np.unique(np.asarray(slots, np.int64))
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
-        tail = list(self._tail.rows.values())
+        tail = self._tail.rows.copy()
         return await self._engine.read(lambda connection: self._find(connection, wanted, start_ms, end_ms, tail))
 
     def _find(
@@ -164,11 +167,11 @@ class SqliteFacts:
         slots: NDArray[np.int64],
         start_ms: int,
         end_ms: int,
-        tail: Sequence[SampleBatch],
+        tail: Mapping[int, SampleBatch],
     ) -> SampleBatch:
-        return select_samples(
-            tail, _blocks(connection, self._tenant, SAMPLES, slots, start_ms, end_ms), slots, start_ms, end_ms
-        )
+        recent = self._recent.select(tail, slots, start_ms, end_ms)
+        bodies = _blocks(connection, self._tenant, SAMPLES, slots, start_ms, end_ms)
+        return select_samples(recent, bodies, slots, start_ms, end_ms)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
@@ -240,9 +243,10 @@ def _blocks(
 ) -> list[bytes]:
     if not len(slots):
         return []
+    # ordered here, because SQLite copies the bodies into a table of its own to order them
     rows = connection.execute(
-        "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
-        " AND max_slot >= ? AND min_slot <= ? ORDER BY last_position, block",
-        (tenant, kind, start_ms, end_ms, int(slots.min()), int(slots.max())),
+        "SELECT last_position, block, body FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
+        " AND max_slot >= ? AND min_slot <= ?",
+        (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1])),
     )
-    return [body for (body,) in rows]
+    return [body for _, _, body in sorted(rows)]

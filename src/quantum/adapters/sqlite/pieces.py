@@ -12,7 +12,19 @@ from quantum.domain.errors import NotFound
 if TYPE_CHECKING:
     import sqlite3
 
+    from quantum.adapters.pieces import Extent
+    from quantum.adapters.rolling import Asked
+
 BODIES: Final = "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? ORDER BY block"
+
+INSERT_BLOCK: Final = (
+    "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+FORGOTTEN: Final = "forgotten"
+ROLLED: Final = "rolled"
+WHOLE_SINCE: Final = "whole since"
+"""Names of marks: two positions and a time."""
 
 
 def insert(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
@@ -22,11 +34,7 @@ def insert(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
         " VALUES (?, ?, ?, ?, ?, ?)",
         (tenant, piece.last, piece.first, piece.row_count, piece.headers, piece.order),
     )
-    connection.executemany(
-        "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(tenant, *block) for block in piece.blocks()],
-    )
+    connection.executemany(INSERT_BLOCK, [(tenant, *block) for block in piece.blocks()])
 
 
 def stored(connection: sqlite3.Connection, tenant: str, last: int) -> Stored:
@@ -38,20 +46,39 @@ def stored(connection: sqlite3.Connection, tenant: str, last: int) -> Stored:
     return Stored(last, headers, order, *bodies)
 
 
+def bodies(connection: sqlite3.Connection, tenant: str, kind: str, asked: Asked, after: int = 0) -> list[bytes]:
+    """Return the blocks after a position that may have some of what is asked for, by position and number."""
+    slots, start_ms, end_ms = asked
+    if not len(slots):
+        return []
+    rows = connection.execute(
+        "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND max_ms > ? AND min_ms <= ?"
+        " AND max_slot >= ? AND min_slot <= ? AND last_position > ? ORDER BY last_position, block",
+        (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1]), after),
+    )
+    return [body for (body,) in rows]
+
+
 def merge_some(connection: sqlite3.Connection, tenant: str) -> Piece | None:
     """Return neighbouring pieces as one, packed but not written, or None if no merge pays."""
-    extents = connection.execute(
-        "SELECT first_position, last_position, row_count FROM segments WHERE tenant = ? ORDER BY last_position",
-        (tenant,),
-    ).fetchall()
-    landmarks = connection.execute(
-        "SELECT position FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NOT NULL", (tenant,)
-    ).fetchall()
-    chosen = pieces.choose(extents, [position for (position,) in landmarks])
+    extents, walls = extents_of(connection, tenant), landmarks_of(connection, tenant)
+    chosen = pieces.choose(extents, [*walls, mark(connection, tenant, ROLLED)])
     if chosen is None:
         return None
     first, end = chosen
     return pieces.merge(first, [stored(connection, tenant, last) for _, last, _ in extents if first <= last <= end])
+
+
+def extents_of(connection: sqlite3.Connection, tenant: str) -> list[Extent]:
+    """Return the extents of all pieces, in order."""
+    sql = "SELECT first_position, last_position, row_count FROM segments WHERE tenant = ? ORDER BY last_position"
+    return connection.execute(sql, (tenant,)).fetchall()
+
+
+def landmarks_of(connection: sqlite3.Connection, tenant: str) -> list[int]:
+    """Return the positions of all landmarks."""
+    sql = "SELECT position FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NOT NULL"
+    return [position for (position,) in connection.execute(sql, (tenant,))]
 
 
 def replace(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
@@ -72,24 +99,39 @@ def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> None:
     ).fetchone()
     if known is None:
         raise NotFound(f"there is no landmark at position {upto}")
+    newest_ms = connection.execute(
+        "SELECT max(max_ms) FROM blocks WHERE tenant = ? AND kind = ? AND last_position <= ?", (tenant, SAMPLES, upto)
+    ).fetchone()[0]
     connection.execute("DELETE FROM segments WHERE tenant = ? AND last_position <= ?", (tenant, upto))
     for kind in (SAMPLES, SCORES):
         connection.execute(
             "DELETE FROM blocks WHERE tenant = ? AND kind = ? AND last_position <= ?", (tenant, kind, upto)
         )
     connection.execute("DELETE FROM checkpoints WHERE tenant = ? AND position < ?", (tenant, upto))
-    connection.execute(
-        "INSERT INTO marks (tenant, name, position) VALUES (?, 'forgotten', ?)"
-        " ON CONFLICT (tenant, name) DO UPDATE SET position = max(position, excluded.position)",
-        (tenant, upto),
-    )
+    set_mark(connection, tenant, FORGOTTEN, upto)
+    set_mark(connection, tenant, ROLLED, upto)
+    if newest_ms is not None:
+        set_mark(connection, tenant, WHOLE_SINCE, newest_ms + 1)
 
 
 def begins_after(connection: sqlite3.Connection, tenant: str) -> int:
     """Return the position up to which facts were forgotten, or 0."""
-    sql = "SELECT position FROM marks WHERE tenant = ? AND name = 'forgotten'"
-    row = connection.execute(sql, (tenant,)).fetchone()
+    return mark(connection, tenant, FORGOTTEN)
+
+
+def mark(connection: sqlite3.Connection, tenant: str, name: str) -> int:
+    """Return where a mark is, or 0."""
+    row = connection.execute("SELECT position FROM marks WHERE tenant = ? AND name = ?", (tenant, name)).fetchone()
     return int(row[0]) if row else 0
+
+
+def set_mark(connection: sqlite3.Connection, tenant: str, name: str, position: int) -> None:
+    """Move a mark forward; it never goes back."""
+    connection.execute(
+        "INSERT INTO marks (tenant, name, position) VALUES (?, ?, ?)"
+        " ON CONFLICT (tenant, name) DO UPDATE SET position = max(position, excluded.position)",
+        (tenant, name, position),
+    )
 
 
 def end(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:

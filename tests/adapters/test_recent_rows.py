@@ -1,0 +1,94 @@
+"""Recent rows: what is found in runs is what looking at every batch would find, whatever came and went."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum.adapters import recent_rows
+from quantum.adapters.recent_rows import RecentRows, by_series
+from quantum.domain.series import SampleBatch
+
+if TYPE_CHECKING:
+    import pytest
+
+ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=6)
+STEPS = st.lists(ROWS | st.sampled_from(["seal", "undo", "ask"]), max_size=30)
+
+
+def batch_of(rows: list[tuple[int, int]], number: int) -> SampleBatch:
+    return SampleBatch.of([slot for slot, _ in rows], [at for _, at in rows], [float(number)] * len(rows))
+
+
+def listed(batches: list[SampleBatch]) -> list[tuple[int, int, float]]:
+    return [
+        row for one in batches for row in zip(one.slots.tolist(), one.at_ms.tolist(), one.values.tolist(), strict=True)
+    ]
+
+
+@given(STEPS, st.sets(st.integers(0, 5), min_size=1), st.integers(0, 6), st.integers(0, 7))
+def test_runs_have_what_every_batch_together_has(
+    steps: list[list[tuple[int, int]] | str], wanted: set[int], start_ms: int, end_ms: int
+) -> None:
+    tail: dict[int, SampleBatch] = {}
+    recent, slots, position = RecentRows(), np.array(sorted(wanted)), 0
+    for number, step in enumerate([*steps, "ask"]):
+        if step == "seal":  # facts leave at the front
+            tail = dict(list(tail.items())[len(tail) // 2 :])
+        elif step == "undo" and tail:  # or at the back, and others get their positions
+            tail.popitem()
+            position = max(tail, default=0)
+        elif step == "ask":
+            found = recent.select(tail, slots, start_ms, end_ms)
+            everything = listed(list(tail.values()))
+            expected = [row for row in everything if row[0] in wanted and start_ms <= row[1] < end_ms]
+            assert sorted(listed(found)) == sorted(expected)
+            assert all(listed([by_series(part)]) == listed([part]) for part in found)
+        elif step != "undo":
+            position += 1
+            tail[position] = batch_of(step, number)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12))
+def test_rows_are_sorted_and_equal_ones_keep_their_order(rows: list[tuple[int, int]]) -> None:
+    batch = SampleBatch.of([slot for slot, _ in rows], [at for _, at in rows], range(len(rows)))
+    expected = sorted(listed([batch]), key=lambda row: row[:2])
+    assert listed([by_series(batch)]) == expected
+
+
+def test_a_row_is_sorted_as_often_as_its_run_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorted_rows = 0
+
+    def counted(rows: SampleBatch) -> SampleBatch:
+        nonlocal sorted_rows
+        sorted_rows += len(rows)
+        return by_series(rows)
+
+    monkeypatch.setattr(recent_rows, "by_series", counted)
+    recent, tail, count = RecentRows(), dict[int, SampleBatch](), 1000
+    for position in range(count):
+        tail[position] = batch_of([(position % 7, position)], position)
+        recent.select(tail, np.array([3]), 0, 10)
+    assert sorted_rows <= count * (np.log2(count) + 2)
+    assert len(recent._runs) <= np.log2(count) + 1
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    tail = {position: batch_of([(position % 3, position)], position) for position in range(300)}
+    recent, counts = RecentRows(), list[int]()
+
+    def ask() -> None:
+        for size in range(1, 300, 7):
+            some = dict(list(tail.items())[:size])
+            counts.append(sum(map(len, recent.select(some, np.arange(3), 0, 1000))) - size)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(counts) == {0}
