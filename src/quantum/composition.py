@@ -33,6 +33,7 @@ from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
@@ -123,19 +124,17 @@ def _compiled(pattern: str) -> Any:
         raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
 
 
-def build_full_detector() -> Detector:
+def build_full_detector(settings: Settings) -> Detector:
     """Return the detector of the full tier by itself: what scores on demand under its name."""
-    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
-
-    return RobustSeasonal()
+    return find_detector(settings.detection.detector)()
 
 
-def build_detector() -> Detector:
+def build_detector(settings: Settings) -> Detector:
     """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
     from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as below
 
-    return Tiered(RobustSeasonal(), RobustSeasonal())
+    return Tiered(build_full_detector(settings), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -344,8 +343,8 @@ class Container(containers.DeclarativeContainer):
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
-    full_detector = providers.Factory(build_full_detector)
-    detector = providers.Factory(build_detector)
+    full_detector = providers.Factory(build_full_detector, settings)
+    detector = providers.Factory(build_detector, settings)
     pipeline = providers.Factory(Pipeline, detector, compiler)
 
     ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))

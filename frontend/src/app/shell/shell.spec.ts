@@ -57,7 +57,7 @@ describe('the frame of every page', () => {
     expect(text()).toMatch(/Times are in \S+/);
   });
 
-  it.each([['o', '/'], ['e', '/explore'], ['a', '/alerts'], ['i', '/incidents'], ['p', '/policies'], ['t', '/replay']])('goes with g %s to %s', async (key, path) => {
+  it.each([['o', '/'], ['e', '/explore'], ['a', '/alerts'], ['i', '/incidents'], ['p', '/policies'], ['t', '/replay'], ['m', '/models']])('goes with g %s to %s', async (key, path) => {
     Object.assign(page.answers, { 'GET incidents': NEVER, 'GET policies': NEVER, 'GET receivers': NEVER });
     await TestBed.inject(Router).navigateByUrl('/nowhere');
     await press('g');
@@ -174,7 +174,7 @@ describe('the frame of every page', () => {
       await settle();
     });
 
-    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Time machine', 'API documentation']));
+    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Time machine', 'Models', 'API documentation']));
 
     it('that finds pages and series by words, and goes there with Enter', async () => {
       await type('cpu');
