@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.parts.keycloak import run_keycloak
 from tests.parts.postgres import URL_VARIABLE, new_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.parts.keycloak import KeycloakServer
 
 FIGURES: Final = pytest.StashKey[list[str]]()
 
@@ -28,6 +31,13 @@ def postgres_url() -> Iterator[str]:
         return
     with new_cluster() as cluster, cluster.running():
         yield cluster.url()
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakServer]:
+    """A real Keycloak with the realm of `deploy/keycloak`, started once for all tests."""
+    with run_keycloak(tmp_path_factory.mktemp("keycloak")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -79,6 +79,21 @@ def test_stub_auth_is_refused_on_an_address_that_others_reach(host: str, tmp_pat
     assert load_settings(file, asked_for).server.host == host
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    ["", "sso.example", "https://", "https://sso.example/realms/quantum/", "http://sso.example/realms/quantum"],
+)
+def test_keycloak_needs_an_issuer_that_nobody_can_imitate(issuer: str, tmp_path: Path) -> None:
+    file = file_with(tmp_path, f'[auth]\nmode = "keycloak"\nissuer = "{issuer}"\n')
+    assert [one.split(":")[0] for one in problems_of(file)] == ["auth.issuer"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_with_keycloak_any_address_may_be_listened_on(host: str, tmp_path: Path) -> None:
+    text = '[auth]\nmode = "keycloak"\nissuer = "https://sso.example/realms/quantum"\n'
+    assert load_settings(file_with(tmp_path, text), {"QUANTUM_SERVER__HOST": host}).auth.mode == "keycloak"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
 def test_stub_auth_is_fine_on_loopback(host: str, tmp_path: Path) -> None:
     assert load_settings(file_with(tmp_path, ""), {"QUANTUM_SERVER__HOST": host}).server.host == host

@@ -21,6 +21,7 @@ from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
 from quantum.adapters.http.health import Vitals, health_routes
@@ -41,7 +42,9 @@ from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.budgets import Budgets
 from quantum.application.control import Control
+from quantum.application.denials import Denials
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Counters
@@ -256,12 +260,28 @@ def build_training(
     )
 
 
+def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
+    """Return what judges access tokens."""
+    from quantum.adapters.keycloak import Keycloak, Trust  # noqa: PLC0415 - imports cryptography
+
+    asked = settings.auth
+    trust = Trust(
+        issuer=asked.issuer,
+        audience=asked.audience,
+        clients=frozenset(asked.clients),
+        tenant_claim=asked.tenant_claim,
+        tenant=settings.store.tenant,
+    )
+    return Keycloak(trust, clock)
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
     from quantum.application.promql import PromQueries  # noqa: PLC0415 - imports numba, a second
 
     return PromQueries(
+        store,
         store,
         lambda: monitor.pipeline.labels,
         lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
@@ -277,6 +297,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    budgets: Budgets,
     control: Control,
     machine: TimeMachine,
     identity: Admission,
@@ -291,6 +312,7 @@ def build_app(
     monitor: Monitor,
     training: TrainingRuns,
     quotas: Quotas,
+    denials: Denials,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -305,12 +327,13 @@ def build_app(
         ],
         json_routes=[
             *query_routes(queries, store, store, why, release),
-            *policy_routes(control),
+            *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
             *model_routes(models, monitor),
             *training_routes(training),
+            audit_route(store),
             *api_key_routes(keys),
             session_route(identity),
         ],
@@ -318,6 +341,7 @@ def build_app(
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
         quotas=quotas,
+        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
@@ -337,7 +361,11 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Singleton(StubIdentity, settings.provided.store.tenant)
+    identity = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
+        keycloak=providers.Singleton(build_keycloak, settings, clock),
+    )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
@@ -371,15 +399,19 @@ class Container(containers.DeclarativeContainer):
         clock,
         settings.provided.retention.keep_ms,
         settings.provided.retention.keep_rollups_ms,
+        store,
+        settings.provided.retention.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
+    denials = providers.Singleton(Denials, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
-    admission = providers.Singleton(Admission, keys, identity)
+    admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
-    queries = providers.Singleton(Queries, store, store, monitor, compiler)
+    queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    budgets = providers.Singleton(Budgets, store, monitor, clock)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
     shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
@@ -411,6 +443,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        budgets,
         control,
         machine,
         admission,
@@ -425,6 +458,7 @@ class Container(containers.DeclarativeContainer):
         monitor,
         training,
         quotas,
+        denials,
     )
 
 

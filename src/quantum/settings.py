@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -78,12 +79,20 @@ class Auth(Section, frozen=True, kw_only=True):
     """Who may come in.
 
     Attributes:
-        mode: `stub` lets everybody in as the local admin.
+        mode: `stub` lets everybody in as the local admin; `keycloak` wants an access token or an API key.
         stub_beyond_loopback: must be true to use `stub` on an address that other machines reach.
+        issuer: of access tokens, exactly as they name it: `https://sso.example/realms/quantum`.
+        audience: must be in the `aud` of a token.
+        clients: one of them must be the `azp` of a token.
+        tenant_claim: the claim of a token that names its tenant; empty means that everybody is of `store.tenant`.
     """
 
-    mode: Literal["stub"] = "stub"
+    mode: Literal["stub", "keycloak"] = "stub"
     stub_beyond_loopback: bool = False
+    issuer: str = ""
+    audience: Annotated[str, msgspec.Meta(min_length=1)] = "quantum"
+    clients: tuple[str, ...] = ("quantum-dashboard", "quantum-agent")
+    tenant_claim: str = "tenant"
 
 
 class HostMetrics(Section, frozen=True, kw_only=True):
@@ -252,10 +261,17 @@ class Retention(Section, frozen=True, kw_only=True):
             eighth later; alerts, incidents and the detectors' memory stay.
         rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
             long as the samples if that is longer.
+        audit_days: the audit log is kept so many days, or as long as the facts if that is longer.
     """
 
     days: Days = 90
     rollup_days: Days = 400
+    audit_days: Days = 400
+
+    @property
+    def keep_audit_ms(self) -> int:
+        """The time for which the audit log is kept, in milliseconds."""
+        return self.audit_days * DAY_MS
 
     @property
     def keep_ms(self) -> int:
@@ -465,7 +481,8 @@ def _contradictions(settings: Settings) -> list[str]:
             "store.url: kind postgres needs the address of a database, for example"
             " postgresql://quantum@db.example/quantum; QUANTUM_STORE__URL keeps a password out of the file"
         )
-    if not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
+    problems += _auth_problems(settings.auth)
+    if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
         problems.append(
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
             " everybody in; listen on 127.0.0.1 or set auth.stub_beyond_loopback = true"
@@ -526,6 +543,18 @@ def _receiver_problems(settings: Settings) -> list[str]:
         except ValueError:
             continue  # told by the check of receivers, in its own words
     return problems
+
+
+def _auth_problems(auth: Auth) -> list[str]:
+    if auth.mode != "keycloak":
+        return []
+    place = urlsplit(auth.issuer)
+    if place.scheme not in ("http", "https") or not place.hostname or auth.issuer.endswith("/"):
+        example = "https://sso.example/realms/quantum"
+        return [f"auth.issuer: mode keycloak needs the address of a realm, like {example} (it is {auth.issuer!r})"]
+    if place.scheme == "http" and not _is_loopback(place.hostname):
+        return [f"auth.issuer: {auth.issuer} is not https, so anybody on the way could sign tokens"]
+    return []
 
 
 def _scrape_problems(jobs: tuple[ScrapeJob, ...]) -> list[str]:

@@ -133,6 +133,28 @@ def test_bands_come_back_within_a_256th_of_their_width(bands: list[tuple[float, 
     assert found.score.tolist() == [0.5] * len(bands)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 20)), min_size=1, max_size=40, unique=True),
+    st.sets(st.integers(0, 5)),
+    st.tuples(st.integers(0, 21), st.integers(0, 21)),
+    st.booleans(),
+)
+def test_selecting_scores_from_a_block_is_filtering_what_is_in_it(
+    keys: list[tuple[int, int]], wanted: set[int], bounds: tuple[int, int], is_finite: bool
+) -> None:
+    slots, at_ms = np.array([slot for slot, _ in keys]), np.array([at for _, at in keys])
+    middle = np.arange(float(len(keys)))
+    upper = middle + 1.0 if is_finite else np.full(len(keys), np.inf)
+    (block,) = chunks.pack_scores(ScoredRows(slots, at_ms, middle / 100, middle, middle - 1.0, upper))
+    every = chunks.unpack_scores(block.body)
+    inside = np.isin(every.slots, list(wanted)) & (every.at_ms >= bounds[0]) & (every.at_ms < bounds[1])
+    expected = chunks.take_scores(every, np.flatnonzero(inside))
+    found = chunks.select_scores_of_block(block.body, np.array(sorted(wanted), np.int64), *bounds)
+    assert (found is None) == (not inside.any())
+    for name in ("slots", "at_ms", "score", "expected", "lower", "upper") if found is not None else ():
+        assert getattr(found, name).tolist() == getattr(expected, name).tolist()
+
+
 def test_bands_that_are_not_finite_are_kept_as_they_are() -> None:
     one = np.array([1.5])
     rows = ScoredRows(np.array([0]), np.array([1]), one, one, np.array([-np.inf]), np.array([np.inf]))

@@ -279,6 +279,8 @@ async def test_models_that_count_have_a_limit(served: Service, monkeypatch: pyte
     await served.system.control.submit(PromoteModel(PEERS, 1, "me"))
     await served.system.control.submit(PromoteModel(PEERS, 2, "me"))
     assert served.system.monitor.pipeline.models.names == ("siblings",)
+    audit = [served.system.monitor.pipeline.models.standing(name) for name in ("siblings", "other")]
+    assert audit == [serving.Standing("siblings", 2), None]
     with pytest.raises(Rejected, match="model limit 1 reached"):
         await served.system.control.submit(PromoteModel(replace(PEERS, name="other"), 1, "me"))
     with pytest.raises(NotFound, match="'other'"):

@@ -48,7 +48,7 @@ class System:
         self.store, self.clock = store, clock
         self.stream, self.feed = MemoryStream(), MemoryFeed()
         self.monitor = Monitor(store, store, store, store, self.stream, self.feed, clock, new_pipeline, CODEC, KEEP_MS)
-        self.upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS)
+        self.upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS, store, 2 * KEEP_MS)
         self.control = Control(store, self.stream, clock, self.monitor)
         self.ingest = Ingest(store, self.stream, clock, Limits())
         self.pump: asyncio.Task[None] | None = None

@@ -239,7 +239,7 @@ def test_a_window_of_too_many_samples_is_refused_before_anything_is_read() -> No
 @given(st.integers(0, 10**12), st.integers(1, 10**10), st.sampled_from([math.nan, 0.5, 1000.0, 60_000.0]))
 def test_pieces_are_the_window_without_overlap(start_ms: int, span_ms: int, interval_ms: float) -> None:
     asked = Asked(start_ms, start_ms + span_ms, 100, interval_ms)
-    pieces = list(asked.pieces())
+    pieces = list(asked.pieces(start_ms))
     assert pieces[0][0] == start_ms
     assert pieces[-1][1] == start_ms + span_ms
     assert all(before[1] == after[0] for before, after in pairwise(pieces))

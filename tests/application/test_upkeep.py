@@ -23,7 +23,7 @@ HOUR_MS = 3_600_000
 
 
 async def keep_up(store: SqliteStore, clock: ManualClock) -> None:
-    upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS)
+    upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS, store, 2 * KEEP_MS)
     running = asyncio.create_task(upkeep.run_once())
     await asyncio.sleep(0)
     clock.advance(UPKEEP_MS)

@@ -63,7 +63,8 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     await prepared(system)
     alert = await heat_up(system)
     card = (await system.get(f"/api/v1/alerts/{alert['id']}"))["why"]
-    assert card["detector"].startswith("robust-seasonal/")
+    detector = system.monitor.pipeline.detector
+    assert card["detector"] == f"{detector.name}/{detector.version}"
     assert card["event"]["value"] == 95.0
     assert card["event"]["rarity"].startswith("once in about ")
     parts = card["parts"]

@@ -13,6 +13,7 @@ from tests.facts import JumpDetector, Log, full_match, labels, new_pipeline, pol
 
 from quantum.domain.alerts import AlertState, Effects, IncidentState, Verdict
 from quantum.domain.anomalies import ENDS, GROWS, OPENS, QUIET_ROWS, SUSTAINED_ROWS, SUSTAINED_SCORE, follow_rows
+from quantum.domain.audit import Outcome
 from quantum.domain.coverage import Allotment, CoverageRule, Tier
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import Conflict, NotFound, Rejected
@@ -530,7 +531,8 @@ def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing(command: o
     before = pipeline.dump().memory
     step = pipeline.step(Fact(3, log.at_ms, command))  # type: ignore[arg-type]
     assert isinstance(step.refusal, kind)
-    assert step.effects == Effects()
+    assert replace(step.effects, audit=()) == Effects()
+    assert [entry.outcome for entry in step.effects.audit] == [Outcome.REFUSED]
     assert replace(pipeline.dump().memory, position=before.position) == before
 
 

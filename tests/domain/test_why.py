@@ -19,6 +19,7 @@ from quantum.domain.policies import (
     Absence,
     AnomalyScore,
     Comparison,
+    PageBudget,
     RateOfChange,
     Threshold,
 )
@@ -80,7 +81,7 @@ def applied(one: AlertPolicy, setting: str, value: float) -> AlertPolicy:
         return replace(one, for_ms=int(value))
     if setting == "after_ms":
         return replace(one, condition=Absence(after_ms=int(value)))
-    assert not isinstance(one.condition, Absence)
+    assert not isinstance(one.condition, Absence | PageBudget)
     return replace(one, condition=replace(one.condition, raise_at=value))
 
 

@@ -23,6 +23,7 @@ PACKAGES: Final = {
     "chromium": "chromium",
     "influx": "influxdb-client",
     "initdb": "postgresql",
+    "java": "openjdk-17-jre-headless",
     "postgres": "postgresql",
     "prometheus": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",

@@ -82,7 +82,13 @@ async def queries_over(store: SqliteStore, fleet: Fleet) -> PromQueries:
     await store.append_samples(SampleProposal(batch, unknown), 0)
     labels = dict(await store.series())
     return PromQueries(
-        store, lambda: labels, lambda: np.zeros(0, np.int64), MatcherCompiler(full_match), parse_promql, groups_of
+        store,
+        store,
+        lambda: labels,
+        lambda: np.zeros(0, np.int64),
+        MatcherCompiler(full_match),
+        parse_promql,
+        groups_of,
     )
 
 

@@ -68,7 +68,7 @@ export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage
 
 export function aWindow(part: Partial<Window> = {}): Window {
   return {
-    series: aSeries(), start_ms: AT_MS, end_ms: AT_MS + 3000, resolution_ms: 0, anomalies: [], at_ms: [AT_MS, AT_MS + 1000, AT_MS + 2000],
+    series: aSeries(), start_ms: AT_MS, end_ms: AT_MS + 3000, resolution_ms: 0, rolled_before_ms: null, rollup_ms: null, anomalies: [], at_ms: [AT_MS, AT_MS + 1000, AT_MS + 2000],
     value: [0.4, 0.5, 0.99], expected: [0.4, 0.4, 0.4], lower: [0.2, 0.2, 0.2], upper: [0.6, 0.6, 0.6], score: [0, 0.1, 0.7], ...part,
   };
 }

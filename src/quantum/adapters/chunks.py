@@ -18,6 +18,7 @@ import numpy as np
 from pcodec import ChunkConfig, standalone
 
 from quantum.adapters.decimals import fewest_digits
+from quantum.adapters.recent_rows import rows_of
 from quantum.adapters.wire import CorruptData
 from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
@@ -46,6 +47,7 @@ WIDTHLESS: Final = 2.0**40
 """A band without a width is where it is to this part."""
 SMALLEST: Final = 1e-200
 MANTISSA: Final = 2.0**52
+EVERY: Final = slice(None)
 SINGLES: Final = 3
 """So many columns bands have that are kept as float32."""
 
@@ -199,7 +201,7 @@ def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: 
         return _table(slots[rows], times, values)
     values = np.empty((len(rows), len(times)))
     for place, row in enumerate(rows.tolist() if len(times) else ()):
-        values[place] = unpack_floats(columns[row])[inside]
+        values[place] = unpack_floats(columns[row], inside)
     return _table(slots[rows], times, values)
 
 
@@ -220,7 +222,7 @@ def _inside(at_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> slice | NDA
 
 def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SampleBatch:
     """Return a table of series and times as rows."""
-    times = at_ms if len(slots) == 1 else np.tile(at_ms, len(slots))
+    times = np.broadcast_to(at_ms, (len(slots), len(at_ms))).reshape(-1)
     return SampleBatch(np.repeat(slots, len(at_ms)), times, values.ravel())
 
 
@@ -261,11 +263,11 @@ def pack_floats(column: NDArray[np.float64]) -> bytes:
     return b"\xff" + bytes(standalone.simple_compress(np.ascontiguousarray(column, np.float64), PCODEC))
 
 
-def unpack_floats(data: bytes) -> NDArray[np.float64]:
-    """Return the column of `pack_floats`."""
+def unpack_floats(data: bytes, rows: slice | NDArray[np.intp] = EVERY) -> NDArray[np.float64]:
+    """Return the column of `pack_floats`, or some rows of it."""
     if data[0] == 0xFF:  # noqa: PLR2004 - the mark of a column that is no decimal fraction
-        return np.asarray(standalone.simple_decompress(data[1:]), np.float64)
-    return np.asarray(unpack_integers(data[1:]) / 10.0 ** data[0])
+        return np.asarray(standalone.simple_decompress(data[1:])[rows], np.float64)
+    return np.asarray(unpack_integers(data[1:])[rows] / 10.0 ** data[0])
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:
@@ -308,15 +310,37 @@ def _packed_bands(
 
 def unpack_scores(body: bytes) -> ScoredRows:
     """Return the rows of one block of scores, sorted by (slot, at_ms)."""
-    slots, at_ms, score, *bands = msgspec.msgpack.decode(_opened(body))
-    scores = unpack_integers(score) / SCORE_STEPS
-    return ScoredRows(unpack_integers(slots), unpack_integers(at_ms), scores, *_unpacked_bands(bands))
+    slots, at_ms, *others = msgspec.msgpack.decode(_opened(body))
+    return _scored(unpack_integers(slots), unpack_integers(at_ms), others, EVERY)
 
 
-def _unpacked_bands(columns: Sequence[bytes]) -> tuple[NDArray[np.float64], ...]:
+def select_scores_of_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows | None:
+    """Return the rows of some series of one block of scores in `[start_ms, end_ms)`, or None if it has none.
+
+    Args:
+        body: of the block.
+        wanted: slots, rising.
+        start_ms: first time.
+        end_ms: end of the times.
+    """
+    slots, at_ms, *others = msgspec.msgpack.decode(_opened(body))
+    all_slots, all_ms = unpack_integers(slots), unpack_integers(at_ms)
+    rows = rows_of(all_slots, all_ms, wanted, start_ms, end_ms)
+    return _scored(all_slots[rows], all_ms[rows], others, rows) if len(rows) else None
+
+
+def _scored(
+    slots: NDArray[np.int64], at_ms: NDArray[np.int64], columns: Sequence[bytes], rows: NDArray[np.intp] | slice
+) -> ScoredRows:
+    """Return scored rows, of which the other columns are still packed, for all rows of the block."""
+    score, *bands = columns
+    return ScoredRows(slots, at_ms, unpack_integers(score)[rows] / SCORE_STEPS, *_unpacked_bands(bands, rows))
+
+
+def _unpacked_bands(columns: Sequence[bytes], rows: NDArray[np.intp] | slice) -> tuple[NDArray[np.float64], ...]:
     if len(columns) == SINGLES:
-        return tuple(np.asarray(standalone.simple_decompress(band), np.float64) for band in columns)
-    exponents, expected, below, above = (unpack_integers(column).astype(np.float64) for column in columns)
+        return tuple(np.asarray(standalone.simple_decompress(band)[rows], np.float64) for band in columns)
+    exponents, expected, below, above = (unpack_integers(column)[rows].astype(np.float64) for column in columns)
     steps = np.exp2(exponents)
     return expected * steps, (expected - below) * steps, (expected + above) * steps
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantum.domain.alerts import Effects
+    from quantum.domain.audit import AuditEntry
 
 KEPT_CHECKPOINTS: Final = 2
 DELIVERY_COLUMNS: Final = "body, attempts, due_at_ms, outcome, detail, changed_at_ms"
@@ -100,6 +101,19 @@ def delivery_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
         )
         for one in effects.intents
     ]
+
+
+def audit_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:
+    """Return (tenant, id, at_ms, actor, outcome, words, body) of each; `words` is what is searched, in lower case."""
+    return [
+        (tenant, one.id, one.at_ms, one.actor, one.outcome.value, words_of(one), wire.encode(one))
+        for one in effects.audit
+    ]
+
+
+def words_of(entry: AuditEntry) -> str:
+    """Return what an entry of the audit log is searched by."""
+    return f"{entry.actor} {entry.action} {entry.target} {entry.origin}".lower()
 
 
 def policy_rows(tenant: str, effects: Effects) -> list[tuple[Any, ...]]:

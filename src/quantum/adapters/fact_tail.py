@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from quantum.adapters import chunks, wire
-from quantum.adapters.recent_rows import by_series
+from quantum.adapters.recent_rows import by_series, is_sorted
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
-from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.kernels import compiled
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SAMPLES: Final = "samples"
 OTHER: Final = "other"
 SCORES: Final = "scores"
-BODIES: Final = (Heartbeat, Started, *get_args(Command))
+BODIES: Final = (Heartbeat, Started, Ordered, Denied, *get_args(Command))
 NEVER_MS: Final = int(np.iinfo(np.int64).min)
 """The newest time of a series that has no row."""
 
@@ -131,6 +131,7 @@ class Tail:
         slots: every registered series.
         newest_ms: newest stored time of each slot, shape (series,) or longer.
         rows: batches of the facts that are not sealed, by position.
+        whole_since_ms: the time from which no sample was forgotten.
     """
 
     position: int = 0
@@ -139,6 +140,7 @@ class Tail:
     slots: dict[LabelSet, int] = field(default_factory=dict)
     newest_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     rows: dict[int, SampleBatch] = field(default_factory=dict)
+    whole_since_ms: int = 0
 
     def make_room(self, size: int) -> None:
         """Let `newest_ms` have at least `size` elements."""
@@ -287,10 +289,11 @@ def select_samples(
 
 def select_scores(bodies: Iterable[bytes], slots: NDArray[np.int64], start_ms: int, end_ms: int) -> ScoredRows:
     """Return kept scores of some series in `[start_ms, end_ms)`, sorted by (slot, at_ms)."""
-    rows = chunks.concat_scores([chunks.unpack_scores(body) for body in bodies])
-    kept = np.isin(rows.slots, slots) & (rows.at_ms >= start_ms) & (rows.at_ms < end_ms)
-    order = np.flatnonzero(kept)
-    return chunks.take_scores(rows, order[np.lexsort((rows.at_ms[order], rows.slots[order]))])
+    parts = (chunks.select_scores_of_block(body, slots, start_ms, end_ms) for body in bodies)
+    rows = chunks.concat_scores([part for part in parts if part is not None])
+    if is_sorted(rows.slots, rows.at_ms):
+        return rows
+    return chunks.take_scores(rows, np.lexsort((rows.at_ms, rows.slots)))
 
 
 def unseal_facts(packed_headers: bytes, rows: SampleBatch, born: Mapping[int, NewSeries], first: int) -> Iterator[Fact]:

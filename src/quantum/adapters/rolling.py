@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from quantum.adapters import chunks
 from quantum.adapters.fact_tail import select_samples
 from quantum.domain.rollups import MINUTE_MS, RESOLUTIONS_MS, Rollups, combined, roll_up
@@ -17,7 +19,6 @@ from quantum.domain.rollups import MINUTE_MS, RESOLUTIONS_MS, Rollups, combined,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from quantum.adapters.pieces import Extent
@@ -84,6 +85,14 @@ def answer(
     """
     slots, start_ms, end_ms = asked
     parts = [chunks.unpack_rollups(body).select(slots, start_ms, end_ms) for body in bodies]
-    unrolled = [batch for position, batch in tail.items() if position > rolled]
+    unrolled = [_inside(batch, slots, start_ms + 1, end_ms + 1) for at, batch in tail.items() if at > rolled]
     samples = select_samples(unrolled, fresh, slots, start_ms + 1, end_ms + 1)
     return combined([*parts, roll_up(samples, resolution_ms)], resolution_ms)
+
+
+def _inside(batch: SampleBatch, slots: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+    # most batches have none that is asked for, and that is quickly seen
+    if not len(batch) or batch.newest_ms < start_ms or batch.oldest_ms >= end_ms:
+        return batch.take(slice(0))
+    rows = np.flatnonzero((batch.at_ms >= start_ms) & (batch.at_ms < end_ms))
+    return batch.take(rows[np.isin(batch.slots[rows], slots)])

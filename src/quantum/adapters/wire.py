@@ -16,7 +16,19 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, api_keys, coverage, facts, labels, models, pipeline, policies
+from quantum.domain import (
+    alerting,
+    alerts,
+    anomalies,
+    api_keys,
+    audit,
+    coverage,
+    facts,
+    labels,
+    models,
+    pipeline,
+    policies,
+)
 from quantum.domain.errors import Rejected
 from quantum.domain.pipeline import PipelineState
 
@@ -44,6 +56,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         policies.AnomalyScore,
         policies.Absence,
         policies.RateOfChange,
+        policies.PageBudget,
         policies.AlertPolicy,
         alerts.AlertState,
         alerts.IncidentState,
@@ -83,6 +96,11 @@ KINDS: Final[dict[str, type[Any]]] = {
         models.Training,
         models.Lineage,
         models.ModelVersion,
+        facts.Ordered,
+        facts.Denied,
+        audit.Outcome,
+        audit.Change,
+        audit.AuditEntry,
         facts.IssueApiKey,
         facts.RevokeApiKey,
         api_keys.ApiKey,

@@ -101,11 +101,15 @@ class ApiKeys:
 
 
 class Admission:
-    """Identity by whatever is shown: API keys by their beginning, everything else by another identity."""
+    """Identity by whatever is shown: API keys by their beginning, everything else by another identity.
 
-    def __init__(self, keys: ApiKeys, others: Identity) -> None:
+    Only members of the tenant whose data is here are let in.
+    """
+
+    def __init__(self, keys: ApiKeys, others: Identity, tenant: str) -> None:
         self._keys = keys
         self._others = others
+        self._tenant = tenant
 
     @property
     def banner(self) -> str:
@@ -116,7 +120,13 @@ class Admission:
         """See Identity."""
         if credential.startswith(PREFIX):
             return await self._keys.identify(credential)
-        return await self._others.identify(credential)
+        found = await self._others.identify(credential)
+        if found.tenant != self._tenant:
+            raise Rejected(
+                "tenant_not_served",
+                f"{found.subject} is of tenant {found.tenant!r}, whose data is not kept by this process",
+            )
+        return found
 
 
 def _digest(key: str) -> bytes:

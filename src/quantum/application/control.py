@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from quantum.domain.errors import Unavailable
+from quantum.domain.facts import Ordered
 from quantum.domain.identity import content_id
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from quantum.domain.policies import AlertPolicy
 
 PATIENCE_S: Final = 10.0
+ORIGIN: Final[ContextVar[str]] = ContextVar("origin", default="")
+"""The address from which is asked what is being done; set where requests come in, so that no command can lack it."""
 
 
 class Control:
@@ -40,7 +44,8 @@ class Control:
             Rejected, Conflict, NotFound: the pipeline refused it; nothing changed.
             Unavailable: it is stored and will be judged, but not within `PATIENCE_S` seconds.
         """
-        fact = await self._log.append(command, self._clock.now_ms())
+        body = Ordered(command, ORIGIN.get()) if ORIGIN.get() else command
+        fact = await self._log.append(body, self._clock.now_ms())
         answer = self._monitor.expect(fact.position)
         await self._stream.publish([fact])
         try:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         NotificationIntent,
         Transition,
     )
-    from quantum.domain.facts import Command, Fact, Heartbeat, Started, WebhookReceiver
+    from quantum.domain.audit import AuditEntry, Outcome
+    from quantum.domain.facts import Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
     from quantum.domain.labels import LabelSet
     from quantum.domain.models import Lineage, ModelVersion, TrainedModel
     from quantum.domain.policies import AlertPolicy, Severity
@@ -88,7 +89,7 @@ class FactLog(Protocol):
             Overloaded: too many proposals wait.
         """
 
-    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
         """Append one fact that is not samples."""
 
     async def read(self, after: int, max_rows: int) -> list[Fact]:
@@ -275,6 +276,31 @@ class AlertStore(Protocol):
 
     async def anomalies(self, wanted: AnomalyFilter, page: Page) -> list[Anomaly]:
         """Return matching anomalies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which entries of the audit log; None and empty mean any. Time is `[start_ms, end_ms)`.
+
+    Attributes:
+        words: a text that is in the actor, the action, the target or the origin, in any case.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    actor: str | None = None
+    words: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class AuditStore(Protocol):
+    """The audit log, for reading; `AlertStore.record` adds to it, and nothing changes an entry."""
+
+    async def audit(self, wanted: AuditFilter, page: Page) -> list[AuditEntry]:
+        """Return matching entries, newest first by (at_ms, id)."""
+
+    async def prune_audit(self, before_ms: int) -> None:
+        """Delete entries that are older than a time."""
 
 
 class PolicyStore(Protocol):

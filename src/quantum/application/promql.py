@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar
 
 import numpy as np
 
+from quantum.application.older import Rewriting, read_source
 from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import LOOKBACK_MS, Evaluator
@@ -20,6 +21,7 @@ from quantum.domain.promql.guard import Guard
 from quantum.domain.promql.plan import Aggregate, Binary, Call, Negative, Selector, Subquery, Text
 from quantum.domain.promql.postings import Postings
 from quantum.domain.promql.tables import Ragged, Table
+from quantum.domain.rollups import RESOLUTIONS_MS
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quantum.application.ports import SampleStore
+    from quantum.application.older import Source
+    from quantum.application.ports import RollupStore, SampleStore
     from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
     from quantum.domain.promql.evaluate import CompileGroups
     from quantum.domain.promql.plan import Plan
@@ -58,10 +61,15 @@ Finished = TypeVar("Finished")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The value of a query at its steps: a table, samples of windows, numbers of a scalar, or a text."""
+    """The value of a query at its steps: a table, samples of windows, numbers of a scalar, or a text.
+
+    Attributes:
+        notes: what the asker is to be told about it.
+    """
 
     times_ms: np.ndarray
     value: Table | Ragged | np.ndarray | str
+    notes: tuple[str, ...] = ()
 
 
 class PromQueries:
@@ -70,6 +78,7 @@ class PromQueries:
     def __init__(
         self,
         samples: SampleStore,
+        rollups: RollupStore,
         labels: Callable[[], Mapping[int, LabelSet]],
         newest_ms: Callable[[], NDArray[np.int64]],
         compile_matchers: MatcherCompiler,
@@ -80,6 +89,7 @@ class PromQueries:
 
         Args:
             samples: the store.
+            rollups: what it keeps longer.
             labels: returns the label sets of all series, by dense slots.
             newest_ms: returns the time of the newest sample of each series by slot, UNHEARD_MS where it is not known;
                 the last few may lack.
@@ -88,6 +98,7 @@ class PromQueries:
             compile_groups: see there; raises Rejected `bad_data`.
         """
         self._samples = samples
+        self._rollups = rollups
         self._labels = labels
         self._compile = compile_matchers
         self._parse = parse
@@ -200,7 +211,16 @@ class PromQueries:
         for some in _portions(beyond, start_ms, end_ms):
             rows = await self._samples.samples(some, start_ms, end_ms + 1)
             found.append(np.unique(rows.slots))
-        return np.sort(np.concatenate(found))
+        if start_ms < await self._rollups.whole_since():
+            found.append(await self._alive_before(beyond, start_ms, end_ms))
+        return np.unique(np.concatenate(found))
+
+    async def _alive_before(self, slots: Slots, start_ms: int, end_ms: int) -> Slots:
+        """Return the slots that have rollups in a time, to the hour."""
+        hour_ms, since_ms = RESOLUTIONS_MS[-1], await self._rollups.whole_since()
+        last_ms = -(-min(end_ms, since_ms) // hour_ms) * hour_ms
+        found = await self._rollups.rollups(slots.tolist(), start_ms // hour_ms * hour_ms, last_ms, hour_ms)
+        return np.unique(found.slots)
 
     # ---- evaluation -------------------------------------------------------------------------------------------
 
@@ -220,12 +240,14 @@ class PromQueries:
         evaluator = Evaluator(samples, times_ms, start_ms, end_ms, self._compile_groups, guard)
         try:
             async with asyncio.timeout(longest_ms / 1000), self._turns:
-                fetched = await self._fetch_all(plan, evaluator)
+                older = Rewriting(await self._rollups.whole_since())
+                rewritten = older.apply(plan, evaluator)
+                fetched = await self._fetch_all(rewritten, evaluator, older.sources)
 
                 def work() -> Finished:
                     labels = self._labels()
                     samples.update((key, _ragged(batches, labels)) for key, batches in fetched.items())
-                    answer = Answer(times_ms, _evaluated(evaluator, plan))
+                    answer = Answer(times_ms, _evaluated(evaluator, rewritten), older.notes)
                     guard.go_on()
                     return finish(answer)
 
@@ -235,25 +257,34 @@ class PromQueries:
         finally:
             over.set()
 
-    async def _fetch_all(self, plan: Plan, evaluator: Evaluator) -> dict[int, list[SampleBatch]]:
+    async def _fetch_all(
+        self, plan: Plan, evaluator: Evaluator, sources: Mapping[int, Source]
+    ) -> dict[int, list[SampleBatch]]:
         fetched: dict[int, list[SampleBatch]] = {}
         left = MAX_SAMPLES
         for selector, from_ms, to_ms in list(_needs(plan, evaluator)):
-            fetched[selector.key] = await self._fetch(selector, from_ms, to_ms, left)
+            fetched[selector.key] = await self._fetch(selector, sources.get(selector.key), from_ms, to_ms, left)
             left -= sum(map(len, fetched[selector.key]))
         return fetched
 
-    async def _fetch(self, selector: Selector, start_ms: int, end_ms: int, most: int) -> list[SampleBatch]:
+    async def _fetch(
+        self, selector: Selector, source: Source | None, start_ms: int, end_ms: int, most: int
+    ) -> list[SampleBatch]:
         slots = await self._slots(selector.matchers)
         if len(slots) > MAX_SERIES:
             raise Rejected("execution", f"a selector matches at most {MAX_SERIES} series; this one {len(slots)}")
         batches: list[SampleBatch] = []
         for some in _portions(slots, start_ms, end_ms):
-            batches.append(await self._samples.samples(some, start_ms, end_ms + 1))
+            batches.append(await self._read(source, some, start_ms, end_ms + 1))
             most -= len(batches[-1])
             if most < 0:
                 raise Rejected("execution", f"a query reads at most {MAX_SAMPLES} samples")
         return batches
+
+    async def _read(self, source: Source | None, slots: Sequence[int], start_ms: int, end_ms: int) -> SampleBatch:
+        if source is None:
+            return await self._samples.samples(slots, start_ms, end_ms)
+        return await read_source(self._samples, self._rollups, source, slots, start_ms, end_ms)
 
 
 def _evaluated(evaluator: Evaluator, plan: Plan) -> Table | Ragged | np.ndarray | str:

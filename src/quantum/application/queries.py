@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantum.application.monitoring import Monitor, Tick
-    from quantum.application.ports import AlertStore, SampleStore
+    from quantum.application.ports import AlertStore, RollupStore, SampleStore
     from quantum.application.windows import Rows
     from quantum.domain.alerts import Anomaly, Incident
     from quantum.domain.coverage import Allotment
@@ -64,12 +64,17 @@ class CoverageNow:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """A stretch of one series; a row with NaN value marks a gap. `resolution_ms` is 0 where every sample is there."""
+    """A stretch of one series; a row with NaN value marks a gap. `resolution_ms` is 0 where every sample is there.
+
+    Rows before `rolled_before_ms` (0: none) are the lowest and highest of every `rollup_ms`.
+    """
 
     series: SeriesNow
     start_ms: int
     end_ms: int
     resolution_ms: int
+    rolled_before_ms: int
+    rollup_ms: int
     rows: Rows
     anomalies: Sequence[Anomaly]
 
@@ -89,9 +94,15 @@ class Queries:
     """Reads one tenant."""
 
     def __init__(
-        self, samples: SampleStore, alerts: AlertStore, monitor: Monitor, compile_matchers: MatcherCompiler
+        self,
+        samples: SampleStore,
+        rollups: RollupStore,
+        alerts: AlertStore,
+        monitor: Monitor,
+        compile_matchers: MatcherCompiler,
     ) -> None:
         self._samples = samples
+        self._rollups = rollups
         self._alerts = alerts
         self._monitor = monitor
         self._compile = compile_matchers
@@ -193,12 +204,14 @@ class Queries:
         series = self.now([slot])[0]
         asked = Asked(start_ms, end_ms, points, series.interval_ms)
         asked.check()
-        drawing = await draw(self._samples, slot, self._monitor.recent.of(slot), asked)
+        drawing = await draw(self._samples, self._rollups, slot, self._monitor.recent.of(slot), asked)
         anomalies = await self._alerts.anomalies(
             AnomalyFilter(slots=(slot,), start_ms=start_ms, end_ms=end_ms), Page(limit=ANOMALIES_SHOWN)
         )
         rows = drawing.finished()
-        return SeriesWindow(series, start_ms, end_ms, drawing.resolution_ms, rows, anomalies)
+        return SeriesWindow(
+            series, start_ms, end_ms, drawing.resolution_ms, drawing.rolled_before_ms, asked.rollup_ms, rows, anomalies
+        )
 
     def coverage(self, limit: int, after: int | None = None) -> CoverageNow:
         """Return how closely series are watched, and those that are not watched in full, in order of appearance.

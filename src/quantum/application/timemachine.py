@@ -24,6 +24,7 @@ from quantum.domain.facts import (
     PutReceiver,
     RetireModel,
     Samples,
+    command_in,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ class _Aside:
 
 def _run(pipeline: Pipeline, facts: Sequence[Fact], history: History, aside: _Aside) -> None:
     for fact in facts:
-        step = pipeline.step(Fact(fact.position, fact.at_ms, Heartbeat()) if aside.has(fact.body) else fact)
+        is_aside = aside.has(command_in(fact.body))
+        step = pipeline.step(Fact(fact.position, fact.at_ms, Heartbeat()) if is_aside else fact)
         if fact.at_ms < history.start_ms:
             continue
         effects = step.effects

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from quantum.application.ports import AlertStore, CheckpointStore, Clock, FactLog, RollupStore, SampleStore
+    from quantum.application.ports import (
+        AlertStore,
+        AuditStore,
+        CheckpointStore,
+        Clock,
+        FactLog,
+        RollupStore,
+        SampleStore,
+    )
 
 UPKEEP_MS: Final = 20_000
 
@@ -28,10 +36,13 @@ class Upkeep:
         clock: Clock,
         keep_ms: int,
         keep_rollups_ms: int,
+        audit: AuditStore,
+        keep_audit_ms: int,
     ) -> None:
         self._log, self._samples, self._rollups = log, samples, rollups
         self._alerts, self._checkpoints, self._clock = alerts, checkpoints, clock
         self._keep_ms, self._keep_rollups_ms = keep_ms, keep_rollups_ms
+        self._audit, self._keep_audit_ms = audit, keep_audit_ms
 
     async def run_once(self) -> None:
         """Wait, then do all that is due."""
@@ -50,3 +61,4 @@ class Upkeep:
             await self._samples.forget(old[-1])
             await self._alerts.prune(before_ms)
             await self._rollups.forget_rollups(now_ms - self._keep_rollups_ms)
+            await self._audit.prune_audit(now_ms - self._keep_audit_ms)

@@ -1,4 +1,8 @@
-"""Windows: a stretch of one series as a chart wants it, read in pieces, so that memory stays bounded."""
+"""Windows: a stretch of one series as a chart wants it, read in pieces, so that memory stays bounded.
+
+What is older than samples are kept is drawn from rollups: the lowest and the highest value of each bucket, which is
+what thinning would leave of its samples, except that their times within the bucket are not known any more.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 
 from quantum.domain.downsample import Grid, chosen_rows, gaps_after
 from quantum.domain.errors import Rejected
+from quantum.domain.rollups import RESOLUTIONS_MS
 from quantum.domain.scoring import BUCKET_MS
 
 if TYPE_CHECKING:
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quantum.application.ports import SampleStore
+    from quantum.application.ports import RollupStore, SampleStore
+    from quantum.domain.rollups import Rollups
     from quantum.domain.scoring import ScoredRows
     from quantum.domain.series import SampleBatch
 
@@ -60,10 +66,16 @@ class Asked:
         """How far rows are apart, for estimates."""
         return float(np.fmax(self.interval_ms, 1.0)) if np.isfinite(self.interval_ms) else 1000.0
 
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """Yield stretches of time that have some `PIECE_ROWS` rows each, and are the window together."""
+    @property
+    def rollup_ms(self) -> int:
+        """The coarsest resolution of rollups that no more is seen of than of samples, or the finest there is."""
+        bucket_ms = Grid.of(self.start_ms, self.end_ms, self.points).size_ms
+        return max((one for one in RESOLUTIONS_MS if one <= bucket_ms), default=RESOLUTIONS_MS[0])
+
+    def pieces(self, begin_ms: int) -> Iterator[tuple[int, int]]:
+        """Yield stretches of time from a beginning on, with some `PIECE_ROWS` rows each, to the end of the window."""
         size_ms = int(PIECE_ROWS * self.row_ms)
-        for start_ms in range(self.start_ms, self.end_ms, size_ms):
+        for start_ms in range(begin_ms, self.end_ms, size_ms):
             yield start_ms, min(start_ms + size_ms, self.end_ms)
 
 
@@ -93,6 +105,10 @@ class Rows:
 
     def joined(self, others: Rows) -> Rows:
         """Return these rows and others, in order of time."""
+        if not len(others):
+            return self
+        if not len(self):
+            return others
         order = np.argsort(np.concatenate([self.at_ms, others.at_ms]), kind="stable")
         columns = (
             np.concatenate([getattr(self, field.name), getattr(others, field.name)])[order] for field in fields(self)
@@ -106,9 +122,11 @@ class Drawing:
     Attributes:
         rows: to show; at most as many as were asked for, once `finished`.
         resolution_ms: of the thinned rows; 0 while every row is shown.
+        rolled_before_ms: what is older is from rollups; 0 if nothing is.
     """
 
     def __init__(self, asked: Asked) -> None:
+        self.rolled_before_ms = 0
         self.rows = Rows.blank(np.zeros(0, np.int64))
         self.resolution_ms = 0
         self._asked = asked
@@ -116,10 +134,10 @@ class Drawing:
         self._last_ms = np.zeros(0, np.int64)
         self._holes = np.zeros((0, 2), np.int64)
 
-    def add(self, piece: Rows) -> None:
-        """Take in the rows that follow in time."""
+    def add(self, piece: Rows, row_ms: int = 0) -> None:
+        """Take in the rows that follow in time, which may be so far apart though nothing is missing."""
         at_ms = np.concatenate([self._last_ms, piece.at_ms])
-        before = gaps_after(at_ms, self._asked.interval_ms)
+        before = gaps_after(at_ms, max(self._asked.interval_ms, row_ms))
         self._holes = np.concatenate([self._holes, np.stack([at_ms[before], at_ms[before + 1]], axis=1)])
         self._last_ms = at_ms[-1:]
         self.rows = self.rows.joined(piece)
@@ -140,22 +158,47 @@ class Drawing:
         return self.rows.joined(Rows.blank(self._holes.sum(axis=1) // 2))
 
 
-async def draw(samples: SampleStore, slot: int, recent: ScoredRows, asked: Asked) -> Drawing:
+async def draw(samples: SampleStore, rollups: RollupStore, slot: int, recent: ScoredRows, asked: Asked) -> Drawing:
     """Return the drawing of a window of one series.
 
     Args:
         samples: the store.
+        rollups: what it keeps longer.
         slot: of the series.
         recent: its scores that are not sealed yet, taken before this is called.
         asked: what to show, checked.
     """
     drawing = Drawing(asked)
-    for start_ms, end_ms in asked.pieces():
+    begin_ms = await _draw_older(drawing, rollups, slot, asked)
+    for start_ms, end_ms in asked.pieces(begin_ms):
         batch = await samples.samples([slot], start_ms, end_ms)
         # the band of the minute before reaches into this piece
         kept = await samples.scores([slot], max(0, start_ms - BUCKET_MS), end_ms)
         await asyncio.to_thread(_add, drawing, batch, kept, recent)
     return drawing
+
+
+async def _draw_older(drawing: Drawing, rollups: RollupStore, slot: int, asked: Asked) -> int:
+    """Draw what is older than samples are whole; return from when on samples are to be drawn."""
+    since_ms, size_ms = await rollups.whole_since(), asked.rollup_ms
+    if since_ms <= asked.start_ms:
+        return asked.start_ms
+    last_ms = -(-min(since_ms, asked.end_ms) // size_ms) * size_ms
+    buckets = await rollups.rollups([slot], asked.start_ms // size_ms * size_ms, last_ms, size_ms)
+    if len(buckets):
+        drawing.rolled_before_ms = min(last_ms + 1, asked.end_ms)
+        drawing.add(extremes(buckets, size_ms, asked), size_ms)
+    return last_ms + 1
+
+
+def extremes(buckets: Rollups, size_ms: int, asked: Asked) -> Rows:
+    """Return the lowest of each bucket in its middle and the highest at its end; one row if they are the same."""
+    rows = Rows.blank(np.stack([buckets.end_ms - size_ms // 2, buckets.end_ms], axis=1).ravel())
+    rows.value[:] = np.stack([buckets.lowest, buckets.highest], axis=1).ravel()
+    np.clip(rows.at_ms, asked.start_ms, asked.end_ms - 1, out=rows.at_ms)
+    differs = np.ones(len(rows), np.bool_)
+    differs[::2] = buckets.lowest != buckets.highest
+    return rows.take(np.flatnonzero(differs))
 
 
 def _add(drawing: Drawing, batch: SampleBatch, kept: ScoredRows, recent: ScoredRows) -> None:

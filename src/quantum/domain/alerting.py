@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.alerts import Alert, AlertState, Contributor, Transition
+from quantum.domain.budget import FAINT_SCORE
 from quantum.domain.conditions import EVALUATION_MS, Activity, View
 from quantum.domain.identity import content_id
-from quantum.domain.policies import Absence, AlertPolicy
+from quantum.domain.policies import Absence, AlertPolicy, PageBudget
 from quantum.domain.wording import breach_words, duration_words, mended_words
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class PolicyWatch:
         slots, groups = self._bound()
         if not len(slots):
             return
-        active = self._activity.update(slots, now.view)
+        active = self._activity.update(slots, groups, now.view)
         breaking = self._breaking(active, slots, now.view)
         concerned = {self._names[group] for group in np.flatnonzero(breaking)} | self.timers.keys()
         for name in sorted(concerned, key=lambda group: group.pairs):
@@ -143,6 +144,11 @@ class PolicyWatch:
     def attach(self, alert: Alert) -> None:
         """Let the timer of an alert go on with the alert as its incident sees it."""
         self.timers[alert.group] = replace(self.timers[alert.group], alert=alert)
+
+    @property
+    def cut_score(self) -> float:
+        """The score that pages now, of a policy with a page budget, if one series says it alone."""
+        return FAINT_SCORE + self._activity.budget.cut / 10.0
 
     @property
     def _absence(self) -> bool:
@@ -242,7 +248,7 @@ class PolicyWatch:
             f"{prefix}active": activity.active.copy(),
             f"{prefix}past": activity.past.copy(),
             f"{prefix}worst": activity.worst.copy(),
-        }
+        } | (activity.budget.dump(f"{prefix}budget.") if isinstance(activity.condition, PageBudget) else {})
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Put the activity of a dump back; the same series must be bound."""
@@ -252,6 +258,8 @@ class PolicyWatch:
         self._activity.active = np.array(arrays[f"{prefix}active"], np.bool_)
         self._activity.past = np.array(arrays[f"{prefix}past"], np.float64)
         # states of earlier releases do not have it, and then an alert has no tipping point
+        if isinstance(self.policy.condition, PageBudget):
+            self._activity.budget.restore(f"{prefix}budget.", arrays, self._activity.active)
         unknown = np.full(len(self._activity.active), np.nan)
         self._activity.worst = np.array(arrays.get(f"{prefix}worst", unknown), np.float64)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from quantum.domain.audit import AuditEntry
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.labels import LabelSet
     from quantum.domain.policies import AlertPolicy, Condition, Severity
@@ -216,3 +217,4 @@ class Effects:
     receivers: tuple[WebhookReceiver, ...] = ()
     deleted_receivers: tuple[str, ...] = ()
     served: tuple[ServedModel, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()

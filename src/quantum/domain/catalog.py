@@ -46,6 +46,14 @@ class Catalog:
         """All receivers, by name."""
         return tuple(self._receivers[key] for key in sorted(self._receivers))
 
+    def policy(self, policy_id: str) -> AlertPolicy | None:
+        """Return a policy by id; None if it is not there."""
+        return self._policies.get(policy_id)
+
+    def receiver(self, name: str) -> WebhookReceiver | None:
+        """Return a receiver by name; None if it is not there."""
+        return self._receivers.get(name)
+
     def put_policy(self, command: PutPolicy) -> AlertPolicy:
         """Create or replace a policy; return it with its new version, or unchanged if nothing differs.
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from quantum.domain.policies import Absence, AnomalyScore, Comparison, Condition, RateOfChange, Threshold
+from quantum.domain.budget import Budget
+from quantum.domain.policies import Absence, AnomalyScore, Comparison, Condition, PageBudget, RateOfChange, Threshold
 from quantum.domain.presence import SILENT_AFTER
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Activity:
         self.condition = condition
         self.active = np.zeros(0, np.bool_)
         self.worst = np.zeros(0, np.float64)
+        self.budget = Budget()
         self.past = np.zeros((0, rate_shape(condition)[0]), np.float64)
 
     def widen(self, size: int) -> None:
@@ -64,14 +66,18 @@ class Activity:
         self.worst = np.concatenate([self.worst, np.full(more, np.nan)])
         self.past = np.concatenate([self.past, np.full((more, self.past.shape[1]), np.nan)])
 
-    def update(self, slots: NDArray[np.int64], view: View) -> NDArray[np.bool_]:
-        """Bring the state up to date with a view; return it."""
+    def update(self, slots: NDArray[np.int64], groups: NDArray[np.int64], view: View) -> NDArray[np.bool_]:
+        """Bring the state up to date with a view; return it. `groups` are those of the slots, 0, 1, ..."""
         condition = self.condition
         if isinstance(condition, Absence):
             self.active = absent(condition, slots, view)
             self.worst = view.silence_ms[slots].astype(np.float64)
             return self.active
         news = view.newest["live"][slots] & ~view.silent[slots]
+        if isinstance(condition, PageBudget):
+            rows_per_ms = float(np.nansum(1.0 / np.maximum(1.0, view.interval_ms[slots[news]])))
+            self.active = self.budget.update(condition, view.newest["score"][slots], news, groups, rows_per_ms)
+            return self.active
         seen = self._seen(condition, slots, view)
         raised, cleared = _compare(condition, seen)
         before, self.active = self.active, np.where(news, raised | (self.active & ~cleared), self.active)

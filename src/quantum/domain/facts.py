@@ -196,7 +196,41 @@ Command = (
     | IssueApiKey
     | RevokeApiKey
 )
-FactBody = Samples | Heartbeat | Started | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A command, and the address from which it was given."""
+
+    command: Command
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Somebody asked for what they may not have; nothing changed.
+
+    Attributes:
+        actor: who; empty if that is not known.
+        origin: the address from which it was asked.
+        action: method and route.
+        target: what it was about, as far as the route tells.
+        reason: why it was denied.
+    """
+
+    actor: str
+    origin: str
+    action: str
+    target: str
+    reason: str
+
+
+FactBody = Samples | Heartbeat | Started | Command | Ordered | Denied
+
+
+def command_in(body: FactBody) -> FactBody:
+    """Return the command in an order; everything else as it is."""
+    return body.command if isinstance(body, Ordered) else body
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ class IncidentBook:
             incident = _resolve(incident, "the last alert", alert.changed_at_ms)
         return self._keep(incident)
 
+    def find(self, incident_id: str) -> Incident | None:
+        """Return an incident by id; None if it is not there or was forgotten."""
+        return self._incidents.get(incident_id)
+
     def obey(self, command: IncidentCommand, now_ms: int) -> Incident:
         """Carry out a person's command; return the incident as it is then.
 

@@ -17,6 +17,7 @@ from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
 from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent, ServedModel
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.api_keys import KeyRing
+from quantum.domain.audit import denial_of, entry_of
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
 from quantum.domain.coverage import Allotment, Coverage
@@ -26,9 +27,11 @@ from quantum.domain.facts import (
     Command,
     DeletePolicy,
     DeleteReceiver,
+    Denied,
     Fact,
     Heartbeat,
     IssueApiKey,
+    Ordered,
     PromoteModel,
     PutCoverage,
     PutPolicy,
@@ -46,12 +49,13 @@ from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
 from quantum.domain.serving import ServedBook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from quantum.domain.alerts import Alert, Anomaly, Incident, Transition
     from quantum.domain.api_keys import ApiKey
+    from quantum.domain.audit import AuditEntry
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
@@ -119,6 +123,7 @@ class Conclusions:
         self.incidents: dict[str, Incident] = {}
         self.anomalies: dict[str, Anomaly] = {}
         self.intents: list[NotificationIntent] = []
+        self.audit: list[AuditEntry] = []
 
     def effects(self, **configuration: Any) -> Effects:
         """Return everything collected."""
@@ -128,6 +133,7 @@ class Conclusions:
             incidents=tuple(self.incidents.values()),
             anomalies=tuple(self.anomalies.values()),
             intents=tuple(self.intents),
+            audit=tuple(self.audit),
             **configuration,
         )
 
@@ -175,8 +181,13 @@ class Pipeline:
                 return Step(found.effects(), scores=scores)
             case Heartbeat() | Started():
                 return Step(found.effects())
+            case Denied() as denied:
+                found.audit.append(denial_of(fact, denied))
+                return Step(found.effects())
+            case Ordered(command, origin):
+                return self._account(fact, command, origin, found)
             case command:
-                return self._obey(command, found)
+                return self._account(fact, command, "", found)
 
     def _pass_time(self, fact: Fact, found: Conclusions) -> None:
         """Evaluate at every whole second after the fact before, up to this one."""
@@ -268,6 +279,26 @@ class Pipeline:
         ]
 
     # ---- commands ---------------------------------------------------------------------------------------------
+
+    def _account(self, fact: Fact, command: Command, origin: str, found: Conclusions) -> Step:
+        """Carry out a command and enter in the audit log what came of it."""
+        before = self._standing(command)
+        step = self._obey(command, found)
+        entry = entry_of(fact, command, origin, before, self._standing(command), step.refusal)
+        return step if entry is None else replace(step, effects=replace(step.effects, audit=(entry,)))
+
+    def _standing(self, command: Command) -> object:
+        """Return what a command is about as it stands; None if it is not there, or is told by the command alone."""
+        looks: dict[type[object], Callable[[Any], object]] = {
+            PutPolicy: lambda put: self.catalog.policy(put.policy.id),
+            DeletePolicy: lambda gone: self.catalog.policy(gone.policy_id),
+            PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
+            DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
+            PromoteModel: lambda put: self.models.standing(put.model.name),
+            RetireModel: lambda gone: self.models.standing(gone.name),
+        }
+        look = looks.get(type(command))
+        return look(command) if look else self._incidents.find(getattr(command, "incident_id", ""))
 
     def _obey(self, command: Command, found: Conclusions) -> Step:
         try:
@@ -441,6 +472,11 @@ class Pipeline:
     def ongoing_anomalies(self) -> tuple[Anomaly, ...]:
         """Anomalies that last."""
         return tuple(item.anomaly for item in self._anomalies.ongoing)
+
+    def cut_score(self, policy_id: str) -> float:
+        """Return the score that pages now under a policy with a page budget; NaN if it is not in force."""
+        watch = self._watches.get(policy_id)
+        return float("nan") if watch is None else watch.cut_score
 
     @property
     def firing(self) -> int:

@@ -22,6 +22,8 @@ MAX_SUMMARY: Final = 2000
 MAX_MATCHERS: Final = 20
 MIN_WINDOW_MS: Final = 1000
 MAX_DURATION_MS: Final = 30 * 86_400_000
+MIN_BUDGET_MS: Final = 3_600_000
+MAX_PAGES: Final = 1000
 
 
 class Severity(StrEnum):
@@ -73,7 +75,15 @@ class RateOfChange:
     clear_at: float
 
 
-Condition = Threshold | AnomalyScore | Absence | RateOfChange
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageBudget:
+    """Broken while a group is among the oddest that `pages` pages in `per_ms` allow, by scores; see `budget`."""
+
+    pages: int
+    per_ms: int
+
+
+Condition = Threshold | AnomalyScore | Absence | RateOfChange | PageBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +149,12 @@ def _check_condition(condition: Condition) -> None:
         case Absence(after_ms=after_ms):
             if not MIN_WINDOW_MS <= after_ms <= MAX_DURATION_MS:
                 raise Rejected("policy_duration", f"after_ms must lie in [1000, {MAX_DURATION_MS}], it is {after_ms}")
+        case PageBudget(pages=pages, per_ms=per_ms):
+            if not (1 <= pages <= MAX_PAGES and MIN_BUDGET_MS <= per_ms <= MAX_DURATION_MS):
+                raise Rejected(
+                    "policy_condition",
+                    f"a page budget is 1 to {MAX_PAGES} pages in {MIN_BUDGET_MS} to {MAX_DURATION_MS} ms",
+                )
         case AnomalyScore(raise_at=raise_at, clear_at=clear_at):
             if not 0 < clear_at <= raise_at <= 1:
                 raise Rejected("policy_condition", "scores need 0 < clear_at <= raise_at <= 1")

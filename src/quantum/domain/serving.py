@@ -42,6 +42,14 @@ class Served:
     drift: Drift
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which version of a model counts, for the audit log."""
+
+    name: str
+    counts: int
+
+
 class ServedBook:
     """The promoted versions, one of each name."""
 
@@ -62,6 +70,11 @@ class ServedBook:
     def find(self, name: str) -> Served | None:
         """Return the version that counts, or None."""
         return self._served.get(name)
+
+    def standing(self, name: str) -> Standing | None:
+        """Return which version of a model counts; None if none does."""
+        found = self.find(name)
+        return None if found is None else Standing(name, found.command.version)
 
     def put(self, command: PromoteModel, labels: Mapping[int, LabelSet]) -> None:
         """Let a version count, in place of the one before; it knows the series, and nothing of their past.

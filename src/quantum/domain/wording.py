@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, RateOfChange, Threshold
+from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, PageBudget, RateOfChange, Threshold
 from quantum.domain.scoring import samples_between
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
     others = f", and {breaching - 1} more series" if breaching > 1 else ""
     value = number_words(worst.value)
     match policy.condition:
-        case AnomalyScore():
+        case AnomalyScore() | PageBudget():
             usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
             return f"{worst.series} is {value}, {usual}; {rarity_words(worst.score)}{others}"
         case Absence(after_ms=after_ms):

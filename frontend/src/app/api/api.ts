@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, BudgetItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -35,6 +35,7 @@ export class Api {
   judge = (id: string, verdict: Verdict) => this.post<IncidentItem>(`incidents/${id}/verdict`, { verdict });
   note = (id: string, text: string) => this.post<IncidentItem>(`incidents/${id}/note`, { text });
   policies = () => this.get<{ items: PolicyItem[] }>('policies');
+  budget = (id: string) => this.get<BudgetItem>(`policies/${id}/budget`);
   createPolicy = (policy: PolicyRequest) => this.post<PolicyItem>('policies', policy);
   editPolicy = (id: string, version: number, policy: PolicyRequest) =>
     firstValueFrom(this.http.put<PolicyItem>(`/api/v1/policies/${id}`, policy, { headers: { 'If-Match': `"${version}"` } }));

@@ -28,6 +28,7 @@ export interface Points {
 }
 export interface Window extends Points {
   series: SeriesItem; start_ms: number; end_ms: number; resolution_ms: number; anomalies: AnomalyItem[];
+  rolled_before_ms: number | null; rollup_ms: number | null;
 }
 export interface Contributor extends Band {
   fingerprint: string; name: string; labels: Labels; at_ms: number; value: number | null; score: number; rarity: string;
@@ -65,12 +66,14 @@ export type Condition =
   | { kind: 'threshold'; op: 'above' | 'below'; raise_at: number; clear_at?: number | null }
   | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null }
   | { kind: 'absence'; after_ms: number }
+  | { kind: 'page_budget'; pages: number; per_ms: number }
   | { kind: 'rate_of_change'; op: 'above' | 'below'; window_ms: number; raise_at: number; clear_at?: number | null };
 export interface PolicyRequest {
   name: string; matchers: Matcher[]; condition: Condition; by: string[]; for_ms: number; keep_firing_for_ms: number;
   severity: Severity; summary: string; receivers: string[]; enabled: boolean;
 }
 export interface PolicyItem extends PolicyRequest { id: string; version: number }
+export interface BudgetItem { policy_id: string; pages: number; per_ms: number; spent: number; cut_score: number | null }
 export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
 export interface PageItem {
   at_ms: number; receiver: string; alert_id: string; policy_name: string; state: AlertState; group: Labels; reason: string;

@@ -56,6 +56,13 @@ describe('a series', () => {
   it('is read', async () => expect((await Page.open(url, { [line]: NEVER })).all('.skeleton')).toHaveLength(2));
   it('is not there', async () => expect((await Page.open(url, { [line]: new Refusal(404, 'There is no such series.') })).text).toBe('There is no such series.'));
 
+  it('says what of it is from rollups', async () => {
+    const older = aWindow({ rolled_before_ms: AT_MS + 1000, rollup_ms: 3_600_000 });
+    expect((await Page.open(url, { [line]: older })).text).toContain('samples are forgotten: shown are the lowest and highest of every 1 h');
+  });
+
+  it('says nothing of rollups where all is from samples', async () => expect((await Page.open(url, { [line]: aWindow() })).text).not.toContain('forgotten'));
+
   it.each([
     ['cheap', 'cheap detector: by rule'],
     ['none', 'stored, not scored: by rule'],

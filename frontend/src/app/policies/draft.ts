@@ -1,5 +1,6 @@
 import { Condition, Matcher, PolicyItem, PolicyRequest, Severity } from '../api/messages';
 
+const DAY_MS = 86_400_000;
 const MAX_S = 2_592_000;
 const MAX_MATCHERS = 20;
 const METRIC = /^[a-zA-Z_:][\w:.]*$/;
@@ -9,13 +10,13 @@ const ESCAPES: Record<string, string> = { '"': '"', '\\': '\\', n: '\n', t: '\t'
 /** A policy as the form holds it: text and seconds instead of lists and milliseconds. */
 export interface Draft {
   name: string; selector: string; kind: Condition['kind']; op: 'above' | 'below'; raise_at: number; clear_at: number | null;
-  window_s: number; after_s: number; by: string; for_s: number; keep_s: number; severity: Severity; summary: string;
+  window_s: number; after_s: number; pages: number; per_days: number; by: string; for_s: number; keep_s: number; severity: Severity; summary: string;
   receivers: string[]; enabled: boolean;
 }
 
 export function emptyDraft(): Draft {
   return {
-    name: '', selector: '', kind: 'anomaly_score', op: 'above', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, by: 'host',
+    name: '', selector: '', kind: 'anomaly_score', op: 'above', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, pages: 2, per_days: 7, by: 'host',
     for_s: 10, keep_s: 30, severity: 'warning', summary: '', receivers: [], enabled: true,
   };
 }
@@ -27,6 +28,7 @@ export function draftOf(policy: PolicyItem): Draft {
     for_s: policy.for_ms / 1000, keep_s: policy.keep_firing_for_ms / 1000, severity: policy.severity, summary: policy.summary,
     receivers: [...policy.receivers], enabled: policy.enabled,
     ...('op' in one ? { op: one.op } : {}), ...('raise_at' in one ? { raise_at: one.raise_at, clear_at: one.clear_at ?? null } : {}),
+    ...('pages' in one ? { pages: one.pages, per_days: one.per_ms / DAY_MS } : {}),
     ...('after_ms' in one ? { after_s: one.after_ms / 1000 } : {}), ...('window_ms' in one ? { window_s: one.window_ms / 1000 } : {}),
   };
 }
@@ -46,6 +48,7 @@ function conditionOf(draft: Draft): Condition {
   switch (kind) {
     case 'threshold': return { kind, op, raise_at, ...clear };
     case 'anomaly_score': return { kind, raise_at, ...clear };
+    case 'page_budget': return { kind, pages: draft.pages, per_ms: Math.round(draft.per_days * DAY_MS) };
     case 'absence': return { kind, after_ms: Math.round(draft.after_s * 1000) };
     case 'rate_of_change': return { kind, op, raise_at, window_ms: Math.round(draft.window_s * 1000), ...clear };
   }
@@ -66,9 +69,17 @@ export function mistakesOf(draft: Draft): Partial<Record<keyof Draft, string>> {
   seconds('for_s', 0);
   seconds('keep_s', 0);
   if (draft.kind === 'absence') seconds('after_s', 1);
+  else if (draft.kind === 'page_budget') Object.assign(wrong, budgetMistakes(draft));
   else Object.assign(wrong, limitMistakes(draft));
   if (draft.kind === 'rate_of_change') seconds('window_s', 1);
   return wrong;
+}
+
+function budgetMistakes({ pages, per_days }: Draft): Partial<Record<keyof Draft, string>> {
+  return {
+    ...(Number.isInteger(pages) && pages >= 1 && pages <= 1000 ? {} : { pages: 'A whole number from 1 to 1000.' }),
+    ...(isNumber(per_days) && per_days >= 1 / 24 && per_days <= 30 ? {} : { per_days: 'Between an hour (0.042) and 30 days.' }),
+  };
 }
 
 function limitMistakes({ kind, op, raise_at, clear_at }: Draft): Partial<Record<keyof Draft, string>> {

@@ -34,6 +34,41 @@ describe('the list of policies', () => {
     expect((await Page.open('/policies', { ...some, 'GET policies': { items: [aPolicy({ condition: condition as never })] } })).text).toContain(words);
   });
 
+  it('says what was spent of a page budget, and nothing where that is not known', async () => {
+    const one = aPolicy({ condition: { kind: 'page_budget', pages: 2, per_ms: 7 * 24 * HOUR } });
+    const budget = { policy_id: 'p1', pages: 2, per_ms: 7 * 24 * HOUR, spent: 1, cut_score: 0.6234 };
+    const page = await Page.open('/policies', { ...some, 'GET policies': { items: [one] }, 'GET policies/p1/budget': budget });
+    for (const words of ['among the oddest: at most 2 pages in 7 d', '1 of 2 spent in the last 7 d; a score of 0.62 pages now']) expect(page.text).toContain(words);
+    page.answers['GET policies/p1/budget'] = new Refusal(503);
+    page.answers['PUT policies/p1'] = one;
+    page.find('mat-slide-toggle button').click();
+    await page.settle();
+    expect(page.text).not.toContain('spent in the last');
+    expect(page.text).toContain('at most 2 pages');
+  });
+
+  it('writes a page budget, and says what is wrong with one', async () => {
+    const page = await Page.open('/policies?edit=new', { ...none, 'POST policies': aPolicy() });
+    await page.fill('[name=name]', 'Odd');
+    await page.fill('[name=selector]', 'cpu');
+    await page.fill('[name=kind]', 'page_budget');
+    await page.fill('[name=pages]', '0');
+    await page.fill('[name=per_days]', '31');
+    await page.submit('q-policy-editor form');
+    for (const words of ['A whole number from 1 to 1000.', 'Between an hour (0.042) and 30 days.']) expect(page.text).toContain(words);
+    await page.fill('[name=pages]', '3');
+    await page.fill('[name=per_days]', '1');
+    await page.submit('q-policy-editor form');
+    expect(page.requests('POST policies')[0].body).toMatchObject({ condition: { kind: 'page_budget', pages: 3, per_ms: 24 * HOUR } });
+  });
+
+  it('opens a page budget as it was written', async () => {
+    const one = aPolicy({ condition: { kind: 'page_budget', pages: 5, per_ms: 48 * HOUR } });
+    const page = await Page.open('/policies?edit=p1', { ...some, 'GET policies': { items: [one] }, 'GET policies/p1/budget': new Refusal(503) });
+    await page.settle();
+    expect([page.find<HTMLInputElement>('[name=pages]').value, page.find<HTMLInputElement>('[name=per_days]').value]).toEqual(['5', '2']);
+  });
+
   it('switches one off with its version, so that nobody’s change is lost', async () => {
     const page = await Page.open('/policies', { ...some, 'PUT policies/p1': aPolicy({ enabled: false }) });
     page.find('mat-slide-toggle button').click();

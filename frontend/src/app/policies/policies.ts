@@ -3,7 +3,7 @@ import { FormsModule } from '@angular/forms';
 import { MatSlideToggle } from '@angular/material/slide-toggle';
 import { Router } from '@angular/router';
 import { Api, sentence } from '../api/api';
-import { Condition, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
+import { BudgetItem, Condition, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
 import { matcherText } from './draft';
@@ -19,6 +19,7 @@ export class Policies {
   /** The policy that is edited: its id, or `new`. */
   readonly edit = input<string>();
   protected readonly policies = signal<PolicyItem[] | null>(null);
+  protected readonly budgets = signal<Record<string, BudgetItem>>({});
   protected readonly receivers = signal<ReceiverItem[]>([]);
   protected readonly error = signal('');
   protected readonly busy = signal(false);
@@ -43,6 +44,7 @@ export class Policies {
     switch (one.kind) {
       case 'threshold': return `value ${one.op} ${compact(one.raise_at)}`;
       case 'anomaly_score': return `score at least ${compact(one.raise_at)}`;
+      case 'page_budget': return `among the oddest: at most ${one.pages} ${one.pages === 1 ? 'page' : 'pages'} in ${duration(one.per_ms)}`;
       case 'absence': return `silent for ${duration(one.after_ms)}`;
       case 'rate_of_change': return `changes by ${one.op} ${compact(one.raise_at)} a second over ${duration(one.window_ms)}`;
     }
@@ -93,10 +95,26 @@ export class Policies {
     }
   }
 
+  /** What was spent of a page budget; empty where there is none or it is not known yet. */
+  protected spent(policy: PolicyItem): string {
+    const found = this.budgets()[policy.id];
+    if (!found) return '';
+    const cut = found.cut_score === null ? '' : `; a score of ${found.cut_score.toFixed(2)} pages now`;
+    return `${found.spent} of ${found.pages} spent in the last ${duration(found.per_ms)}${cut}`;
+  }
+
+  private async loadBudgets(policies: PolicyItem[]): Promise<void> {
+    const budgeted = policies.filter((one) => one.condition.kind === 'page_budget');
+    // one that cannot be read is left out; the policy itself is shown all the same
+    const found = await Promise.allSettled(budgeted.map((one) => this.api.budget(one.id)));
+    this.budgets.set(Object.fromEntries(found.flatMap((one) => one.status === 'fulfilled' ? [[one.value.policy_id, one.value]] : [])));
+  }
+
   private async load(): Promise<void> {
     try {
       const [policies, receivers] = await Promise.all([this.api.policies(), this.api.receivers()]);
       this.policies.set(policies.items);
+      void this.loadBudgets(policies.items);
       this.receivers.set(receivers.items);
     } catch (error) {
       this.error.set(sentence(error));

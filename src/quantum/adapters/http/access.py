@@ -22,6 +22,7 @@ from quantum.domain.errors import QuantumError, Rejected
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+    from quantum.application.denials import Denials
     from quantum.application.ports import Identity, Principal
 
 ROLES: Final = ("viewer", "operator", "admin", "ingest")
@@ -74,6 +75,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/incidents/{incident_id}": READERS,
     "GET /api/v1/policies": READERS,
     "GET /api/v1/policies/{key}": READERS,
+    "GET /api/v1/policies/{key}/budget": READERS,
     "GET /api/v1/receivers": READERS,
     "GET /api/v1/receivers/{name}": READERS,
     "GET /api/v1/models": READERS,
@@ -109,6 +111,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/training-runs": ACTORS,
     "POST /api/v1/training-runs/{run_id}/cancel": ACTORS,
     # where data leaves to, and secrets
+    "GET /api/v1/audit": ADMINS,
     "POST /api/v1/receivers": ADMINS,
     "PUT /api/v1/receivers/{name}": ADMINS,
     "DELETE /api/v1/receivers/{name}": ADMINS,
@@ -122,6 +125,8 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
 INFLUX_1: Final = frozenset({"/write", "/influx/write"})
 """Where a password may be in the URL, because those clients have no other way."""
 NOT_IN_URLS: Final = (b"access_token=", b"id_token=", b"token=", b"api_key=")
+UNKNOWN: Final = "unauthenticated"
+"""Why somebody is refused who shows nothing: every browser does so before it signs in, which nobody has to know."""
 PRINCIPAL: Final = "principal"
 """Under this name the state of a request has who is asking."""
 
@@ -129,17 +134,27 @@ PRINCIPAL: Final = "principal"
 class Gate(ASGIMiddleware):
     """Lets through who may use a route; every other request is answered here, before its body is read."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, denials: Denials) -> None:
         self._identity = identity
+        self._denials = denials
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         try:
             await self._check(scope)
         except Rejected as refusal:
+            if refusal.reason != UNKNOWN:
+                await self._note(scope, refusal)
             await refuse(scope, receive, send, refusal)
         else:
             await next_app(scope, receive, send)
+
+    async def _note(self, scope: Scope, refusal: Rejected) -> None:
+        principal = scope["state"].get(PRINCIPAL)
+        method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
+        target = " ".join(map(str, scope.get("path_params", {}).values()))
+        actor = principal.subject if principal else ""
+        await self._denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
 
     async def _check(self, scope: Scope) -> None:
         if any(part.startswith(NOT_IN_URLS) for part in scope["query_string"].split(b"&")):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.proxies import Proxies
+    from quantum.application.denials import Denials
     from quantum.application.ports import Identity
     from quantum.application.quotas import Quotas
 
@@ -124,6 +125,7 @@ def create_app(
     allowed_origins: frozenset[str],
     identity: Identity,
     quotas: Quotas,
+    denials: Denials,
     vitals: Vitals,
     proxies: Proxies,
 ) -> Litestar:
@@ -136,6 +138,7 @@ def create_app(
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
         quotas: how much each may ask.
+        denials: is told who asked for what they may not have.
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
     """
@@ -144,7 +147,7 @@ def create_app(
     )
     app = Litestar(
         [*raw_routes, control],
-        middleware=[Gate(identity), Toll(quotas)],
+        middleware=[Gate(identity, denials), Toll(quotas)],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(
             backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.addresses import Reach
+    from quantum.application.budgets import Budgets
     from quantum.application.control import Control
     from quantum.application.ports import AlertStore
     from quantum.application.timemachine import History, TimeMachine
@@ -63,7 +64,7 @@ def check_precondition(if_match: str | None, version: int) -> None:
         raise Rejected("precondition_failed", f'the ETag is "{version}" now: read it again before you change it')
 
 
-def policy_routes(control: Control) -> list[HTTPRouteHandler]:
+def policy_routes(control: Control, budgets: Budgets) -> list[HTTPRouteHandler]:
     """Return the handlers of policies."""
 
     def find(key: str) -> AlertPolicy:
@@ -108,7 +109,11 @@ def policy_routes(control: Control) -> list[HTTPRouteHandler]:
         check_precondition(if_match, before.version)
         await control.submit(DeletePolicy(key, before.version, actor_of(request)))
 
-    return [policies, create, one_policy, edit, remove]
+    @get("/api/v1/policies/{key:str}/budget", operation_id="getBudget", tags=["policies"], summary="What was spent")
+    async def budget(key: Key) -> m.BudgetItem:
+        return views.budget(await budgets.of(key))
+
+    return [policies, create, one_policy, edit, remove, budget]
 
 
 def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:

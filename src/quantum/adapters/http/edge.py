@@ -22,6 +22,7 @@ from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.problems import REASON, on_domain_error
 from quantum.adapters.http.proxies import Proxies
+from quantum.application.control import ORIGIN
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Edge(ASGIMiddleware):
             if _asks_whether_it_may(scope):
                 await _allow(answer)
                 return
+            ORIGIN.set(scope["client"][0] if scope["client"] else "")
             with structlog.contextvars.bound_contextvars(request_id=answer.request_id):
                 await next_app(scope, receive, answer.send)
         finally:

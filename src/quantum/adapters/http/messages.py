@@ -122,12 +122,15 @@ class Window(Message):
     """A stretch of one series as columns of equal length, oldest first; `null` value rows mark gaps.
 
     With more samples than points asked for, each bucket of `resolution_ms` keeps its extremes and its highest score.
+    Before `rolled_before_ms` samples are forgotten: what is there is the lowest and the highest of every `rollup_ms`.
     """
 
     series: SeriesItem
     start_ms: int
     end_ms: int
     resolution_ms: int
+    rolled_before_ms: int | None
+    rollup_ms: int | None
     at_ms: list[int]
     value: list[float | None]
     expected: list[float | None]
@@ -386,7 +389,16 @@ class RateOfChangeCondition(Request, tag="rate_of_change", tag_field="kind"):
     clear_at: float | None = None
 
 
-ConditionItem = ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition
+class PageBudgetCondition(Request, tag="page_budget", tag_field="kind"):
+    """Among the oddest that so many pages allow; `per_ms` defaults to a week."""
+
+    pages: int
+    per_ms: int = 604_800_000
+
+
+ConditionItem = (
+    ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition | PageBudgetCondition
+)
 
 
 class PolicyRequest(Request):
@@ -419,6 +431,19 @@ class PolicyItem(Message):
     summary: str
     receivers: list[str]
     enabled: bool
+
+
+class BudgetItem(Message):
+    """A page budget and what became of it: alerts that fired within the last `per_ms`, and the score that pages now.
+
+    `cut_score` is null while the policy is not in force. Several series of a group reach it together with less each.
+    """
+
+    policy_id: str
+    pages: int
+    per_ms: int
+    spent: int
+    cut_score: float | None
 
 
 class PolicyList(Message):
@@ -628,3 +653,37 @@ class LiveEvent(Message):
     data: msgspec.Raw = msgspec.Raw(b"null")
     reason: str = ""
     message: str = ""
+
+
+# ---- audit ------------------------------------------------------------------------------------------------------
+
+OutcomeName = Literal["done", "refused", "denied"]
+
+
+class ChangeItem(Message):
+    """A member that is different since; JSON of what it was and of what it is."""
+
+    name: str
+    before: str
+    after: str
+
+
+class AuditItem(Message):
+    """An attempt to change something, or to do what one may not."""
+
+    id: str
+    at_ms: int
+    actor: str
+    origin: str
+    action: str
+    target: str
+    outcome: OutcomeName
+    detail: str
+    changes: list[ChangeItem]
+
+
+class AuditPage(Message):
+    """Entries of the audit log, newest first."""
+
+    items: list[AuditItem]
+    next_cursor: str | None

@@ -40,6 +40,7 @@ STATUS_OF_REASON: Final = {
     "unauthenticated": 401,
     "invalid_credential": 401,
     "forbidden": 403,
+    "tenant_not_served": 403,
     "host": 400,
     "origin": 403,
 }
@@ -51,6 +52,7 @@ UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 CHALLENGES: Final = {
     "unauthenticated": 'Bearer realm="quantum"',
     "invalid_credential": 'Bearer realm="quantum", error="invalid_token"',
+    "tenant_not_served": 'Bearer realm="quantum", error="insufficient_scope"',
     "forbidden": 'Bearer realm="quantum", error="insufficient_scope"',
 }
 """What RFC 6750 has such refusals say."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from quantum.application.ports import Clock
-    from quantum.application.promql import PromQueries
+    from quantum.application.promql import Answer, PromQueries
     from quantum.domain.labels import LabelSet
 
 PREFIX: Final = "/prometheus/api/v1"
@@ -52,7 +52,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         async def work(asked: Parameters) -> bytes:
             at_ms = _time_ms(asked, "time")
             at_ms = clock.now_ms() if at_ms is None else at_ms
-            return await queries.at(_one(asked, "query"), at_ms, instant_json, _timeout_ms(asked))
+            return await queries.at(_one(asked, "query"), at_ms, _noted(instant_json), _timeout_ms(asked))
 
         return await _answer(request, work)
 
@@ -61,7 +61,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         async def work(asked: Parameters) -> bytes:
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
             step_ms, timeout_ms = _duration_ms(asked, "step"), _timeout_ms(asked)
-            return await queries.between(text, start_ms, end_ms, step_ms, range_json, timeout_ms)
+            return await queries.between(text, start_ms, end_ms, step_ms, _noted(range_json), timeout_ms)
 
         return await _answer(request, work)
 
@@ -154,6 +154,16 @@ async def _gone(request: Request[Any, Any, Any]) -> None:
 
 def _success(data: bytes) -> Response[bytes]:
     return Response(b'{"status":"success","data":' + data + b"}", media_type="application/json")
+
+
+def _noted(written: Callable[[Answer], bytes]) -> Callable[[Answer], bytes]:
+    """Let the warnings of an answer follow it, as Prometheus has them."""
+
+    def write(answer: Answer) -> bytes:
+        warnings = b',"warnings":' + msgspec.json.encode(answer.notes) if answer.notes else b""
+        return written(answer) + warnings
+
+    return write
 
 
 def _failure(status: int, kind: str, words: str, headers: dict[str, str] | None = None) -> Response[bytes]:

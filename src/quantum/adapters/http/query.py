@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 from litestar import get
@@ -96,7 +97,8 @@ def query_routes(
             int, QueryParameter(ge=MIN_POINTS, le=MAX_POINTS, description="How many rows at most")
         ] = 1000,
     ) -> m.Window:
-        return views.window(await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points))
+        found = await queries.window(queries.slot(int(fingerprint, 16)), start_ms, end_ms, points)
+        return await asyncio.to_thread(views.window, found)
 
     @get(
         "/api/v1/models/coverage",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from quantum.adapters.http import messages as m
+from quantum.adapters.http.json_columns import numbers_json, times_json
 from quantum.domain.coverage import Tier
 from quantum.domain.labels import LabelSet, Matcher, MatchOp
 from quantum.domain.policies import (
@@ -14,6 +17,7 @@ from quantum.domain.policies import (
     AnomalyScore,
     Comparison,
     Condition,
+    PageBudget,
     RateOfChange,
     Severity,
     Threshold,
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quantum.application.budgets import BudgetNow
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
@@ -129,14 +134,21 @@ def window(found: SeriesWindow) -> m.Window:
         start_ms=found.start_ms,
         end_ms=found.end_ms,
         resolution_ms=found.resolution_ms,
-        at_ms=rows.at_ms.tolist(),
-        value=column(rows.value),
-        expected=column(rows.expected),
-        lower=column(rows.lower),
-        upper=column(rows.upper),
-        score=column(rows.score),
+        rolled_before_ms=found.rolled_before_ms or None,
+        rollup_ms=found.rollup_ms if found.rolled_before_ms else None,
+        at_ms=_written(times_json(rows.at_ms)),
+        value=_written(numbers_json(rows.value)),
+        expected=_written(numbers_json(rows.expected)),
+        lower=_written(numbers_json(rows.lower)),
+        upper=_written(numbers_json(rows.upper)),
+        score=_written(numbers_json(rows.score)),
         anomalies=[anomaly(one, interval_ms) for one in found.anomalies],
     )
+
+
+def _written(column: bytes) -> list[Any]:
+    """Return a column that is JSON already in the place of its list: a window has half a hundred thousand numbers."""
+    return cast("list[Any]", msgspec.Raw(column))
 
 
 def contributor(one: Contributor) -> m.ContributorItem:
@@ -315,6 +327,17 @@ def receiver(one: WebhookReceiver) -> m.ReceiverItem:
     return m.ReceiverItem(name=one.name, version=one.version, url=one.url, has_secret=bool(one.secret))
 
 
+def budget(one: BudgetNow) -> m.BudgetItem:
+    """Return a page budget and what became of it."""
+    return m.BudgetItem(
+        policy_id=one.policy_id,
+        pages=one.condition.pages,
+        per_ms=one.condition.per_ms,
+        spent=one.spent,
+        cut_score=number(one.cut_score),
+    )
+
+
 def policy(one: AlertPolicy) -> m.PolicyItem:
     """Return a policy."""
     return m.PolicyItem(
@@ -341,6 +364,8 @@ def _condition_item(one: Condition) -> m.ConditionItem:
             return m.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
         case Absence():
             return m.AbsenceCondition(after_ms=one.after_ms)
+        case PageBudget():
+            return m.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms)
         case RateOfChange():
             return m.RateOfChangeCondition(
                 op=one.op.value, window_ms=one.window_ms, raise_at=one.raise_at, clear_at=one.clear_at
@@ -368,6 +393,8 @@ def _asked_condition(body: m.ConditionItem) -> Condition:
     match body:
         case m.AbsenceCondition():
             return Absence(after_ms=body.after_ms)
+        case m.PageBudgetCondition():
+            return PageBudget(pages=body.pages, per_ms=body.per_ms)
         case m.AnomalyScoreCondition():
             return AnomalyScore(raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at / 2))
         case m.ThresholdCondition():

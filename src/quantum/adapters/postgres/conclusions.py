@@ -15,6 +15,7 @@ from quantum.adapters.conclusion_rows import (
     Where,
     alert_rows,
     anomaly_rows,
+    audit_rows,
     delivery_rows,
     incident_rows,
     policy_rows,
@@ -24,6 +25,7 @@ from quantum.adapters.conclusion_rows import (
 )
 from quantum.adapters.postgres.statements import change, change_each, fetch
 from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
+from quantum.domain.audit import AuditEntry
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import WebhookReceiver
 from quantum.domain.policies import AlertPolicy
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from quantum.adapters.fact_tail import Undo
     from quantum.adapters.postgres.engine import Engine
     from quantum.adapters.postgres.statements import Connection
-    from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
+    from quantum.application.ports import AlertFilter, AnomalyFilter, AuditFilter, Delivery, Page
     from quantum.domain.alerts import Effects, IncidentState
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ DELIVERIES: Final = _insert(
     key="tenant, id",
     kept=True,
 )
+AUDIT: Final = _insert("audit", "tenant, id, at_ms, actor, outcome, words, body", key="tenant, id", kept=True)
 POLICIES: Final = _insert("policies", "tenant, id, name, body", key="tenant, id")
 RECEIVERS: Final = _insert("receivers", "tenant, id, name, body", key="tenant, id")
 CHECKPOINTS: Final = (
@@ -102,7 +105,7 @@ END: Final = 2**62
 
 
 class PostgresConclusions:
-    """Implements AlertStore, PolicyStore, NotificationQueue and CheckpointStore."""
+    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue and CheckpointStore."""
 
     def __init__(self, engine: Engine, tenant: str) -> None:
         self._engine = engine
@@ -122,6 +125,7 @@ class PostgresConclusions:
             (INCIDENTS, incident_rows(tenant, effects)),
             (ANOMALIES, anomaly_rows(tenant, effects)),
             (DELIVERIES, delivery_rows(tenant, effects)),
+            (AUDIT, audit_rows(tenant, effects)),
             (POLICIES, policy_rows(tenant, effects)),
             (RECEIVERS, receiver_rows(tenant, effects)),
             ("DELETE FROM policies WHERE tenant = %s AND id = %s", [(tenant, key) for key in effects.deleted_policies]),
@@ -207,6 +211,23 @@ class PostgresConclusions:
             where.add("(at_ms, id) < (?, ?)", *page.before)
         text = f"SELECT {columns} FROM {table} WHERE {where.sql} ORDER BY at_ms DESC, id DESC LIMIT ?"
         return await self._fetch(text.replace("?", "%s"), *_written((*where.values, page.limit)))
+
+    # ---- AuditStore -------------------------------------------------------------------------------------------
+
+    async def audit(self, wanted: AuditFilter, page: Page) -> list[AuditEntry]:
+        """See AuditStore."""
+        where = Where(self._tenant)
+        where.one_of("outcome", wanted.outcomes)
+        where.add("actor = ?", wanted.actor)
+        where.add("position(? in words) > 0", None if wanted.words is None else wanted.words.lower())
+        where.add("at_ms >= ?", wanted.start_ms)
+        where.add("at_ms < ?", wanted.end_ms)
+        return await self._list("audit", where, page, AuditEntry)
+
+    async def prune_audit(self, before_ms: int) -> None:
+        """See AuditStore."""
+        text = "DELETE FROM audit WHERE tenant = %s AND at_ms < %s"
+        await self._engine.write(lambda connection, _: change(connection, text, self._tenant, before_ms))
 
     # ---- PolicyStore ------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.adapters.recent_rows import RecentRows
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -94,6 +94,7 @@ class PostgresFacts:
         for position in tail.rows_upto(sealed):
             del tail.rows[position]
         tail.sealed = sealed
+        tail.whole_since_ms = await pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
         if sealed > tail.position:
             tail.position, tail.at_ms = sealed, at_ms
 
@@ -115,7 +116,7 @@ class PostgresFacts:
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(partial(self._append, body, now_ms))
 
@@ -256,7 +257,8 @@ class PostgresFacts:
 
     async def forget(self, upto: int) -> None:
         """See SampleStore."""
-        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
 
 
 _aside = asyncio.to_thread

@@ -104,8 +104,8 @@ async def replace(connection: Connection, tenant: str, piece: Piece) -> None:
     await insert(connection, tenant, piece)
 
 
-async def forget(connection: Connection, tenant: str, upto: int) -> None:
-    """Delete the pieces up to a landmark and the states before it."""
+async def forget(connection: Connection, tenant: str, upto: int) -> int:
+    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them."""
     known = await fetch(
         connection,
         "SELECT 1 FROM checkpoints WHERE tenant = %s AND position = %s AND landmark_at_ms IS NOT NULL",
@@ -113,9 +113,9 @@ async def forget(connection: Connection, tenant: str, upto: int) -> None:
     )
     if not known:
         raise NotFound(f"there is no landmark at position {upto}")
-    newest = await fetch(
+    found = await fetch(
         connection,
-        "SELECT max(max_ms) FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s",
+        "SELECT coalesce(max(max_ms) + 1, 0) FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s",
         *(tenant, SAMPLES, upto),
     )
     await change(connection, "DELETE FROM segments WHERE tenant = %s AND last_position <= %s", tenant, upto)
@@ -126,8 +126,8 @@ async def forget(connection: Connection, tenant: str, upto: int) -> None:
     await change(connection, "DELETE FROM checkpoints WHERE tenant = %s AND position < %s", tenant, upto)
     await change(connection, SET_MARK, tenant, FORGOTTEN, upto)
     await change(connection, SET_MARK, tenant, ROLLED, upto)
-    if newest[0][0] is not None:
-        await change(connection, SET_MARK, tenant, WHOLE_SINCE, newest[0][0] + 1)
+    await change(connection, SET_MARK, tenant, WHOLE_SINCE, found[0][0])
+    return int(found[0][0])
 
 
 async def begins_after(connection: Connection, tenant: str) -> int:

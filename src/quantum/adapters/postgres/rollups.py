@@ -51,7 +51,7 @@ class PostgresRollups:
 
     async def whole_since(self) -> int:
         """See RollupStore."""
-        return await self._engine.read(partial(pieces.mark, tenant=self._tenant, name=pieces.WHOLE_SINCE))
+        return self._tail.whole_since_ms
 
     async def forget_rollups(self, before_ms: int) -> None:
         """See RollupStore."""

@@ -122,6 +122,14 @@ STEPS: Final = (
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (tenant, due_at_ms)",
     "CREATE INDEX IF NOT EXISTS deliveries_by_alert ON deliveries (tenant, alert_id, seq)",
     """
+    CREATE TABLE IF NOT EXISTS audit (
+        tenant TEXT NOT NULL, id BYTEA NOT NULL, at_ms BIGINT NOT NULL, actor BYTEA NOT NULL, outcome BYTEA NOT NULL,
+        words BYTEA NOT NULL, body BYTEA NOT NULL,
+        PRIMARY KEY (tenant, id)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS audit_by_time ON audit (tenant, at_ms, id)",
+    """
     CREATE TABLE IF NOT EXISTS models (
         tenant TEXT NOT NULL, name BYTEA NOT NULL, version BIGINT NOT NULL, state BYTEA NOT NULL,
         promoted_at_ms BIGINT, about BYTEA NOT NULL, body BYTEA NOT NULL,

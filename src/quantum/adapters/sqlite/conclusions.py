@@ -11,6 +11,7 @@ from quantum.adapters.conclusion_rows import (
     Where,
     alert_rows,
     anomaly_rows,
+    audit_rows,
     delivery_rows,
     incident_rows,
     policy_rows,
@@ -19,6 +20,7 @@ from quantum.adapters.conclusion_rows import (
     transition_rows,
 )
 from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
+from quantum.domain.audit import AuditEntry
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import WebhookReceiver
 from quantum.domain.policies import AlertPolicy
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantum.adapters.sqlite.engine import Engine
-    from quantum.application.ports import AlertFilter, AnomalyFilter, Delivery, Page
+    from quantum.application.ports import AlertFilter, AnomalyFilter, AuditFilter, Delivery, Page
     from quantum.domain.alerts import Effects, IncidentState
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ PROMOTE_MODEL: Final = (
 
 
 class SqliteConclusions:
-    """Implements AlertStore, PolicyStore, NotificationQueue and CheckpointStore."""
+    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue and CheckpointStore."""
 
     def __init__(self, engine: Engine, tenant: str) -> None:
         self._engine = engine
@@ -62,6 +64,7 @@ class SqliteConclusions:
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?)", incident_rows(tenant, effects)),
             ("INSERT OR REPLACE INTO anomalies VALUES (?, ?, ?, ?, ?, ?, ?)", anomaly_rows(tenant, effects)),
             (f"INSERT OR IGNORE INTO deliveries VALUES ({', '.join('?' * 12)})", delivery_rows(tenant, effects)),
+            ("INSERT OR IGNORE INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", audit_rows(tenant, effects)),
             ("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?)", policy_rows(tenant, effects)),
             ("INSERT OR REPLACE INTO receivers VALUES (?, ?, ?, ?)", receiver_rows(tenant, effects)),
             ("DELETE FROM policies WHERE tenant = ? AND id = ?", [(tenant, key) for key in effects.deleted_policies]),
@@ -151,6 +154,24 @@ class SqliteConclusions:
             lambda connection: connection.execute(sql, (*where.values, page.limit)).fetchall()
         )
         return [wire.decode(body, kind) for (body,) in rows]
+
+    # ---- AuditStore -------------------------------------------------------------------------------------------
+
+    async def audit(self, wanted: AuditFilter, page: Page) -> list[AuditEntry]:
+        """See AuditStore."""
+        where = Where(self._tenant)
+        where.one_of("outcome", wanted.outcomes)
+        where.add("actor = ?", wanted.actor)
+        where.add("instr(words, ?) > 0", None if wanted.words is None else wanted.words.lower())
+        where.add("at_ms >= ?", wanted.start_ms)
+        where.add("at_ms < ?", wanted.end_ms)
+        return await self._list("audit", where, page, AuditEntry)
+
+    async def prune_audit(self, before_ms: int) -> None:
+        """See AuditStore."""
+        old = (self._tenant, before_ms)
+        sql = "DELETE FROM audit WHERE tenant = ? AND at_ms < ?"
+        await self._engine.write(lambda connection, _: connection.execute(sql, old).rowcount)
 
     # ---- PolicyStore ------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from quantum.adapters.pieces import Unsealing, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Fact, FactBody, Heartbeat, Samples, Started
+from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -59,6 +59,7 @@ class SqliteFacts:
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
         tail.position, tail.at_ms = pieces.end(connection, self._tenant)
         tail.sealed = tail.position
+        tail.whole_since_ms = pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
         for position, at_ms, kind, body in connection.execute(
             "SELECT position, at_ms, kind, body FROM facts WHERE tenant = ? AND position > ? ORDER BY position",
             (self._tenant, tail.sealed),
@@ -84,7 +85,7 @@ class SqliteFacts:
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(lambda connection, undo: self._append(connection, undo, body, now_ms))
 
@@ -222,7 +223,8 @@ class SqliteFacts:
 
     async def forget(self, upto: int) -> None:
         """See SampleStore."""
-        await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:

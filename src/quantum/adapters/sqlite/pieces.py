@@ -92,16 +92,17 @@ def replace(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
     insert(connection, tenant, piece)
 
 
-def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> None:
-    """Delete the pieces up to a landmark and the states before it."""
+def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> int:
+    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them."""
     known = connection.execute(
         "SELECT 1 FROM checkpoints WHERE tenant = ? AND position = ? AND landmark_at_ms IS NOT NULL", (tenant, upto)
     ).fetchone()
     if known is None:
         raise NotFound(f"there is no landmark at position {upto}")
-    newest_ms = connection.execute(
-        "SELECT max(max_ms) FROM blocks WHERE tenant = ? AND kind = ? AND last_position <= ?", (tenant, SAMPLES, upto)
-    ).fetchone()[0]
+    (whole_since_ms,) = connection.execute(
+        "SELECT coalesce(max(max_ms) + 1, 0) FROM blocks WHERE tenant = ? AND kind = ? AND last_position <= ?",
+        (tenant, SAMPLES, upto),
+    ).fetchone()
     connection.execute("DELETE FROM segments WHERE tenant = ? AND last_position <= ?", (tenant, upto))
     for kind in (SAMPLES, SCORES):
         connection.execute(
@@ -110,8 +111,8 @@ def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> None:
     connection.execute("DELETE FROM checkpoints WHERE tenant = ? AND position < ?", (tenant, upto))
     set_mark(connection, tenant, FORGOTTEN, upto)
     set_mark(connection, tenant, ROLLED, upto)
-    if newest_ms is not None:
-        set_mark(connection, tenant, WHOLE_SINCE, newest_ms + 1)
+    set_mark(connection, tenant, WHOLE_SINCE, whole_since_ms)
+    return int(whole_since_ms)
 
 
 def begins_after(connection: sqlite3.Connection, tenant: str) -> int:

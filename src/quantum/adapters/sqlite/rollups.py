@@ -50,7 +50,7 @@ class SqliteRollups:
 
     async def whole_since(self) -> int:
         """See RollupStore."""
-        return await self._engine.read(lambda connection: pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE))
+        return self._tail.whole_since_ms
 
     async def forget_rollups(self, before_ms: int) -> None:
         """See RollupStore."""

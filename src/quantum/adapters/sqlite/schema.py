@@ -79,6 +79,14 @@ STEPS: Final = (
     CREATE INDEX deliveries_by_alert ON deliveries (tenant, alert_id, seq);
     """,
     """
+    CREATE TABLE audit (
+        tenant TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL, actor TEXT NOT NULL, outcome TEXT NOT NULL,
+        words TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tenant, id)
+    );
+    CREATE INDEX audit_by_time ON audit (tenant, at_ms, id);
+    """,
+    """
     CREATE TABLE models (
         tenant TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL,
         promoted_at_ms INTEGER, about BLOB NOT NULL, body BLOB NOT NULL,

@@ -80,7 +80,9 @@ class Ragged:
 
 def without_name(labels: LabelSet) -> LabelSet:
     """Return a label set without the metric name."""
-    return without(labels, (NAME,))
+    pairs = labels.pairs
+    place = next((place for place, pair in enumerate(pairs) if pair[0] == NAME), len(pairs))
+    return LabelSet(pairs[:place] + pairs[place + 1 :])
 
 
 def without(labels: LabelSet, names: Iterable[str]) -> LabelSet:
@@ -121,6 +123,9 @@ def merge_equal(labels: Sequence[LabelSet], table: Table) -> Table:
 
 def group(labels: Sequence[LabelSet]) -> tuple[tuple[LabelSet, ...], NDArray[np.intp]]:
     """Return the distinct label sets, in order of appearance, and which of them each is."""
-    numbers: dict[LabelSet, int] = {}
-    ids = [numbers.setdefault(one, len(numbers)) for one in labels]
-    return tuple(numbers), np.array(ids, np.intp)
+    # by their pairs: a label set computes its hash in Python
+    numbers: dict[tuple[tuple[str, str], ...], int] = {}
+    ids = np.array([numbers.setdefault(one.pairs, len(numbers)) for one in labels], np.intp)
+    if len(numbers) == len(labels):
+        return tuple(labels), ids
+    return tuple(map(LabelSet, numbers)), ids
