@@ -6,7 +6,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test faults bench bench-rivals images image-test up clean
+.PHONY: help run frontend check test sbom audit faults bench bench-rivals images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,12 @@ test: ## every test, with real parts; a part that is missing is installed or is 
 	@$(PYTHON) -m tools.prepare --dev
 	$(BIN)/pytest src/quantum tests --ignore=tests/images --cov=quantum.domain --cov=quantum.application --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
+
+sbom: ## a bill of materials of the locked packages (CycloneDX) in dist/sbom.cdx.json
+	@$(PYTHON) -m tools.supply sbom
+
+audit: ## ask OSV for known defects of the locked packages; needs the network
+	@$(PYTHON) -m tools.supply audit
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev

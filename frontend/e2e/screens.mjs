@@ -32,6 +32,7 @@ const pages = [
   ['policies', '/policies', /Receivers/],
   ...(policy ? [['policy', `/policies?edit=${policy.id}`, /Woken|Nobody would have been woken/, tryOut]] : []),
   ['replay', '/replay?range=1h', /comes to exactly the same/, (page) => page.getByRole('button', { name: 'Replay' }).click()],
+  ['audit', '/audit', /put policy/],
   ['missing', '/no-such-page', /nothing here/],
 ];
 const browser = await chromium.launch({

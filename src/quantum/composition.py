@@ -45,6 +45,7 @@ from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Denials
+from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
@@ -297,6 +298,7 @@ def build_app(
     ingest: Ingest,
     queries: Queries,
     why: Why,
+    forecasts: Forecasts,
     budgets: Budgets,
     control: Control,
     machine: TimeMachine,
@@ -326,7 +328,7 @@ def build_app(
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, why, release),
+            *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
@@ -412,6 +414,7 @@ class Container(containers.DeclarativeContainer):
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
+    forecasts = providers.Singleton(Forecasts, store, queries)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
     shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
@@ -432,7 +435,7 @@ class Container(containers.DeclarativeContainer):
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
-    sockets = providers.Singleton(LiveSockets, feed, queries)
+    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     vitals = providers.Singleton(
         build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
     )
@@ -443,6 +446,7 @@ class Container(containers.DeclarativeContainer):
         ingest,
         queries,
         why,
+        forecasts,
         budgets,
         control,
         machine,

@@ -63,6 +63,7 @@ ROUTES: Final = {
     "GET /api/v1/series": "200 400 401 403 429 503",
     "GET /api/v1/series/{fingerprint}": "200 400 401 403 404 429 503",
     "GET /api/v1/series/{fingerprint}/window": "200 400 401 403 404 429 503",
+    "GET /api/v1/series/{fingerprint}/forecast": "200 400 401 403 404 429 503",
     "GET /api/v1/series/{fingerprint}/why": "200 400 401 403 404 429 503",
     "GET /api/v1/session": "200 400 401 503",
     "GET /api/v1/training-runs": "200 400 401 403 429 503",

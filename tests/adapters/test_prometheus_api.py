@@ -129,6 +129,35 @@ async def test_metadata_and_build_info_let_clients_connect(system: Watching) -> 
     assert (await ask(system, "status/buildinfo"))["data"]["version"] == "2.42.0"
 
 
+async def test_what_is_not_kept_here_is_empty_and_not_missing(system: Watching) -> None:
+    assert (await ask(system, "rules"))["data"] == {"groups": []}
+    assert (await ask(system, "alerts"))["data"] == {"alerts": []}
+    assert (await ask(system, "query_exemplars", query="up", start=AT_S, end=AT_S + 1))["data"] == []
+    for wrong in ({"query": "sum("}, {"query": "up", "end": str(AT_S - 1)}, {"query": "up", "start": "x"}):
+        asked = {"start": str(AT_S), "end": str(AT_S + 1)} | wrong
+        assert error_of(await system.http.get(f"{PREFIX}/query_exemplars", params=asked)) == (400, "bad_data")
+
+
+async def test_a_query_is_formatted(system: Watching) -> None:
+    assert (await ask(system, "format_query", query="sum  by(a)(rate(up[5m]))"))["data"] == "sum by (a) (rate(up[5m]))"
+    assert error_of(await system.http.get(f"{PREFIX}/format_query", params={"query": "sum("})) == (400, "bad_data")
+
+
+@pytest.mark.parametrize("path", ["series", "labels", "label/room/values"])
+async def test_lists_end_at_a_limit_and_say_so(system: Watching, path: str) -> None:
+    every = await ask(system, path, **{"match[]": "temp"})
+    assert await ask(system, path, **{"match[]": "temp", "limit": 1}) == {
+        "status": "success",
+        "data": every["data"][:1],
+        "warnings": ["results truncated due to limit"],
+    }
+    for enough in (0, 2, 10**30):
+        assert await ask(system, path, **{"match[]": "temp", "limit": enough}) == every
+    for wrong in ("-1", "x", "", "1.5"):
+        answer = await system.http.get(f"{PREFIX}/{path}", params={"match[]": "temp", "limit": wrong})
+        assert error_of(answer) == (400, "bad_data")
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -148,7 +177,7 @@ async def test_metadata_and_build_info_let_clients_connect(system: Watching) -> 
         {"query": 'up{a=~"(a+)+$' + "a" * 2000 + '"}'},
         {"query": 'label_replace(up, "0bad", "", "job", "")'},
         {"query": f'label_replace(up, "x", "", "job", "{"a" * 1001}")'},
-        {"query": "holt_winters(up[5m], 0.5, 0.5)"},
+        {"query": "histogram_count(up)"},
         {"query": "mad_over_time(up[5m])"},
         {"query": "limitk(1, up)"},
         {"query": 'up{a="b" or c="d"}'},
@@ -210,6 +239,8 @@ async def test_what_is_no_selector_matches_nothing_and_says_so(system: Watching,
         "max_over_time(up[90d:1s])",
         "up * on () group_left temp",
         "topk(NaN, up)",
+        "holt_winters(up[5m], 0, 0.5)",
+        "double_exponential_smoothing(up[5m], 0.5, 1)",
         "bottomk(1e30, up)",
         "max_over_time((temp > 0)[2000h:1m]) + avg_over_time(temp[1h:1ms])",
     ],

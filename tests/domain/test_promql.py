@@ -254,6 +254,7 @@ def test_compiled_and_plain_kernels_agree(rows: list[list[tuple[int, float]]], r
         *((kernels.last_change, *data, is_rate) for is_rate in (0, 1)),
         *((kernels.over_time, kind, *data, ends_ms, share) for kind in range(kernels.PREDICT + 1)),
         (kernels.quantile_over_time, share, samples.values, first, last),
+        (kernels.smooth, np.full(len(ends), 0.3), np.full(len(ends), 0.6), samples.values, first, last),
     ]
     for kernel, *arguments in calls:
         with np.errstate(all="ignore"):

@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
+  AlertItem, AnomalyItem, AuditItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -40,6 +40,13 @@ export function aWhyCard(part: Partial<WhyCard> = {}): WhyCard {
     resembles: { anomaly: anAnomaly({ id: 'n0', start_ms: AT_MS - 86_400_000 }), incident_id: 'i0', verdict: 'false' },
     along: [{ anomaly: anAnomaly({ id: 'n2', fingerprint: '00000000000000bb', name: 'disk' }), correlation: -0.9, lag_ms: -120_000 }],
     spared: [{ setting: 'raise_at', spares_at: 0.99, fires_at: 0.9899, words: 'It would not have fired then with a limit of 0.99 or more instead of 0.9.' }], ...part,
+  };
+}
+
+export function anEntry(part: Partial<AuditItem> = {}): AuditItem {
+  return {
+    id: '2', at_ms: AT_MS, actor: 'ada', origin: '203.0.113.9', action: 'put_policy', target: 'CPU is busy', outcome: 'done', detail: '',
+    changes: [{ name: 'for_ms', before: '0', after: '5000' }, { name: 'summary', before: '', after: '"Look"' }], ...part,
   };
 }
 

@@ -42,7 +42,7 @@ MAX_OPERATORS: Final = 500
 """The library stands some thousands on a stack of 8 MiB."""
 TOKEN: Final = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|\#[^\n]*)|`(?P<raw>[^`]*)`"""
-    r"""|(?P<opening>[(\[{])|(?P<closing>[)\]}])|(?P<past>@\s*-)"""
+    r"""|(?P<holt>\bholt_winters(?=\s*\())|(?P<opening>[(\[{])|(?P<closing>[)\]}])|(?P<past>@\s*-)"""
     r"""|(?P<operator>[-+*/%^]|[=!<>]=?|\b(?:and|or|unless|atan2)\b)""",
     re.DOTALL | re.IGNORECASE,
 )
@@ -53,6 +53,8 @@ OPERATORS: Final = {
     "Re": MatchOp.REGEX,
     "NotRe": MatchOp.NOT_REGEX,
 }
+SMOOTHING: Final = "double_exponential_smoothing"
+"""What Prometheus 3 calls `holt_winters`."""
 MANY: Final = {"OneToOne": "", "ManyToOne": "left", "OneToMany": "right", "ManyToMany": "both"}
 
 
@@ -66,13 +68,23 @@ def parse_promql(text: str) -> Plan:
         raise Rejected("bad_data", f"a query has at most {MAX_CHARACTERS} characters")
     _refuse_depth(text)
     try:
-        parsed = tree.parse(TOKEN.sub(_quoted, text))
+        parsed = tree.parse(TOKEN.sub(_known, text))
     except ValueError as error:
         raise Rejected("bad_data", f"parse error: {str(error)[:300]}") from None
     try:
         return _plan(parsed, count(), 0)
     except (ValueError, OverflowError):
         raise Rejected("bad_data", "parse error: a duration or a time is out of range") from None
+
+
+def format_promql(text: str) -> str:
+    """Return a PromQL expression as the library writes it.
+
+    Raises:
+        Rejected: `bad_data`, as `parse_promql`.
+    """
+    parse_promql(text)
+    return str(tree.parse(TOKEN.sub(_known, text)).prettify())
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
@@ -102,11 +114,11 @@ def _refuse_depth(text: str) -> None:
             raise Rejected("bad_data", f"a query has at most {MAX_OPERATORS} operators")
 
 
-def _quoted(token: re.Match[str]) -> str:
-    """Return a raw string as an ordinary one, and anything else as it is."""
+def _known(token: re.Match[str]) -> str:
+    """Return a raw string as an ordinary one, an old name as what the library calls it, and anything else as it is."""
     raw = token["raw"]
     if raw is None:
-        return token[0]
+        return SMOOTHING if token["holt"] else token[0]
     return '"' + raw.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
 
 

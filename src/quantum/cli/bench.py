@@ -14,6 +14,7 @@ BENCHES: Final = {
     "detect": "quantum.cli.bench_detect:bench_detect",
     "forest": "quantum.cli.bench_forest:bench_forest",
     "nab": "quantum.cli.bench_detect:bench_nab",
+    "forecast": "quantum.cli.bench_forecast:bench_forecast",
     "scenarios": "quantum.cli.bench_detect:bench_scenarios",
 }
 """Name of each measurement and the function behind it, `module:function`."""

@@ -61,6 +61,19 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
             return f"{worst.series} changes by {limit}, it is {value} now{others}"
 
 
+def reached_words(
+    limit: float, expected_ms: int | None, earliest_ms: int | None, latest_ms: int | None, share: float
+) -> str:
+    """Return when a limit is reached: `reaches 95 in 3 h 20 min (90 % band: 2 h 50 min to 4 h 10 min)`."""
+    if expected_ms is None and earliest_ms is None:
+        return f"does not reach {number_words(limit)} within the forecast, nor does its {share * 100:.4g} % band"
+    when = "is not expected within the forecast" if expected_ms is None else f"in {duration_words(expected_ms)}"
+    first = "never" if earliest_ms is None else duration_words(earliest_ms)
+    last = "beyond the forecast" if latest_ms is None else duration_words(latest_ms)
+    verb = "reaching" if expected_ms is None else "reaches"
+    return f"{verb} {number_words(limit)} {when} ({share * 100:.4g} % band: {first} to {last})"
+
+
 def mended_words(keep_firing_for_ms: int) -> str:
     """Return why an alert that was mended is over."""
     return f"mended for {duration_words(keep_firing_for_ms)}" if keep_firing_for_ms else "mended"

@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, BudgetItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, Outcome, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -23,6 +23,8 @@ export class Api {
   window = (fingerprint: string, start_ms: number, end_ms: number, points: number) =>
     this.get<Window>(`series/${fingerprint}/window`, { start_ms: Math.max(0, Math.floor(start_ms)), end_ms: Math.ceil(end_ms), points });
   why = (fingerprint: string, at_ms: number) => this.get<WhyCard>(`series/${fingerprint}/why`, { at_ms });
+  forecast = (fingerprint: string, horizon_ms: number, limit: number | null) =>
+    this.get<ForecastItem>(`series/${fingerprint}/forecast`, { horizon_ms, ...(limit === null ? {} : { limit }) });
   whatMoved = (start_ms: number, end_ms: number) => this.get<{ items: MovedItem[] }>('what-moved', { start_ms, end_ms, limit: 20 });
   alerts = (state: AlertState[], cursor?: string | null) =>
     this.get<AlertPage>('alerts', { state, limit: 50, ...(cursor ? { cursor } : {}) });
@@ -34,6 +36,8 @@ export class Api {
   resolve = (id: string) => this.post<IncidentItem>(`incidents/${id}/resolve`);
   judge = (id: string, verdict: Verdict) => this.post<IncidentItem>(`incidents/${id}/verdict`, { verdict });
   note = (id: string, text: string) => this.post<IncidentItem>(`incidents/${id}/note`, { text });
+  audit = (outcome: Outcome[], q: string, cursor?: string | null) =>
+    this.get<AuditPage>('audit', { outcome, limit: 50, ...(q ? { q } : {}), ...(cursor ? { cursor } : {}) });
   policies = () => this.get<{ items: PolicyItem[] }>('policies');
   budget = (id: string) => this.get<BudgetItem>(`policies/${id}/budget`);
   createPolicy = (policy: PolicyRequest) => this.post<PolicyItem>('policies', policy);

@@ -51,6 +51,11 @@ export interface WhyCard {
   along: { anomaly: AnomalyItem; correlation: number; lag_ms: number }[];
   spared: { setting: 'raise_at' | 'after_ms' | 'for_ms'; spares_at: number; fires_at: number; words: string }[];
 }
+export interface ForecastItem {
+  series: SeriesItem; from_ms: number; quantile: number; history_ms: number; at_ms: number[]; expected: (number | null)[]; lower: (number | null)[];
+  upper: (number | null)[]; models: string[]; held: (number | null)[]; tried: number[]; words: string;
+  reached: { limit: number; expected_ms: number | null; earliest_ms: number | null; latest_ms: number | null } | null;
+}
 export interface MovedItem { series: SeriesItem; surprise: number; peak_at_ms: number; score: number }
 export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; why: WhyCard | null }
 export interface NoteItem { at_ms: number; author: string; text: string }
@@ -90,6 +95,12 @@ export interface OverviewTick {
   at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
   firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
 }
+export type Outcome = 'done' | 'refused' | 'denied';
+export interface AuditItem {
+  id: string; at_ms: number; actor: string; origin: string; action: string; target: string; outcome: Outcome; detail: string;
+  changes: { name: string; before: string; after: string }[];
+}
+export interface AuditPage { items: AuditItem[]; next_cursor: string | null }
 export interface Session { subject: string; roles: string[]; banner: string }
 export interface Problem { detail: string; reason: string; request_id: string; status: number }
 export interface LiveEvent {

@@ -88,6 +88,30 @@ describe('a series', () => {
     expect(document.title).toBe('cpu · Quantum');
   });
 
+  it('draws a forecast when asked to, says when a limit is reached and how far to trust it, and hides it again', async () => {
+    const path = 'GET series/00000000000000aa/forecast', later = [AT_MS + 60_000, AT_MS + 120_000];
+    const ahead = {
+      series: aSeries(), from_ms: AT_MS, quantile: 0.9, history_ms: 86_400_000, at_ms: later, expected: [0.5, 0.6], lower: [0.4, 0.5], upper: [0.6, 0.7],
+      models: ['trend', 'trend'], held: [0.92, 0.9], tried: [100, 100], words: 'reaches 0.9 in 1 h (90 % band: 50 min to 2 h)', reached: null,
+    };
+    const page = await Page.open(url, { [line]: aWindow(), [path]: ahead });
+    await page.fill('[name=horizon]', '21600000');
+    await page.fill('[name=limit]', '0.9');
+    await page.submit('form');
+    expect([page.requests(path)[0].params.get('horizon_ms'), page.requests(path)[0].params.get('limit')]).toEqual(['21600000', '0.9']);
+    for (const words of ['reaches 0.9 in 1 h', 'Tried on 1 d of its past: 91 % of such bands held, 90 % should.']) expect(page.text).toContain(words);
+    await page.click('Hide');
+    expect(page.text).not.toContain('reaches 0.9');
+    page.answers[path] = { ...ahead, lower: [null, null], upper: [null, null], held: [null, null], tried: [0, 0], words: '' };
+    await page.fill('[name=limit]', '');
+    await page.submit('form');
+    expect(page.requests(path)[1].params.has('limit')).toBe(false);
+    expect(page.text).toContain('Too little history to draw a band.');
+    page.answers[path] = new Refusal(400, 'It needs more history.');
+    await page.submit('form');
+    expect(page.find('[role=alert]').textContent).toBe('It needs more history.');
+  });
+
   it('explains an anomaly when asked to, and says so when it cannot', async () => {
     const page = await Page.open(url, { [line]: aWindow({ anomalies: [anAnomaly()] }), 'GET series/00000000000000aa/why': new Refusal(404, 'It is forgotten.') });
     await page.click('Why');

@@ -3,7 +3,7 @@ import { Title } from '@angular/platform-browser';
 import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
-import { AnomalyItem, Points, WhyCard, Window } from '../api/messages';
+import { AnomalyItem, ForecastItem, Points, WhyCard, Window } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Chart } from '../parts/chart';
 import { Clock } from '../parts/clock';
@@ -33,6 +33,27 @@ export class SeriesPage {
   protected readonly error = signal('');
   protected readonly asTable = signal(false);
   protected readonly card = signal<WhyCard | null>(null);
+  protected readonly ahead = signal<ForecastItem | null>(null);
+  protected readonly horizons: [string, number][] = [['1 h', 3_600_000], ['6 h', 21_600_000], ['1 d', 86_400_000], ['7 d', 604_800_000]];
+  /** What is drawn: the window, and after it the forecast, which has no values. */
+  protected readonly drawn = computed<Points>(() => {
+    const found = this.found()!, ahead = this.ahead();
+    if (!ahead) return found;
+    const none = ahead.at_ms.map(() => null);
+    return {
+      at_ms: [...found.at_ms, ...ahead.at_ms], value: [...found.value, ...none], score: [...found.score, ...none],
+      expected: [...found.expected, ...ahead.expected], lower: [...found.lower, ...ahead.lower], upper: [...found.upper, ...ahead.upper],
+    };
+  });
+  protected readonly until = computed(() => this.ahead()?.at_ms.at(-1) ?? this.bounds()[1]);
+  /** How many of the bands that were tried on this series held, for people. */
+  protected readonly trust = computed(() => {
+    const { held, tried, quantile, history_ms } = this.ahead()!;
+    const all = tried.reduce((sum, one) => sum + one, 0);
+    if (!all) return 'Too little history to draw a band.';
+    const share = held.reduce<number>((sum, one, i) => sum + (one ?? 0) * tried[i], 0) / all;
+    return `Tried on ${duration(history_ms)} of its past: ${compact(share * 100)} % of such bands held, ${compact(quantile * 100)} % should.`;
+  });
   protected readonly chosen = computed(() => this.range() && RANGES[this.range()!] ? this.range()! : '15m');
   private readonly fromMs = computed(() => Number(this.from()) || 0);
   protected readonly live = computed(() => !this.fromMs());
@@ -61,6 +82,7 @@ export class SeriesPage {
       this.to();
       untracked(() => {
         if (this.card()?.event.fingerprint !== fingerprint) this.card.set(null);
+        if (this.ahead()?.series.fingerprint !== fingerprint) this.ahead.set(null);
         void this.load();
         this.stop();
         this.stop = this.live() ? live.watch<Points>(`series:${fingerprint}`, (points) => this.append(points), () => void this.load()) : () => undefined;
@@ -84,6 +106,17 @@ export class SeriesPage {
 
   protected zoom([from, to]: [number, number]): void {
     void this.router.navigate([], { queryParams: { from: Math.floor(from), to: Math.ceil(to) }, queryParamsHandling: 'merge' });
+  }
+
+  protected async look(event: Event, horizon: string, limit: string): Promise<void> {
+    event.preventDefault();
+    try {
+      this.ahead.set(await this.api.forecast(this.fingerprint(), Number(horizon), limit.trim() === '' ? null : Number(limit)));
+      this.error.set('');
+    } catch (error) {
+      this.ahead.set(null);
+      this.error.set(sentence(error));
+    }
   }
 
   protected async explain(one: AnomalyItem): Promise<void> {

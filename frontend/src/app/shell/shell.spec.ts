@@ -174,7 +174,7 @@ describe('the frame of every page', () => {
       await settle();
     });
 
-    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Time machine', 'Models', 'API documentation']));
+    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Time machine', 'Models', 'Audit', 'API documentation']));
 
     it('that finds pages and series by words, and goes there with Enter', async () => {
       await type('cpu');
@@ -187,7 +187,7 @@ describe('the frame of every page', () => {
     it('that moves with the arrows, around both ends, and says where it is', async () => {
       const at = () => box().getAttribute('aria-activedescendant');
       await press('ArrowUp', {}, box());
-      expect(at()).toBe('choice-6');
+      expect(at()).toBe('choice-7');
       await press('ArrowDown', {}, box());
       await press('ArrowDown', {}, box());
       expect(at()).toBe('choice-1');

@@ -11,7 +11,7 @@ import { Theme, ThemeChoice } from '../parts/theme';
 import { Help } from './help';
 import { Palette } from './palette';
 
-const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', m: '/models' };
+const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', m: '/models', u: '/audit' };
 const CHORD_MS = 1200;
 const LOST_AFTER_MS = 3000;
 const MINUTE_MS = 60_000;
@@ -36,6 +36,7 @@ export class Shell {
     { path: '/policies', name: 'Policies', key: 'g p' },
     { path: '/replay', name: 'Time machine', key: 'g t' },
     { path: '/models', name: 'Models', key: 'g m' },
+    { path: '/audit', name: 'Audit', key: 'g u' },
   ];
   protected readonly lost = computed(() => {
     const ageMs = this.clock.nowMs() - this.live.lastMessageMs();

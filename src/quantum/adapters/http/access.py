@@ -17,7 +17,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.problems import on_domain_error
-from quantum.domain.errors import QuantumError, Rejected
+from quantum.domain.errors import QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,6 +67,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/series/{fingerprint}/window": READERS,
     "GET /api/v1/models/coverage": READERS,
     "GET /api/v1/series/{fingerprint}/why": READERS,
+    "GET /api/v1/series/{fingerprint}/forecast": READERS,
     "GET /api/v1/what-moved": READERS,
     "GET /api/v1/anomalies": READERS,
     "GET /api/v1/alerts": READERS,
@@ -94,6 +95,12 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /prometheus/api/v1/labels": READERS,
     "GET /prometheus/api/v1/label/{name}/values": READERS,
     "GET /prometheus/api/v1/metadata": READERS,
+    "GET /prometheus/api/v1/format_query": READERS,
+    "POST /prometheus/api/v1/format_query": READERS,
+    "GET /prometheus/api/v1/query_exemplars": READERS,
+    "POST /prometheus/api/v1/query_exemplars": READERS,
+    "GET /prometheus/api/v1/rules": READERS,
+    "GET /prometheus/api/v1/alerts": READERS,
     "GET /prometheus/api/v1/status/buildinfo": READERS,
     # acting; a replay changes nothing, but takes a processor
     "POST /api/v1/incidents/{incident_id}/acknowledge": ACTORS,
@@ -129,6 +136,8 @@ UNKNOWN: Final = "unauthenticated"
 """Why somebody is refused who shows nothing: every browser does so before it signs in, which nobody has to know."""
 PRINCIPAL: Final = "principal"
 """Under this name the state of a request has who is asking."""
+STANDING: Final = "standing"
+"""Under this name the state of a socket has whether it may stay."""
 
 
 class Gate(ASGIMiddleware):
@@ -162,11 +171,55 @@ class Gate(ASGIMiddleware):
         allowed = roles_for(scope)
         if allowed is ANYBODY:
             return
-        principal = await self._identity.identify(credential_of(scope))
+        credential = credential_of(scope)
+        principal = await self._identity.identify(credential)
         scope["state"][PRINCIPAL] = principal
-        if principal.roles.isdisjoint(allowed):
-            needed, had = " or ".join(sorted(allowed)), ", ".join(sorted(principal.roles)) or "none"
-            raise Rejected("forbidden", f"this needs the role {needed}; {principal.subject} has {had}")
+        check_roles(principal, allowed)
+        if scope["type"] != ScopeType.HTTP:
+            scope["state"][STANDING] = Standing(self._identity, credential, principal, allowed)
+
+
+class Standing:
+    """Whether the holder of a connection that stays open still may have it; looked at again and again."""
+
+    def __init__(self, identity: Identity, credential: str, principal: Principal, allowed: frozenset[str]) -> None:
+        self.principal = principal
+        self._identity = identity
+        self._credential = credential
+        self._allowed = allowed
+
+    async def check(self, now_ms: int) -> None:
+        """Find out again who holds it.
+
+        Raises:
+            Rejected: what was shown is no good any more, or its bearer has lost the role.
+        """
+        try:
+            await self.renew(self._credential)
+        except Unavailable:
+            expires_at_ms = self.principal.expires_at_ms
+            if expires_at_ms is not None and expires_at_ms <= now_ms:
+                raise Rejected("invalid_credential", "what was shown has expired") from None
+
+    async def renew(self, credential: str) -> None:
+        """Let the holder stay with another credential of theirs.
+
+        Raises:
+            Rejected: it is no good, somebody else's, or of somebody without the role.
+            Unavailable: it cannot be judged now.
+        """
+        found = await self._identity.identify(credential)
+        if (found.subject, found.tenant) != (self.principal.subject, self.principal.tenant):
+            raise Rejected("forbidden", f"this connection is that of {self.principal.subject}")
+        check_roles(found, self._allowed)
+        self.principal, self._credential = found, credential
+
+
+def check_roles(principal: Principal, allowed: frozenset[str]) -> None:
+    """Raise Rejected `forbidden` for who has none of some roles."""
+    if principal.roles.isdisjoint(allowed):
+        needed, had = " or ".join(sorted(allowed)), ", ".join(sorted(principal.roles)) or "none"
+        raise Rejected("forbidden", f"this needs the role {needed}; {principal.subject} has {had}")
 
 
 def roles_for(scope: Scope) -> frozenset[str]:

@@ -18,6 +18,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import model_views, views
+from quantum.adapters.http.access import STANDING, Standing
 from quantum.application.monitoring import Points, Tick
 from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from litestar.handlers import WebsocketRouteHandler
 
     from quantum.adapters.memory import Delivered, MemoryFeed, Subscription
+    from quantum.application.ports import Clock
     from quantum.application.queries import Queries
 
 MAX_QUEUED: Final = 500
@@ -37,6 +39,9 @@ MAX_MISTAKES: Final = 20
 MAX_MESSAGES_PER_S: Final = 500
 SEND_TIMEOUT_S: Final = 5.0
 GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_LATER = 1001, 1008, 1009, 1013
+UNAUTHENTICATED, FORBIDDEN = 4401, 4403
+LOOK_AGAIN_MS: Final = 20_000
+"""With the leeway of tokens, a socket outlives what opened it by less than a minute."""
 PLAIN_TOPICS: Final = frozenset({"overview", "alerts", "incidents", "training"})
 SERIES: Final = "series:"
 FINGERPRINT_DIGITS: Final = 16
@@ -60,10 +65,11 @@ class Farewell(Exception):
 class LiveSockets:
     """The open sockets of this process."""
 
-    def __init__(self, feed: MemoryFeed, queries: Queries, max_sockets: int = MAX_SOCKETS) -> None:
+    def __init__(self, feed: MemoryFeed, queries: Queries, clock: Clock, max_sockets: int = MAX_SOCKETS) -> None:
         self.sockets: set[Socket] = set()
         self._feed = feed
         self._queries = queries
+        self._clock = clock
         self._max_sockets = max_sockets
 
     async def serve(self, socket: Socket) -> None:
@@ -75,7 +81,7 @@ class LiveSockets:
         self.sockets.add(socket)
         subscription = self._feed.subscribe(MAX_QUEUED)
         try:
-            farewell = await Conversation(socket, subscription, self._queries).hold()
+            farewell = await Conversation(socket, subscription, self._queries, self._clock).hold()
         finally:
             subscription.close()
             self.sockets.discard(socket)
@@ -90,7 +96,9 @@ class LiveSockets:
 class Conversation:
     """What is said on one socket: requests and their answers on one side, events on the other."""
 
-    def __init__(self, socket: Socket, subscription: Subscription, queries: Queries) -> None:
+    def __init__(self, socket: Socket, subscription: Subscription, queries: Queries, clock: Clock) -> None:
+        self._standing: Standing = socket.scope["state"][STANDING]
+        self._clock = clock
         self._socket = socket
         self._subscription = subscription
         self._queries = queries
@@ -98,8 +106,9 @@ class Conversation:
         self._mistakes = 0
 
     async def hold(self) -> Farewell:
-        """Listen and speak until the first of the two ends; return how to part."""
-        tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._speak())}
+        """Listen and speak until either ends, or the other side may not stay; return how to part."""
+        sides = (self._listen(), self._speak(), self._look_again())
+        tasks = {asyncio.create_task(side) for side in sides}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -120,26 +129,29 @@ class Conversation:
             heard += 1
             if heard > MAX_MESSAGES_PER_S:
                 raise Farewell(POLICY_VIOLATION, f"at most {MAX_MESSAGES_PER_S} messages a second")
-            await self._send(self._answer(text))
+            await self._send(await self._answer(text))
 
-    def _answer(self, text: str) -> m.LiveEvent:
+    async def _answer(self, text: str) -> m.LiveEvent:
         if len(text) > MAX_MESSAGE_CHARS:
             raise Farewell(TOO_BIG, f"a message has at most {MAX_MESSAGE_CHARS} characters")
         try:
-            return self._obey(text)
+            return await self._obey(text)
         except QuantumError as error:
             self._mistakes += 1
             if self._mistakes > MAX_MISTAKES:
                 raise Farewell(POLICY_VIOLATION, "too many mistakes") from None
             return m.LiveEvent(type="error", reason=getattr(error, "reason", "not_found"), message=str(error))
 
-    def _obey(self, text: str) -> m.LiveEvent:
+    async def _obey(self, text: str) -> m.LiveEvent:
         try:
             request = REQUEST.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Rejected("malformed_message", f"that is not a message of this protocol: {error}") from None
         if request.op == "ping":
             return m.LiveEvent(type="pong")
+        if request.op == "authenticate":
+            await self._standing.renew(request.token)
+            return m.LiveEvent(type="authenticated")
         inner = self._inner(request.topic)
         if request.op == "unsubscribe":
             self._subscription.remove(inner)
@@ -160,6 +172,17 @@ class Conversation:
             return f"{SERIES}{self._queries.slot(int(digits, 16))}"
         raise Rejected("unknown_topic", "topics are overview, alerts, incidents, training and series:FINGERPRINT")
 
+    # ---- staying ----------------------------------------------------------------------------------------------
+
+    async def _look_again(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK_AGAIN_MS)
+            try:
+                await self._standing.check(self._clock.now_ms())
+            except Rejected as refusal:
+                code = FORBIDDEN if refusal.reason == "forbidden" else UNAUTHENTICATED
+                raise Farewell(code, refusal.reason) from None
+
     # ---- speaking ---------------------------------------------------------------------------------------------
 
     async def _speak(self) -> None:
@@ -173,7 +196,9 @@ class Conversation:
     async def _send(self, event: m.LiveEvent) -> None:
         text = msgspec.json.encode(event).decode()
         try:
-            await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+            # not wait_for: in Python 3.11 it loses a cancellation that comes as the send ends
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._socket.send_text(text)
         except TimeoutError:
             raise Farewell(TRY_LATER, f"nothing was read for {SEND_TIMEOUT_S:g} s") from None
 
@@ -190,7 +215,8 @@ def _parting(end: BaseException | None) -> Farewell:
 async def _close(socket: Socket, farewell: Farewell) -> None:
     """Close, whatever state the other end is in."""
     with suppress(Exception):
-        await asyncio.wait_for(socket.close(code=farewell.code, reason=farewell.reason), SEND_TIMEOUT_S)
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await socket.close(code=farewell.code, reason=farewell.reason)
 
 
 def _view(delivered: Delivered) -> object:

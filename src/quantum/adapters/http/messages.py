@@ -140,6 +140,36 @@ class Window(Message):
     anomalies: list[AnomalyItem]
 
 
+class ReachedItem(Message):
+    """When a limit is reached, in milliseconds after `from_ms`; null: not within the horizon."""
+
+    limit: float
+    expected_ms: int | None
+    earliest_ms: int | None
+    latest_ms: int | None
+
+
+class ForecastItem(Message):
+    """What is expected of a series, as columns of equal length; a band is null until enough forecasts were tried.
+
+    `held` says which share of the bands that were tried on the past of the series held; null if none was tried.
+    """
+
+    series: SeriesItem
+    from_ms: int
+    quantile: float
+    history_ms: int
+    at_ms: list[int]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    models: list[Literal["last", "level", "trend", "day"]]
+    held: list[float | None]
+    tried: list[int]
+    words: str
+    reached: ReachedItem | None
+
+
 class AnomalyPage(Message):
     """Newest first."""
 
@@ -634,19 +664,24 @@ class OverviewTick(Message):
 
 
 class LiveRequest(Request):
-    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`."""
+    """What a client says on `/api/v1/live`. Topics: `overview`, `alerts`, `incidents`, `series:FINGERPRINT`.
 
-    op: Literal["subscribe", "unsubscribe", "ping"]
+    `authenticate` shows a newer token or key of the same bearer, before the one that opened the socket expires.
+    """
+
+    op: Literal["subscribe", "unsubscribe", "ping", "authenticate"]
     topic: str = ""
+    token: str = ""
 
 
 class LiveEvent(Message):
     """What the server says. `seq` counts 1, 2, 3, ... per subscription; a `gap` says how many were `missed`.
 
-    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers.
+    `subscribed` and `unsubscribed` confirm, `event` carries `data`, `error` a reason and a message, `pong` answers,
+    `authenticated` confirms a newer credential.
     """
 
-    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong"]
+    type: Literal["subscribed", "unsubscribed", "event", "gap", "error", "pong", "authenticated"]
     topic: str = ""
     seq: int = 0
     missed: int = 0

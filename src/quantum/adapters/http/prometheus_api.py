@@ -18,7 +18,7 @@ from litestar.params import PathParameter
 
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.prometheus_json import instant_json, range_json
-from quantum.adapters.promql_parser import parse_matchers
+from quantum.adapters.promql_parser import format_promql, parse_matchers, parse_promql
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         async def work(asked: Parameters) -> bytes:
             if not asked.get("match[]"):
                 raise Rejected("bad_data", "no match[] parameter provided")
-            return msgspec.json.encode([dict(one.pairs) for one in await _matching(queries, asked)])
+            return _listed([dict(one.pairs) for one in await _matching(queries, asked)], asked)
 
         return await _answer(request, work)
 
@@ -78,7 +78,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     async def labels(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             found = await _matching(queries, asked)
-            return msgspec.json.encode(sorted({name for one in found for name, _ in one.pairs}))
+            return _listed(sorted({name for one in found for name, _ in one.pairs}), asked)
 
         return await _answer(request, work)
 
@@ -88,7 +88,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     ) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             found = {one.get(name) for one in await _matching(queries, asked)}
-            return msgspec.json.encode(sorted(found - {""}))
+            return _listed(sorted(found - {""}), asked)
 
         return await _answer(request, work)
 
@@ -96,11 +96,34 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
     async def metadata() -> Response[bytes]:
         return _success(b"{}")
 
+    @get([f"{PREFIX}/rules", f"{PREFIX}/alerts"], include_in_schema=False)
+    async def rules(request: Request[Any, Any, Any]) -> Response[bytes]:
+        # policies are no rules of Prometheus; who asks for those finds none
+        return _success(b'{"groups":[]}' if request.url.path.endswith("/rules") else b'{"alerts":[]}')
+
+    @route(f"{PREFIX}/query_exemplars", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def exemplars(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            parse_promql(_one(asked, "query"))
+            if _needed_ms(asked, "end") < _needed_ms(asked, "start"):
+                raise Rejected("bad_data", "the end of a query must not be before its start")
+            return b"[]"
+
+        return await _answer(request, work)
+
+    @route(f"{PREFIX}/format_query", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    async def format_query(request: Request[Any, Any, Any]) -> Response[bytes]:
+        async def work(asked: Parameters) -> bytes:
+            return msgspec.json.encode(format_promql(_one(asked, "query")))
+
+        return await _answer(request, work)
+
     @get(f"{PREFIX}/status/buildinfo", include_in_schema=False)
     async def build_info() -> Response[bytes]:
         return _success(msgspec.json.encode({"version": SPEAKS, "application": "quantum", "revision": version}))
 
-    handlers = [query, query_range, series, labels, label_values, metadata, build_info]
+    nothing = [metadata, rules, exemplars]
+    handlers = [query, query_range, series, labels, label_values, format_query, build_info, *nothing]
     return Router("/", route_handlers=handlers, request_max_body_size=MAX_BODY)
 
 
@@ -164,6 +187,16 @@ def _noted(written: Callable[[Answer], bytes]) -> Callable[[Answer], bytes]:
         return written(answer) + warnings
 
     return write
+
+
+def _listed(items: Sequence[Any], asked: Parameters) -> bytes:
+    """Return a list, of which `limit` says how many are wanted at most; 0 is any number."""
+    text = asked.get("limit", ["0"])[0]
+    if not (text.isascii() and text.isdigit()):
+        raise Rejected("bad_data", f"invalid parameter 'limit': {text[:80]!r} is no number of items")
+    most = int(text[:18]) or len(items)
+    warnings = b',"warnings":["results truncated due to limit"]' if most < len(items) else b""
+    return msgspec.json.encode(items[:most]) + warnings
 
 
 def _failure(status: int, kind: str, words: str, headers: dict[str, str] | None = None) -> Response[bytes]:

@@ -10,6 +10,7 @@ from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
+from quantum.application.forecasting import MAX_HORIZON_MS, MIN_HORIZON_MS
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
 from quantum.application.windows import MAX_POINTS, MIN_POINTS
 from quantum.domain.alerts import AlertState, IncidentState
@@ -20,6 +21,7 @@ from quantum.domain.selectors import parse_selector
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
+    from quantum.application.forecasting import Forecasts
     from quantum.application.ports import AlertStore, NotificationQueue
     from quantum.application.queries import Queries
     from quantum.application.why import Why
@@ -36,7 +38,7 @@ CURSOR = "the cursor is not one that was given out"
 
 
 def query_routes(
-    queries: Queries, alerts: AlertStore, deliveries: NotificationQueue, why: Why, version: str
+    queries: Queries, alerts: AlertStore, deliveries: NotificationQueue, why: Why, forecasts: Forecasts, version: str
 ) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
@@ -124,6 +126,20 @@ def query_routes(
     async def why_then(fingerprint: FingerprintPath, at_ms: Time) -> m.WhyCard:
         return views.why_card(await why.of_anomaly(queries.slot(int(fingerprint, 16)), at_ms))
 
+    @get(
+        "/api/v1/series/{fingerprint:str}/forecast",
+        operation_id="getForecast",
+        tags=["reading"],
+        summary="What is expected, with bands, and when a limit is reached",
+    )
+    async def forecast(
+        fingerprint: FingerprintPath,
+        horizon_ms: Annotated[int, QueryParameter(ge=MIN_HORIZON_MS, le=MAX_HORIZON_MS, description="How far ahead")],
+        quantile: Annotated[float, QueryParameter(ge=0.5, le=0.99, description="Share of bands that hold")] = 0.9,
+        limit: Annotated[float | None, QueryParameter(ge=-1e300, le=1e300, description="What may be reached")] = None,
+    ) -> m.ForecastItem:
+        return views.forecast(await forecasts.of(queries.slot(int(fingerprint, 16)), horizon_ms, quantile, limit))
+
     @get("/api/v1/what-moved", operation_id="getWhatMoved", tags=["reading"], summary="Oddest series of a window")
     async def what_moved(start_ms: Time, end_ms: Time, limit: Limit = 50) -> m.MovedList:
         return m.MovedList(items=[views.moved(one) for one in await why.moved(start_ms, end_ms, limit)])
@@ -203,6 +219,7 @@ def query_routes(
         coverage,
         window,
         why_then,
+        forecast,
         what_moved,
         anomalies,
         list_alerts,

@@ -22,13 +22,14 @@ from quantum.domain.policies import (
     Severity,
     Threshold,
 )
-from quantum.domain.wording import rarity_words
+from quantum.domain.wording import rarity_words, reached_words
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from quantum.application.budgets import BudgetNow
+    from quantum.application.forecasting import SeriesForecast
     from quantum.application.ingest import Receipt
     from quantum.application.monitoring import Points, Tick
     from quantum.application.ports import Delivery
@@ -149,6 +150,38 @@ def window(found: SeriesWindow) -> m.Window:
 def _written(column: bytes) -> list[Any]:
     """Return a column that is JSON already in the place of its list: a window has half a hundred thousand numbers."""
     return cast("list[Any]", msgspec.Raw(column))
+
+
+def forecast(one: SeriesForecast) -> m.ForecastItem:
+    """Return a forecast."""
+    found, reached = one.found, one.reached
+    return m.ForecastItem(
+        series=series(one.series),
+        from_ms=one.from_ms,
+        quantile=one.nominal,
+        history_ms=one.history_ms,
+        at_ms=one.at_ms.tolist(),
+        expected=column(found.expected),
+        lower=column(found.lower),
+        upper=column(found.upper),
+        models=list(found.models),  # type: ignore[arg-type]
+        held=[
+            held / tried if tried else None
+            for held, tried in zip(found.held.tolist(), found.tried.tolist(), strict=True)
+        ],
+        tried=found.tried.tolist(),
+        words=""
+        if reached is None
+        else reached_words(reached.limit, reached.expected_ms, reached.earliest_ms, reached.latest_ms, one.nominal),
+        reached=m.ReachedItem(
+            limit=reached.limit,
+            expected_ms=reached.expected_ms,
+            earliest_ms=reached.earliest_ms,
+            latest_ms=reached.latest_ms,
+        )
+        if reached
+        else None,
+    )
 
 
 def contributor(one: Contributor) -> m.ContributorItem:

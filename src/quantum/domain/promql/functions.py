@@ -138,6 +138,14 @@ def _quantile(windows: Windows, share: Numbers) -> tuple[Numbers, NDArray[bool_]
     return values, windows.there
 
 
+def _smoothed(windows: Windows, level_share: Numbers, trend_share: Numbers) -> tuple[Numbers, NDArray[bool_]]:
+    for share in (level_share, trend_share):
+        if ((share <= 0.0) | (share >= 1.0)).any():
+            raise Rejected("execution", "both factors of double_exponential_smoothing lie between 0 and 1")
+    values = kernels.smooth(level_share, trend_share, windows.samples.values, windows.first, windows.last)
+    return values, windows.last - windows.first >= kernels.LEAST
+
+
 WINDOWED: Final[dict[str, Callable[..., tuple[Numbers, NDArray[bool_]]]]] = {
     "rate": _rate,
     "increase": lambda windows: _extrapolated(windows, is_counter=True),
@@ -156,6 +164,7 @@ WINDOWED: Final[dict[str, Callable[..., tuple[Numbers, NDArray[bool_]]]]] = {
     "changes": _over_time(kernels.CHANGES),
     "resets": _over_time(kernels.RESETS),
     "quantile_over_time": _quantile,
+    "double_exponential_smoothing": _smoothed,
     "count_over_time": lambda windows: ((windows.last - windows.first).astype(np.float64), windows.there),
     "present_over_time": lambda windows: (np.ones(windows.first.shape), windows.there),
 }

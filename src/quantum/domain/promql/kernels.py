@@ -212,6 +212,38 @@ def _line(at_ms: NDArray[int64], values: NDArray[float64], low: int, high: int, 
 
 
 @compiled
+def smooth(
+    level_share: NDArray[float64],
+    trend_share: NDArray[float64],
+    values: NDArray[float64],
+    first: NDArray[int64],
+    last: NDArray[int64],
+) -> NDArray[float64]:
+    """Return the smoothed value at the end of each window that has two samples, as C. C. Holt's method has it.
+
+    Args:
+        level_share: how much a sample counts beside what was expected, in (0, 1), shape (steps,).
+        trend_share: how much the newest change counts beside those before, likewise.
+        values: of the samples.
+        first: where windows begin.
+        last: one beyond their last sample.
+    """
+    out = np.full(first.shape, np.nan)
+    for series in range(first.shape[0]):
+        for step in range(first.shape[1]):
+            low, high = first[series, step], last[series, step]
+            if high - low < LEAST:
+                continue
+            level, trend = values[low], values[low + 1] - values[low]
+            for row in range(low + 1, high):
+                following = level_share[step] * values[row] + (1.0 - level_share[step]) * (level + trend)
+                trend = trend_share[step] * (following - level) + (1.0 - trend_share[step]) * trend
+                level = following
+            out[series, step] = level
+    return out
+
+
+@compiled
 def quantile_over_time(
     share: NDArray[float64], values: NDArray[float64], first: NDArray[int64], last: NDArray[int64]
 ) -> NDArray[float64]:
@@ -366,6 +398,7 @@ def warm_up() -> None:
     last_change(at_ms, values, first, last, 1)
     over_time(DERIV, at_ms, values, first, last, ends_ms, share)
     quantile_over_time(share, values, first, last)
+    smooth(share, share, values, first, last)
     bucket_quantiles(share, np.array([1.0, np.inf]), np.ones((2, 1)), np.ones((2, 1), np.bool_))
     ids, there = np.zeros(1, np.intp), np.ones((1, 2), np.bool_)
     fold_groups(STDVAR, ids, 1, values[None, :], there)

@@ -1,0 +1,244 @@
+"""Every decoder of our own, on sound input that was harmed: it understands what is left or refuses it.
+
+What a decoder accepts must also have labels that can be read or are refused by name. Memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from typing import TYPE_CHECKING, Final
+
+import cramjam
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from tests.writes import request_2, series, snappy
+
+from quantum.adapters import exposition, influx_line, otlp, remote_write
+from quantum.adapters.columnar_json import decode_columnar_json
+from quantum.adapters.http.bodies import Bounds, gunzip, unsnappy, unzstd
+from quantum.adapters.sample_files import read_csv, read_text
+from quantum.adapters.statsd import Gathered
+from quantum.application.ingest import Incoming, Limits
+from quantum.domain.errors import QuantumError, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW_MS: Final = 1_800_000_000_000
+MEGA: Final = 1 << 20
+EXAMPLES: Final = 150
+LIMITS: Final = Limits()
+MAY_GROW: Final = 60 * MEGA
+
+
+def named(incoming: Incoming) -> None:
+    """Read the labels of every series, as ingest does for those it has not met."""
+    assert len(incoming.row_series) == len(incoming.at_ms) == len(incoming.values)
+    assert all(0 <= row < len(incoming.keys) for row in incoming.row_series.tolist())
+    for number in range(len(incoming.keys)):
+        try:
+            incoming.labels_of(number)
+        except Rejected:
+            continue
+
+
+def columnar(body: bytes) -> None:
+    named(decode_columnar_json(body, LIMITS))
+
+
+def write_1(body: bytes) -> None:
+    named(remote_write.decode_remote_write(body, LIMITS))
+
+
+def write_2(body: bytes) -> None:
+    named(remote_write.decode_remote_write_2(body, LIMITS))
+
+
+def lines(body: bytes) -> None:
+    named(influx_line.decode_lines(body, LIMITS, influx_line.check_precision("ms"), NOW_MS))
+
+
+def otlp_protobuf(body: bytes) -> None:
+    named(otlp.decode_protobuf(body, LIMITS))
+
+
+def otlp_json(body: bytes) -> None:
+    named(otlp.decode_json(body, LIMITS))
+
+
+def statsd(packet: bytes) -> None:
+    gathered = Gathered(NOW_MS)
+    gathered.take(packet)
+    gathered.flush(NOW_MS + 10_000)
+
+
+def scraped(body: bytes) -> None:
+    for is_open in (False, True):
+        try:
+            found = exposition.split(body, is_open=is_open)
+        except Rejected:
+            continue
+        for one in found.series:
+            try:
+                exposition.labels_of(one)
+            except Rejected:
+                continue
+
+
+def imported_csv(body: bytes) -> None:
+    for incoming in read_csv("x.csv", io.StringIO(body.decode("utf-8", "replace")), "cpu"):
+        named(incoming)
+
+
+def imported_text(body: bytes) -> None:
+    for incoming in read_text("x.prom", io.StringIO(body.decode("utf-8", "replace")), NOW_MS):
+        named(incoming)
+
+
+def unpacked(unpack: Callable[..., bytes]) -> Callable[[bytes], None]:
+    bounds = Bounds(MEGA, MEGA)
+
+    def decode(body: bytes) -> None:
+        with bounds.hold() as hold:
+            assert len(unpack(body, bounds, hold)) <= MEGA
+        assert bounds.in_flight == 0
+
+    return decode
+
+
+def otlp_message() -> ExportMetricsServiceRequest:
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    gauge = scope.metrics.add(name="room.temperature", unit="Cel")
+    point = gauge.gauge.data_points.add(time_unix_nano=NOW_MS * 1_000_000, as_double=21.5)
+    point.attributes.add(key="room").value.string_value = "kitchen"
+    total = scope.metrics.add(name="requests")
+    total.sum.aggregation_temporality = 2
+    total.sum.is_monotonic = True
+    total.sum.data_points.add(time_unix_nano=NOW_MS * 1_000_000, as_int=7)
+    histogram = scope.metrics.add(name="latency").histogram
+    histogram.aggregation_temporality = 2
+    histogram.data_points.add(
+        time_unix_nano=NOW_MS * 1_000_000, count=3, sum=0.5, bucket_counts=[1, 2], explicit_bounds=[0.1]
+    )
+    return request
+
+
+OTLP_JSON: Final = {
+    "resourceMetrics": [
+        {
+            "scopeMetrics": [
+                {
+                    "metrics": [
+                        {
+                            "name": "a",
+                            "gauge": {"dataPoints": [{"timeUnixNano": str(NOW_MS * 10**6), "asDouble": 1.5}]},
+                        },
+                        {
+                            "name": "b",
+                            "sum": {
+                                "aggregationTemporality": 2,
+                                "isMonotonic": True,
+                                "dataPoints": [{"timeUnixNano": str(NOW_MS * 10**6), "asInt": "3"}],
+                            },
+                        },
+                    ]
+                }
+            ]
+        }
+    ]
+}
+COLUMNAR: Final = {"series": [{"labels": {"__name__": "cpu", "host": "a"}, "timestamps_ms": [NOW_MS], "values": [0.5]}]}
+WRITE: Final = series({"__name__": "cpu", "host": "a"}, [(NOW_MS, 0.5), (NOW_MS + 1, 1.5)]) * 2
+WRITE_2: Final = request_2(({"__name__": "cpu", "host": "a"}, [(NOW_MS, 0.5), (NOW_MS + 1, 1.5)]))
+TEXT: Final = b'# TYPE a gauge\na{x="1",y="b\\nc"} 2.5 1800000000000\nb 3\nc_bucket{le="+Inf"} 4 # {t="x"} 1\n# EOF\n'
+PLAIN: Final = json.dumps(COLUMNAR).encode() * 20
+
+DECODERS: Final[dict[str, tuple[Callable[[bytes], None], bytes]]] = {
+    "columnar JSON": (columnar, json.dumps(COLUMNAR).encode()),
+    "remote-write 1.0": (write_1, WRITE),
+    "remote-write 2.0": (write_2, WRITE_2),
+    "line protocol": (lines, b'cpu,host=a\\ b,x=y value=1.5,n=3i,u=4u,up=t,s="q\\"" 1800000000000\n# c\ncpu v=1\n'),
+    "OTLP protobuf": (otlp_protobuf, otlp_message().SerializeToString()),
+    "OTLP JSON": (otlp_json, json.dumps(OTLP_JSON).encode()),
+    "StatsD": (statsd, b"a.b:1|c|@0.5|#x:y,z\nc:-2|g\nd:3:4|ms\ne:u1|s\n_sc|x|0|#a:b\n_e{1,2}:a|bc\n"),
+    "exposition": (scraped, TEXT),
+    "CSV import": (imported_csv, b"timestamp,value\n2026-01-01T00:00:00Z,1.5\n1800000000,2\n1800000001000,\n"),
+    "text import": (imported_text, TEXT),
+    "gzip": (unpacked(gunzip), gzip.compress(PLAIN)),
+    "zstd": (unpacked(unzstd), bytes(cramjam.zstd.compress(PLAIN))),
+    "snappy": (unpacked(unsnappy), snappy(PLAIN)),
+}
+SPLINTERS: Final = (
+    b"",
+    b"\0",
+    b"\xff" * 10,
+    b"\x80" * 10 + b"\x01",
+    b"1e999",
+    b"9" * 40,
+    b"NaN",
+    b'"',
+    b"\\",
+    b"\n",
+    b"[" * 3000,
+    b'{"a":' * 1500,
+    "\u202e\U0001f600".encode(),
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf",
+)
+harms = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True), st.integers(0, 40), st.sampled_from(SPLINTERS) | st.binary(max_size=12)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def harmed(sound: bytes, harm: list[tuple[float, int, bytes]]) -> bytes:
+    """Replace stretches of sound input by splinters."""
+    for place, length, splinter in harm:
+        begin = int(place * (len(sound) + 1))
+        sound = sound[:begin] + splinter + sound[begin + length :]
+    return sound
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_sound_input_is_understood(name: str) -> None:
+    decode, sound = DECODERS[name]
+    decode(sound)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_harmed_input_is_understood_or_refused_and_leaves_nothing_behind(name: str) -> None:
+    decode, sound = DECODERS[name]
+    outcomes: set[str] = set()
+
+    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(harm=harms)
+    def check(harm: list[tuple[float, int, bytes]]) -> None:
+        try:
+            decode(harmed(sound, harm))
+        except QuantumError as refusal:
+            outcomes.add(str(refusal))
+        else:
+            outcomes.add("understood")
+
+    check()
+    before = psutil.Process().memory_info().rss
+    check()
+    assert psutil.Process().memory_info().rss - before < MAY_GROW
+    assert "" not in outcomes
+    assert outcomes
+
+
+def test_splinters_reach_the_refusals_of_strict_forms() -> None:
+    for name in ("columnar JSON", "gzip", "snappy"):
+        decode, sound = DECODERS[name]
+        with pytest.raises(QuantumError):
+            decode(harmed(sound, [(0.0, 3, b"\xff" * 10)]))
