@@ -187,7 +187,7 @@ describe('the frame of every page', () => {
     it('that moves with the arrows, around both ends, and says where it is', async () => {
       const at = () => box().getAttribute('aria-activedescendant');
       await press('ArrowUp', {}, box());
-      expect(at()).toBe('choice-7');
+      expect(at()).toBe('choice-8');
       await press('ArrowDown', {}, box());
       await press('ArrowDown', {}, box());
       expect(at()).toBe('choice-1');
