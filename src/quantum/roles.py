@@ -24,6 +24,7 @@ from quantum.adapters.http import prometheus_points
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
+from quantum.application import keys
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
@@ -87,6 +88,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
 def _compile_kernels(container: Any) -> None:
     begin_s = time.monotonic()
     remote_write.warm_up()
+    keys.warm_up()
     container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.watching import Watching
+from tests.watching import HOT, Watching
 
 from quantum.application import forecasting
 from quantum.cli import CommandFailed
@@ -77,6 +77,15 @@ async def test_of_a_very_dense_series_less_past_is_read(system: Watching, monkey
     monkeypatch.setattr(forecasting, "READ_ROWS", 73)
     part = await system.get(await path_of(system), horizon_ms=720 * MINUTE_MS)
     assert (whole["history_ms"], part["history_ms"]) == (200 * 30 * MINUTE_MS, 96 * 30 * MINUTE_MS)
+
+
+async def test_a_policy_that_looks_ahead_is_kept_as_it_was_written(system: Watching) -> None:
+    condition = {"kind": "time_to_limit", "op": "above", "limit": 95.0, "within_ms": 14_400_000}
+    policy = await system.json("POST", "/api/v1/policies", 201, json=HOT | {"condition": condition})
+    assert policy["condition"] == condition | {"probability": 0.9}
+    wrong = HOT | {"name": "other", "condition": condition | {"within_ms": 1}}
+    problem = await system.json("POST", "/api/v1/policies", 400, json=wrong)
+    assert problem["reason"] == "policy_duration"
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------

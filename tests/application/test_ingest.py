@@ -26,6 +26,7 @@ from quantum.application.ingest import (
     Refusals,
     incoming_readings,
 )
+from quantum.application.keys import ABSENT, Keys
 from quantum.domain.errors import Rejected, Throttled
 from quantum.domain.facts import Samples
 from quantum.domain.labels import LabelSet
@@ -365,21 +366,21 @@ def test_the_directory_holds_no_more_keys_than_it_may_and_never_a_wrong_slot(loo
     directory = Directory(most)
     for number in lookups:
         key = b"k%d" % number
-        (slot,) = directory.find([key])
-        assert slot in (None, number)
-        if slot is None:
-            directory.remember(key, number)
-        assert directory.find([key]) == [number]
+        (slot,) = directory.find(Keys.of([key]))
+        assert slot in {ABSENT, number}
+        if slot == ABSENT:
+            directory.remember(Keys.of([key]), np.array([number]))
+        assert directory.find(Keys.of([key])).tolist() == [number]
         assert directory.cached_keys <= max(2, most)
 
 
 def test_keys_in_use_survive_a_flood_of_keys_that_are_seen_once() -> None:
     directory = Directory(100)
-    directory.remember(b"used", 7)
+    directory.remember(Keys.of([b"used"]), np.array([7]))
     for number in range(1000):
-        directory.remember(b"%d" % number, number)
+        directory.remember(Keys.of([b"%d" % number]), np.array([number]))
         if number % 20 == 0:
-            assert directory.find([b"used"]) == [7]
+            assert directory.find(Keys.of([b"used"])).tolist() == [7]
 
 
 # ---- the rate -----------------------------------------------------------------------------------------------------

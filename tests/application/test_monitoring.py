@@ -28,11 +28,12 @@ from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from numpy.typing import NDArray
 
     from quantum.domain.alerts import Effects
+    from quantum.domain.facts import Fact
     from quantum.domain.labels import LabelSet
     from quantum.domain.scoring import Scores
 
@@ -203,6 +204,8 @@ async def test_a_large_state_is_not_saved_with_every_seal_but_for_landmarks(
     async with running(store) as system:
         for n in range(3):
             await system.send({CPU: float(n)}, monitoring.SEAL_AFTER_MS)
+        # once the next fact is taken in, what was done after the one before is done
+        await system.send({CPU: 3.0})
         first, sealed = await store.newest(), await store.sealed_upto()
         monkeypatch.setattr(monitoring, "BIG_STATE_BYTES", 1)
         monkeypatch.setattr(monitoring, "STATE_BYTES_A_ROW", 0)
@@ -400,3 +403,24 @@ async def test_a_pump_that_is_stopped_in_the_middle_of_a_fact_loses_nothing_of_i
     await closing
     (alert,) = await alerts(store)
     assert alert.state is AlertState.FIRING
+
+
+async def test_facts_come_together_until_somebody_waits_for_one(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "GATHER_S", 3600.0)
+    async with running(store) as system:
+        await system.send({CPU: 1.0})
+        groups: list[int] = []
+        step = system.monitor._take
+
+        async def noting(facts: Sequence[Fact]) -> None:
+            groups.append(len(facts))
+            await step(facts)
+
+        monkeypatch.setattr(system.monitor, "_take", noting)
+        for value in range(5):
+            system.clock.advance(1000)
+            await system.ingest.accept(incoming_readings([(CPU, float(value))], system.clock.now_ms()))
+        await asyncio.wait_for(system.monitor.expect((await store.last())[0]), 20)
+        assert groups == [5]

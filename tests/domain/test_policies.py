@@ -22,6 +22,7 @@ from quantum.domain.policies import (
     PageBudget,
     RateOfChange,
     Threshold,
+    TimeToLimit,
     check_policy,
 )
 
@@ -44,6 +45,7 @@ def reason_of(broken: AlertPolicy) -> str:
         Threshold(op=BELOW, raise_at=1.0, clear_at=1.0),
         AnomalyScore(raise_at=0.5, clear_at=0.25),
         PageBudget(pages=1, per_ms=3_600_000),
+        TimeToLimit(op=ABOVE, limit=95.0, within_ms=60_000, probability=0.95),
         Absence(after_ms=1000),
         RateOfChange(op=ABOVE, window_ms=1000, raise_at=5.0, clear_at=5.0),
     ],
@@ -65,6 +67,9 @@ def test_a_sensible_policy_passes_unchanged(condition: Condition) -> None:
         ({"matchers": (Matcher("a", MatchOp.EQUAL, ""),)}, "policy_matchers"),
         ({"for_ms": -1}, "policy_duration"),
         ({"keep_firing_for_ms": MAX_DURATION_MS + 1}, "policy_duration"),
+        ({"condition": TimeToLimit(op=ABOVE, limit=1.0, within_ms=59_999, probability=0.5)}, "policy_duration"),
+        ({"condition": TimeToLimit(op=ABOVE, limit=1.0, within_ms=60_000, probability=0.96)}, "policy_condition"),
+        ({"condition": TimeToLimit(op=ABOVE, limit=math.inf, within_ms=60_000, probability=0.5)}, "policy_condition"),
         ({"condition": PageBudget(pages=0, per_ms=3_600_000)}, "policy_condition"),
         ({"condition": PageBudget(pages=1, per_ms=3_599_999)}, "policy_condition"),
         ({"condition": Absence(after_ms=999)}, "policy_duration"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantum.domain import presence as module
 from quantum.domain.presence import LATE, OK, SILENT, Presence
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def heard(times: list[int]) -> Presence:
@@ -52,3 +58,11 @@ def test_a_sample_that_is_not_newer_is_not_heard() -> None:
     presence = heard([5000])
     presence.hear(np.array([0]), np.array([4000]), watched_ms=9000)
     assert presence.silence_ms(9000)[0] == 4000
+
+
+def test_what_is_heard_is_the_same_without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [0, 1000, 900, 1900, 60_000, 60_500]
+    compiled = heard(times).dump()
+    monkeypatch.setattr(module, "hear_rows", module.hear_rows.py_func)  # type: ignore[attr-defined]
+    for name, column in heard(times).dump().items():
+        np.testing.assert_array_equal(column, compiled[name])

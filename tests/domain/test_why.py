@@ -22,6 +22,7 @@ from quantum.domain.policies import (
     PageBudget,
     RateOfChange,
     Threshold,
+    TimeToLimit,
 )
 from quantum.domain.why import (
     BUCKETS,
@@ -81,7 +82,7 @@ def applied(one: AlertPolicy, setting: str, value: float) -> AlertPolicy:
         return replace(one, for_ms=int(value))
     if setting == "after_ms":
         return replace(one, condition=Absence(after_ms=int(value)))
-    assert not isinstance(one.condition, Absence | PageBudget)
+    assert not isinstance(one.condition, Absence | PageBudget | TimeToLimit)
     return replace(one, condition=replace(one.condition, raise_at=value))
 
 

@@ -28,7 +28,7 @@ class AtTheirWord:
         means, _, name = credential.partition("-")
         if means not in ("key", "token"):
             raise Rejected("unauthenticated", "this needs a token or a key")
-        return Principal(name, EVERYTHING, "acme", means=means)
+        return Principal(name, EVERYTHING, "default", means=means)
 
 
 @pytest.fixture(name="system")
@@ -82,3 +82,21 @@ async def test_without_sign_in_nothing_is_counted() -> None:
     async with Watching(Settings(store=Store(kind="memory"), rates=rates)) as system:
         found = {(await system.http.get("/api/v1/policies")).status_code for _ in range(60)}
         assert found == {200}
+
+
+async def test_a_noisy_key_takes_no_sample_from_a_calm_one(system: Watching) -> None:
+    """P10: one key at many times its limit; every sample of the other is stored."""
+    series = [{"labels": {"__name__": "a"}, "timestamps_ms": [system.clock.now_ms()], "values": [1.0]}]
+    noisy, calm = ({"authorization": f"Bearer key-{name}"} for name in ("noisy", "calm"))
+    refused, stored = 0, 0
+    for _ in range(8):
+        for _ in range(10):
+            answer = await system.http.post("/api/v1/samples", json={"series": series}, headers=noisy)
+            refused += answer.status_code == 429
+        system.clock.advance(1000)
+        series[0]["timestamps_ms"] = [system.clock.now_ms()]
+        answer = await system.http.post("/api/v1/samples", json={"series": series}, headers=calm)
+        assert answer.status_code == 200
+        stored += answer.json()["accepted"]
+    assert refused > 40
+    assert stored == 8

@@ -12,5 +12,6 @@ export const routes: Routes = [
   { path: 'models', title: 'Models · Quantum', loadComponent: () => import('./models/models').then((m) => m.Models) },
   { path: 'audit', title: 'Audit · Quantum', loadComponent: () => import('./audit/audit').then((m) => m.Audit) },
   { path: 'replay', title: 'Time machine · Quantum', loadComponent: () => import('./replay/replay').then((m) => m.Replay) },
+  { path: 'keys', title: 'API keys · Quantum', loadComponent: () => import('./keys/keys').then((m) => m.Keys) },
   { path: '**', title: 'Not found · Quantum', loadComponent: () => import('./shell/not-found').then((m) => m.NotFound) },
 ];

@@ -7,6 +7,7 @@ every proposal is judged without a question to the database. Whatever changes he
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -55,6 +56,13 @@ def follows(slots: NDArray[np.int64], at_ms: NDArray[np.int64], newest_ms: NDArr
     for row in range(rows - 1, -1, -1):
         newest_ms[slots[row]] = before[row]
     return rows == len(slots)
+
+
+@compiled
+def raise_newest(slots: NDArray[np.int64], at_ms: NDArray[np.int64], newest_ms: NDArray[np.int64]) -> None:
+    """Bring `newest_ms`, by slot, up to the times of some rows."""
+    for row in range(len(slots)):
+        newest_ms[slots[row]] = max(newest_ms[slots[row]], at_ms[row])
 
 
 class Undo:
@@ -112,6 +120,8 @@ class Proposed:
 
     def samples(self, outcome: NDArray[np.uint8], *, backfill: bool) -> Samples | None:
         """Return the body of the fact of the rows that are new, or None if there are none."""
+        if not len(self.suspects):
+            return Samples(self.batch, self.fresh, backfill) if len(self.batch) else None
         new = outcome == STORED
         if not new.any():
             return None
@@ -156,18 +166,25 @@ class Tail:
         self.make_room(slot + 1)
         self.newest_ms[slot] = max(newest_ms, int(self.newest_ms[slot]))
 
+    def load_newest(self, packed: bytes) -> None:
+        """Take over the newest times that `packed_newest` returned, after the series."""
+        known = unpack_times(packed)[: len(self.newest_ms)]
+        np.maximum(self.newest_ms[: len(known)], known, out=self.newest_ms[: len(known)])
+
     def load_fact(self, position: int, at_ms: int, batch: SampleBatch | None) -> None:
         """Take over a fact that is not sealed, after its series; facts come in order."""
         self.position, self.at_ms = position, at_ms
         if batch is not None:
             self.rows[position] = batch
-            np.maximum.at(self.newest_ms, batch.slots, batch.at_ms)
+            raise_newest(batch.slots, batch.at_ms, self.newest_ms)
 
     # ---- appending ----------------------------------------------------------------------------------------------
 
     def resolve(self, proposal: SampleProposal) -> Proposed:
         """Return the proposal with slots; nothing is registered yet, but `newest_ms` has room for all of them."""
         asked = proposal.batch.slots
+        if not proposal.unknown:
+            return Proposed(proposal.batch, np.empty(0, np.int64), (), self._suspects(proposal.batch))
         fresh = self._fresh(proposal, np.unique(-1 - asked[asked < 0]))
         known = np.array([self.slots.get(one, fresh.get(one, -1)) for one in proposal.unknown], np.int64)
         slots = asked.copy()
@@ -224,7 +241,7 @@ class Tail:
         slots = body.batch.slots
         before = self.newest_ms[slots]
         self.slots.update({labels: slot for slot, labels in body.new_series})
-        np.maximum.at(self.newest_ms, slots, body.batch.at_ms)
+        raise_newest(slots, body.batch.at_ms, self.newest_ms)
         self.rows[position] = body.batch
 
         def forget() -> None:
@@ -241,10 +258,9 @@ class Tail:
         """Return the batches that are not sealed, up to a position, in order."""
         return {one: self.rows[one] for one in sorted(self.rows) if one <= position}
 
-    def newest_of(self, sealed: Mapping[int, SampleBatch]) -> tuple[list[int], list[int]]:
-        """Return the slots of some batches and the newest time of each."""
-        slots = np.unique(np.concatenate([np.zeros(0, np.int64), *(batch.slots for batch in sealed.values())]))
-        return slots.tolist(), self.newest_ms[slots].tolist()
+    def packed_newest(self) -> bytes:
+        """Return the newest time of every series, by slot, as bytes: a row of each would be too many to rewrite."""
+        return pack_times(self.newest_ms[: len(self.slots)])
 
     def forget_sealed(self, undo: Undo, upto: int, sealed: Mapping[int, SampleBatch]) -> None:
         """Note that the facts up to a position are sealed; `sealed` are the batches of them."""
@@ -314,6 +330,23 @@ def row_count(fact: Fact) -> int:
 
 
 # ---- written forms ----------------------------------------------------------------------------------------------
+
+
+def pack_times(times_ms: NDArray[np.int64]) -> bytes:
+    """Return a column of times as bytes with a checksum."""
+    body = chunks.pack_integers(times_ms)
+    return zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def unpack_times(data: bytes) -> NDArray[np.int64]:
+    """Return the column of `pack_times`.
+
+    Raises:
+        CorruptData: the bytes are damaged.
+    """
+    if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+        raise wire.CorruptData("the stored newest times are damaged: their checksum does not match")
+    return chunks.unpack_integers(data[4:])
 
 
 def pack_headers(headers: Sequence[Header]) -> bytes:

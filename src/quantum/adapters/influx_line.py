@@ -16,6 +16,7 @@ import numpy as np
 
 from quantum.adapters import influx_line_walk as walk
 from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.application.keys import Keys
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import NAME, LabelSet
 
@@ -68,7 +69,7 @@ def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incom
     counts = columns.counts.tolist()
     rows, values = columns.rows[: counts[walk.ROWS]], columns.values[: counts[walk.ROWS]]
     check_request_size(limits, counts[walk.SERIES], len(values))
-    keys = [_key(body, *places) for places in columns.series[: counts[walk.SERIES]].tolist()]
+    keys = _keys(body, columns.series[: counts[walk.SERIES]])
     refusals = _refused_lines(columns.bad[: counts[walk.BAD]].tolist(), counts[walk.BAD])
     _read_rest(body, rows, values)
     at_ms, fits = _times(rows, per_ms, now_ms)
@@ -139,9 +140,12 @@ def _walked(body: bytes, limits: Limits) -> _Columns:
     return columns
 
 
-def _key(body: bytes, head_at: int, head_end: int, key_at: int, key_end: int) -> bytes:
-    """Return the key of a series; no newline is in a name, so it tells the field from the rest."""
-    return b"%b%b\n%b" % (PROTOCOL, body[head_at:head_end], body[key_at:key_end])
+def _keys(body: bytes, series: NDArray[np.int64]) -> Keys:
+    """Return the keys of series; no newline is in a name, so it tells the field from the rest."""
+    sizes = series[:, 1] - series[:, 0] + series[:, 3] - series[:, 2] + len(PROTOCOL) + 1
+    out, ends = np.empty(int(sizes.sum()), np.uint8), np.empty(len(series), np.int64)
+    walk.write_keys(walk.message_bytes(body), series, PROTOCOL[0], out, ends)
+    return Keys.side_by_side(out.tobytes(), ends)
 
 
 def _pair(tag: bytes) -> tuple[str, str]:

@@ -418,3 +418,31 @@ def fill_columns(
             at += 1
         at += 1
     return 0
+
+
+@compiled
+def write_keys(
+    data: Sequence[int], series: NDArray[np.int64], first: int, out: NDArray[np.uint8], ends: NDArray[np.int64]
+) -> None:
+    """Write the keys of all series, one after the other: a byte, measurement with tags, newline, name of the field.
+
+    Args:
+        data: the body.
+        series: int64 (n, 4), as `fill_columns` wrote it.
+        first: the byte.
+        out: uint8, with room for all.
+        ends: int64 (n,), written: where each key ends.
+    """
+    to = 0
+    for index in range(len(series)):
+        out[to] = first
+        to += 1
+        for at in range(series[index, 0], series[index, 1]):
+            out[to] = data[at]
+            to += 1
+        out[to] = _NEWLINE
+        to += 1
+        for at in range(series[index, 2], series[index, 3]):
+            out[to] = data[at]
+            to += 1
+        ends[index] = to

@@ -18,7 +18,7 @@ from quantum.domain.kernels import compiled
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,21 +54,23 @@ class Run:
 class RecentRows:
     """Finds rows in the tail of a store; any thread may ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, tail: Callable[[], dict[int, SampleBatch]]) -> None:
+        """Take what returns the batches by rising position; another thread may add to them and take them away."""
+        self._tail = tail
         self._runs: tuple[Run, ...] = ()
         self._sorting = threading.Lock()
 
-    def select(self, tail: Mapping[int, SampleBatch], slots: Column, start_ms: int, end_ms: int) -> list[SampleBatch]:
+    def select(self, slots: Column, start_ms: int, end_ms: int) -> list[SampleBatch]:
         """Return rows of some series in `[start_ms, end_ms)`, each part sorted by series and time.
 
         Args:
-            tail: the batches by rising position; nobody changes it meanwhile.
             slots: which series, rising and distinct.
             start_ms: first time.
             end_ms: end of the times.
         """
         with self._sorting:
-            self._runs = runs = _runs_of(tail, self._runs)
+            # looked at in turn, so that nobody sorts again what another has sorted with newer batches
+            self._runs = runs = _runs_of(self._tail().copy(), self._runs)
         found = [(run.rows, rows_of(run.rows.slots, run.rows.at_ms, slots, start_ms, end_ms)) for run in runs]
         return [rows.take(chosen) for rows, chosen in found if len(chosen)]
 

@@ -8,7 +8,6 @@ metadata are no samples and are ignored by design, but counted; native histogram
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import cramjam
@@ -16,6 +15,7 @@ import numpy as np
 
 from quantum.adapters import remote_write_walk as walk
 from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.application.keys import Keys
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MAX_LABELS, LabelSet
 
@@ -152,7 +152,7 @@ def _labels_of_symbols(key: bytes) -> LabelSet:
     return labels_of_key(key)
 
 
-def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> list[bytes]:
+def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> Keys:
     symbols, series = parts.symbols[: counts[walk.SYMBOLS]], parts.series[: counts[walk.SERIES]]
     if len(symbols) and symbols[0, 0] != symbols[0, 1]:
         raise Rejected("malformed_body", "the body is no remote-write 2.0 message: its first symbol is not empty")
@@ -163,8 +163,7 @@ def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> l
         raise Rejected("decoded_too_large", f"the labels of a request have at most {MOST_KEY_BYTES} bytes, not {size}")
     out = np.empty(size, np.uint8)
     walk.write_keys(data, symbols, refs, series, out)
-    written, places = out.tobytes(), [0, *ends.tolist()]
-    return [written[start:end] for start, end in pairwise(places)]
+    return Keys.side_by_side(out.tobytes(), ends)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,11 +232,14 @@ def warm_up() -> None:
     decode_remote_write_2(symbols + b"\x2a" + bytes([len(series)]) + series, Limits())
 
 
-def _keys(message: bytes, labels: NDArray[np.int64]) -> list[bytes]:
-    keys = [message[start:end] for start, end in zip(labels[:, 0].tolist(), labels[:, 1].tolist(), strict=True)]
-    for index in np.flatnonzero(labels[:, 2]).tolist():
-        keys[index] = _gathered(keys[index])
-    return keys
+def _keys(message: bytes, labels: NDArray[np.int64]) -> Keys:
+    keys, scattered = Keys(message, labels[:, :2]), np.flatnonzero(labels[:, 2])
+    if not len(scattered):
+        return keys
+    spelt = list(keys)
+    for index in scattered.tolist():
+        spelt[index] = _gathered(spelt[index])
+    return Keys.of(spelt)
 
 
 def _gathered(series: bytes) -> bytes:

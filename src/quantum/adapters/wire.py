@@ -57,6 +57,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         policies.Absence,
         policies.RateOfChange,
         policies.PageBudget,
+        policies.TimeToLimit,
         policies.AlertPolicy,
         alerts.AlertState,
         alerts.IncidentState,

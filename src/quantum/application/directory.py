@@ -1,4 +1,4 @@
-"""The directory: which slot the series of a raw key has, at the price of one dictionary lookup per series.
+"""The directory: which slot the series of a raw key has, found for all series of a request in one compiled pass.
 
 Two tables stand behind it. The registered label sets grow with the number of series, which is limited. Raw keys are a
 cache of the bytes that senders use for a label set; senders are many and each has its own spelling, so the cache is
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from quantum.application.keys import ABSENT, Keys, KeyTable
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
     from quantum.domain.labels import LabelSet
 
@@ -30,8 +34,8 @@ class Directory:
     def __init__(self, max_keys: int = DEFAULT_MAX_KEYS) -> None:
         self.promised = 0
         self._slots: dict[LabelSet, int] = {}
-        self._young: dict[bytes, int] = {}
-        self._old: dict[bytes, int] = {}
+        self._young = KeyTable()
+        self._old = KeyTable()
         self._generation_size = max(1, max_keys // 2)
 
     def __len__(self) -> int:
@@ -51,18 +55,22 @@ class Directory:
         """Return the slot of a label set, or None if it is not registered."""
         return self._slots.get(labels)
 
-    def find(self, keys: Sequence[bytes]) -> list[int | None]:
-        """Return the cached slot of each raw key, None where it is not cached."""
-        found = list(map(self._young.get, keys))
-        if self._old and None in found:
-            for index, slot in enumerate(found):
-                if slot is None and (old := self._old.get(keys[index])) is not None:
-                    found[index] = old
-                    self.remember(keys[index], old)
+    def find(self, keys: Keys) -> NDArray[np.int64]:
+        """Return the cached slot of each raw key, `ABSENT` where it is not cached."""
+        found = self._young.find(keys)
+        missing = np.flatnonzero(found == ABSENT)
+        if len(missing) and len(self._old):
+            found[missing] = self._old.find(keys.take(missing))
+            again = missing[found[missing] != ABSENT]
+            self.remember(keys.take(again), found[again])
         return found
 
-    def remember(self, key: bytes, slot: int) -> None:
-        """Cache the slot of a raw key."""
-        if len(self._young) >= self._generation_size:
-            self._old, self._young = self._young, {}
-        self._young[key] = slot
+    def remember(self, keys: Keys, slots: NDArray[np.int64]) -> None:
+        """Cache the slots of raw keys."""
+        first = 0
+        while first < len(keys):
+            if len(self._young) >= self._generation_size:
+                self._old, self._young = self._young, KeyTable()
+            some = slice(first, first + self._generation_size - len(self._young))
+            self._young.add(keys[some], slots[some])
+            first = some.stop

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantum.application.directory import DEFAULT_MAX_KEYS, Directory
+from quantum.application.keys import ABSENT, Keys
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.application.rates import Rate
 from quantum.domain.errors import Rejected, Throttled
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
 
 MAX_EXAMPLES: Final = 5
-_REFUSED_KEY: Final = np.iinfo(np.int64).min
 NAMES_PER_TURN: Final = 500
 """How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
 
@@ -213,7 +213,7 @@ class Ingest:
         self, incoming: Incoming, slots: NDArray[np.int64], naming: _Naming, now_ms: int, *, backfill: bool
     ) -> tuple[int, int]:
         """Append the rows that have a slot; return how many were accepted and how many were duplicates."""
-        rows = np.flatnonzero(slots != _REFUSED_KEY)
+        rows = np.flatnonzero(slots != ABSENT)
         if not len(rows):
             return 0, 0
         batch = SampleBatch(slots, incoming.at_ms, incoming.values)
@@ -297,17 +297,18 @@ class _Naming:
         self._incoming = incoming
         self._directory = directory
         self._max_series = max_series
-        self._unknown_keys: list[tuple[bytes, int]] = []
+        self._keys = Keys.of(incoming.keys)
+        self._named: list[tuple[int, int]] = []
 
     async def slots_of(self, fit: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return int64 (n,): each row's slot; `_REFUSED_KEY` where the row or its series is refused."""
-        found = self._directory.find(self._incoming.keys)
-        if None in found:
-            await self._resolve(found, fit)
-            found = [_REFUSED_KEY if slot is None else slot for slot in found]
-        slots = np.array(found, np.int64)
-        rows = slots[self._incoming.row_series] if found else np.empty(0, np.int64)
-        rows[~fit] = _REFUSED_KEY
+        """Return int64 (n,): each row's slot; `ABSENT` where the row or its series is refused."""
+        slots = self._directory.find(self._keys)
+        missing = np.flatnonzero(slots == ABSENT)
+        if len(missing):
+            await self._resolve(slots, missing, fit)
+        rows = slots[self._incoming.row_series] if len(slots) else np.empty(0, np.int64)
+        if not fit.all():
+            rows[~fit] = ABSENT
         return rows
 
     def learn(self, slots: NDArray[np.int64]) -> None:
@@ -315,40 +316,41 @@ class _Naming:
         given = slots.tolist()
         for labels, index in self.unknown.items():
             self._directory.register(labels, given[index])
-        for key, index in self._unknown_keys:
-            self._directory.remember(key, given[index])
+        if self._named:
+            indices, named = np.array(self._named, np.int64).T
+            fresh = named < 0
+            named[fresh] = slots[-1 - named[fresh]]
+            self._directory.remember(self._keys.take(indices), named)
 
     def close(self) -> None:
         """Give back the promised room: the series are registered by now, or they failed."""
         self._directory.promised -= len(self.unknown)
 
-    async def _resolve(self, found: list[int | None], fit: NDArray[np.bool_]) -> None:
+    async def _resolve(self, slots: NDArray[np.int64], missing: NDArray[np.intp], fit: NDArray[np.bool_]) -> None:
         """Decode the labels of series that are not cached and have a row to store; others wait their turn meanwhile."""
-        sizes = np.bincount(self._incoming.row_series[fit], minlength=len(found)).tolist()
-        missing = [index for index, slot in enumerate(found) if slot is None and sizes[index]]
-        for count, index in enumerate(missing, 1):
+        sizes = np.bincount(self._incoming.row_series[fit], minlength=len(slots))
+        sent = missing[sizes[missing] > 0]
+        for count, index in enumerate(sent.tolist(), 1):
             try:
-                found[index] = self._name(index)
+                slots[index] = self._name(index)
             except Rejected as error:
                 labels = _labels_or_none(self._incoming, index) if self.refusals.has_room else None
-                self.refusals.add(Refusal(error.reason, str(error), labels), sizes[index])
+                self.refusals.add(Refusal(error.reason, str(error), labels), int(sizes[index]))
             if count % NAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
     def _name(self, index: int) -> int:
         """Return the slot of a series that is not cached, `-1 - k` if it goes on the list of unknown ones."""
-        labels, key = self._incoming.labels_of(index), self._incoming.keys[index]
+        labels = self._incoming.labels_of(index)
         if not labels.name:
             raise Rejected("metric_name", "a series needs a metric name: the label __name__ is missing or empty")
         slot = self._directory.slot_of(labels)
-        if slot is not None:
-            self._directory.remember(key, slot)
-            return slot
-        if labels not in self.unknown:
-            self._promise_room(labels)
-        k = self.unknown.setdefault(labels, len(self.unknown))
-        self._unknown_keys.append((key, k))
-        return -1 - k
+        if slot is None:
+            if labels not in self.unknown:
+                self._promise_room(labels)
+            slot = -1 - self.unknown.setdefault(labels, len(self.unknown))
+        self._named.append((index, slot))
+        return slot
 
     def _promise_room(self, labels: LabelSet) -> None:
         if len(self._directory) + self._directory.promised >= self._max_series:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantum.domain.budget import Budget
-from quantum.domain.policies import Absence, AnomalyScore, Comparison, Condition, PageBudget, RateOfChange, Threshold
+from quantum.domain.nearing import AHEAD, PAST, chances
+from quantum.domain.policies import (
+    Absence,
+    AnomalyScore,
+    Comparison,
+    Condition,
+    PageBudget,
+    RateOfChange,
+    Threshold,
+    TimeToLimit,
+)
 from quantum.domain.presence import SILENT_AFTER
 
 if TYPE_CHECKING:
@@ -78,6 +88,9 @@ class Activity:
             rows_per_ms = float(np.nansum(1.0 / np.maximum(1.0, view.interval_ms[slots[news]])))
             self.active = self.budget.update(condition, view.newest["score"][slots], news, groups, rows_per_ms)
             return self.active
+        if isinstance(condition, TimeToLimit):
+            self._foresee(condition, view.newest["value"][slots], news, view.watched_ms)
+            return self.active
         seen = self._seen(condition, slots, view)
         raised, cleared = _compare(condition, seen)
         before, self.active = self.active, np.where(news, raised | (self.active & ~cleared), self.active)
@@ -94,6 +107,18 @@ class Activity:
             return np.asarray(view.newest["score"][slots])
         seen = np.asarray(view.newest["value"][slots])
         return self._rates(seen, condition, view.watched_ms) if isinstance(condition, RateOfChange) else seen
+
+    def _foresee(
+        self, condition: TimeToLimit, values: NDArray[np.float64], news: NDArray[np.bool_], watched_ms: int
+    ) -> None:
+        """At the end of each step, remember the values and look ahead; a series without news has a hole there."""
+        _, step_ms = rate_shape(condition)
+        if watched_ms % step_ms:
+            return
+        self.past = np.concatenate([self.past[:, 1:], np.where(news, values, np.nan)[:, None]], axis=1)
+        found = chances(self.past, condition.limit, is_above=condition.op is Comparison.ABOVE)
+        stays = self.active & ~(found < condition.probability / 2)
+        self.active = (found >= condition.probability) | stays
 
     def reach(self, rows: NDArray[np.intp]) -> float:
         """Return the strictest limit under which these active rows together would still break the policy now.
@@ -139,6 +164,8 @@ def _compare(
 
 def rate_shape(condition: Condition) -> tuple[int, int]:
     """Return how many past values a condition remembers, and how many milliseconds they are apart."""
+    if isinstance(condition, TimeToLimit):
+        return PAST, max(EVALUATION_MS, round(condition.within_ms / AHEAD / EVALUATION_MS) * EVALUATION_MS)
     if not isinstance(condition, RateOfChange):
         return 0, EVALUATION_MS
     step_ms = max(EVALUATION_MS, round(condition.window_ms / RATE_STEPS / EVALUATION_MS) * EVALUATION_MS)

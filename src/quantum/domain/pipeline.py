@@ -44,7 +44,7 @@ from quantum.domain.facts import (
 )
 from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
-from quantum.domain.newest import Newest, newest_rows
+from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
 from quantum.domain.serving import ServedBook
 
@@ -66,6 +66,8 @@ UNWATCHED_MS: Final = 60_000
 HISTORY_MS: Final = 300_000
 """Samples that are older than this when they arrive are learnt and scored, but policies do not look at them."""
 ANOMALY_SCORE: Final = 0.45
+NEVER_MS: Final = int(np.iinfo(np.int64).max)
+"""Later than any sample."""
 AS_EVER: Final = Allotment()
 """What is in force until a fact says otherwise."""
 
@@ -210,9 +212,8 @@ class Pipeline:
             batch, scores_of_news = batch.take(~ending), _rows(scores, ~ending)
         else:
             scores_of_news = scores
-        live = np.full(len(batch), not samples.backfill) & (batch.at_ms > at_ms - HISTORY_MS)
-        self.newest.take(batch, scores_of_news, live)
-        rows = newest_rows(batch)
+        live_from_ms = NEVER_MS if samples.backfill else at_ms - HISTORY_MS + 1
+        rows = self.newest.take(batch, scores_of_news, live_from_ms)
         self.presence.hear(batch.slots[rows], batch.at_ms[rows], self.watched_ms)
         self.samples += len(samples.batch)
         return scores

@@ -22,6 +22,9 @@ MAX_SUMMARY: Final = 2000
 MAX_MATCHERS: Final = 20
 MIN_WINDOW_MS: Final = 1000
 MAX_DURATION_MS: Final = 30 * 86_400_000
+MIN_WITHIN_MS: Final = 60_000
+MAX_WITHIN_MS: Final = 7 * 86_400_000
+PROBABILITIES: Final = (0.05, 0.95)
 MIN_BUDGET_MS: Final = 3_600_000
 MAX_PAGES: Final = 1000
 
@@ -83,7 +86,20 @@ class PageBudget:
     per_ms: int
 
 
-Condition = Threshold | AnomalyScore | Absence | RateOfChange | PageBudget
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeToLimit:
+    """Broken while a series reaches `limit` within `within_ms` with at least this `probability`; see `nearing`.
+
+    Mended when the probability is below half of that.
+    """
+
+    op: Comparison
+    limit: float
+    within_ms: int
+    probability: float
+
+
+Condition = Threshold | AnomalyScore | Absence | RateOfChange | PageBudget | TimeToLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +171,24 @@ def _check_condition(condition: Condition) -> None:
                     "policy_condition",
                     f"a page budget is 1 to {MAX_PAGES} pages in {MIN_BUDGET_MS} to {MAX_DURATION_MS} ms",
                 )
+        case TimeToLimit():
+            _check_time_to_limit(condition)
         case AnomalyScore(raise_at=raise_at, clear_at=clear_at):
             if not 0 < clear_at <= raise_at <= 1:
                 raise Rejected("policy_condition", "scores need 0 < clear_at <= raise_at <= 1")
         case _:
             _check_limits(condition)
+
+
+def _check_time_to_limit(condition: TimeToLimit) -> None:
+    if not MIN_WITHIN_MS <= condition.within_ms <= MAX_WITHIN_MS:
+        raise Rejected(
+            "policy_duration",
+            f"within_ms must lie in [{MIN_WITHIN_MS}, {MAX_WITHIN_MS}], it is {condition.within_ms}",
+        )
+    low, high = PROBABILITIES
+    if not (math.isfinite(condition.limit) and low <= condition.probability <= high):
+        raise Rejected("policy_condition", f"limit must be finite and probability lie in [{low}, {high}]")
 
 
 def _check_limits(condition: Threshold | RateOfChange) -> None:

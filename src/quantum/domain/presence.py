@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.columns import Columns
+from quantum.domain.kernels import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,31 @@ LATE_AFTER: Final = 2.0
 SILENT_AFTER: Final = 5.0
 GRACE_MS: Final = 2_000.0
 """Added to both limits: scheduling and network jitter of series that come every second."""
+
+
+@compiled
+def hear_rows(
+    slots: NDArray[np.int64],
+    at_ms: NDArray[np.int64],
+    watched_ms: int,
+    newest_ms: NDArray[np.int64],
+    heard_ms: NDArray[np.int64],
+    interval_ms: NDArray[np.float64],
+    count: NDArray[np.int64],
+    ended: NDArray[np.bool_],
+) -> None:
+    """Note samples, see `Presence.hear`; all but the first three are by slot, and changed."""
+    for row in range(len(slots)):
+        slot = slots[row]
+        if at_ms[row] <= newest_ms[slot]:
+            continue
+        if count[slot] > 0:
+            gap, learnt = float(at_ms[row] - newest_ms[slot]), interval_ms[slot]
+            step = min(max(gap - learnt, -learnt), learnt) * LEARNING_RATE
+            interval_ms[slot] = gap if np.isnan(learnt) else learnt + step
+        newest_ms[slot], heard_ms[slot] = at_ms[row], watched_ms
+        count[slot] += 1
+        ended[slot] = False
 
 
 class Presence:
@@ -59,25 +85,14 @@ class Presence:
         self._columns.grow(size)
 
     def hear(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], watched_ms: int) -> None:
-        """Note samples: `slots` are distinct, `at_ms` is the newest time of each, both of shape (n,)."""
+        """Note samples: `slots` are distinct, `at_ms` is the newest time of each, both of shape (n,).
+
+        The interval moves towards the gap just seen by at most a tenth of itself: one outage changes no heartbeat.
+        """
         columns = self._columns
         self.grow(int(slots.max(initial=-1)) + 1)
-        newer = at_ms > columns["at_ms"][slots]
-        slots, at_ms = slots[newer], at_ms[newer]
-        known = columns["count"][slots] > 0
-        self._learn_interval(slots[known], at_ms[known])
-        columns["at_ms"][slots] = at_ms
-        columns["heard_ms"][slots] = watched_ms
-        columns["count"][slots] += 1
-        columns["ended"][slots] = False
-
-    def _learn_interval(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> None:
-        """Move towards the gap just seen, by at most a tenth of the interval: one outage changes no heartbeat."""
-        interval = self._columns["interval_ms"]
-        gap = (at_ms - self._columns["at_ms"][slots]).astype(np.float64)
-        learnt = interval[slots]
-        step = np.clip(gap - learnt, -learnt, learnt) * LEARNING_RATE
-        interval[slots] = np.where(np.isnan(learnt), gap, learnt + step)
+        state = (columns[name] for name in ("at_ms", "heard_ms", "interval_ms", "count", "ended"))
+        hear_rows(slots, at_ms, watched_ms, *state)
 
     def end(self, slots: NDArray[np.int64]) -> None:
         """Note that some series said they ended; they are silent until heard again."""

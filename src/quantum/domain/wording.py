@@ -9,7 +9,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from quantum.domain.policies import Absence, AlertPolicy, AnomalyScore, Comparison, PageBudget, RateOfChange, Threshold
+from quantum.domain.policies import (
+    Absence,
+    AlertPolicy,
+    AnomalyScore,
+    Comparison,
+    PageBudget,
+    RateOfChange,
+    Threshold,
+    TimeToLimit,
+)
 from quantum.domain.scoring import samples_between
 
 if TYPE_CHECKING:
@@ -52,6 +61,9 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
         case AnomalyScore() | PageBudget():
             usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
             return f"{worst.series} is {value}, {usual}; {rarity_words(worst.score)}{others}"
+        case TimeToLimit(op=op, limit=reached, within_ms=within_ms, probability=least):
+            reaches = f"{WORDS[op]} {number_words(reached)} within {duration_words(within_ms)}"
+            return f"{worst.series} is {value}, and with a chance of {least * 100:.4g} % or more {reaches}{others}"
         case Absence(after_ms=after_ms):
             return f"nothing heard from {worst.series} for {duration_words(after_ms)}{others}"
         case Threshold(op=op, raise_at=raise_at):

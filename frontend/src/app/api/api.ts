@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, Outcome, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, Outcome, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -64,6 +64,10 @@ export class Api {
   trainingRuns = () => this.get<{ items: TrainingRunItem[] }>('training-runs');
   train = (order: TrainingRequest) => this.post<TrainingRunItem>('training-runs', order);
   cancelTraining = (id: string) => this.post<TrainingRunItem>(`training-runs/${id}/cancel`);
+  keys = () => this.get<{ items: ApiKeyItem[] }>('api-keys');
+  /** Make a key; the answer is the only one that has it. */
+  createKey = (key: ApiKeyRequest) => this.post<{ key: string; item: ApiKeyItem }>('api-keys', key);
+  revokeKey = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/api-keys/${id}`));
 
   private get<T>(path: string, query: Query = {}): Promise<T> {
     return firstValueFrom(this.http.get<T>(`/api/v1/${path}`, { params: new HttpParams({ fromObject: query }) }));

@@ -71,6 +71,7 @@ export type Condition =
   | { kind: 'threshold'; op: 'above' | 'below'; raise_at: number; clear_at?: number | null }
   | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null }
   | { kind: 'absence'; after_ms: number }
+  | { kind: 'time_to_limit'; op: 'above' | 'below'; limit: number; within_ms: number; probability: number }
   | { kind: 'page_budget'; pages: number; per_ms: number }
   | { kind: 'rate_of_change'; op: 'above' | 'below'; window_ms: number; raise_at: number; clear_at?: number | null };
 export interface PolicyRequest {
@@ -95,13 +96,18 @@ export interface OverviewTick {
   at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
   firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
 }
+export interface Session { subject: string; tenant: string; roles: string[]; means: '' | 'stub' | 'key' | 'token'; banner: string }
+export type KeyScope = 'ingest' | 'read';
+export interface ApiKeyRequest { name: string; scopes: KeyScope[]; expires_at_ms: number | null }
+export interface ApiKeyItem {
+  id: string; name: string; scopes: KeyScope[]; created_at_ms: number; created_by: string; expires_at_ms: number | null; last_used_at_ms: number | null;
+}
 export type Outcome = 'done' | 'refused' | 'denied';
 export interface AuditItem {
   id: string; at_ms: number; actor: string; origin: string; action: string; target: string; outcome: Outcome; detail: string;
   changes: { name: string; before: string; after: string }[];
 }
 export interface AuditPage { items: AuditItem[]; next_cursor: string | null }
-export interface Session { subject: string; roles: string[]; banner: string }
 export interface Problem { detail: string; reason: string; request_id: string; status: number }
 export interface LiveEvent {
   type: 'subscribed' | 'unsubscribed' | 'event' | 'gap' | 'error' | 'pong'; topic: string; seq: number; missed: number;

@@ -10,13 +10,13 @@ const ESCAPES: Record<string, string> = { '"': '"', '\\': '\\', n: '\n', t: '\t'
 /** A policy as the form holds it: text and seconds instead of lists and milliseconds. */
 export interface Draft {
   name: string; selector: string; kind: Condition['kind']; op: 'above' | 'below'; raise_at: number; clear_at: number | null;
-  window_s: number; after_s: number; pages: number; per_days: number; by: string; for_s: number; keep_s: number; severity: Severity; summary: string;
+  window_s: number; after_s: number; pages: number; per_days: number; limit: number; within_s: number; percent: number; by: string; for_s: number; keep_s: number; severity: Severity; summary: string;
   receivers: string[]; enabled: boolean;
 }
 
 export function emptyDraft(): Draft {
   return {
-    name: '', selector: '', kind: 'anomaly_score', op: 'above', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, pages: 2, per_days: 7, by: 'host',
+    name: '', selector: '', kind: 'anomaly_score', op: 'above', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, pages: 2, per_days: 7, limit: 95, within_s: 14_400, percent: 90, by: 'host',
     for_s: 10, keep_s: 30, severity: 'warning', summary: '', receivers: [], enabled: true,
   };
 }
@@ -28,6 +28,7 @@ export function draftOf(policy: PolicyItem): Draft {
     for_s: policy.for_ms / 1000, keep_s: policy.keep_firing_for_ms / 1000, severity: policy.severity, summary: policy.summary,
     receivers: [...policy.receivers], enabled: policy.enabled,
     ...('op' in one ? { op: one.op } : {}), ...('raise_at' in one ? { raise_at: one.raise_at, clear_at: one.clear_at ?? null } : {}),
+    ...('limit' in one ? { limit: one.limit, within_s: one.within_ms / 1000, percent: one.probability * 100 } : {}),
     ...('pages' in one ? { pages: one.pages, per_days: one.per_ms / DAY_MS } : {}),
     ...('after_ms' in one ? { after_s: one.after_ms / 1000 } : {}), ...('window_ms' in one ? { window_s: one.window_ms / 1000 } : {}),
   };
@@ -48,6 +49,7 @@ function conditionOf(draft: Draft): Condition {
   switch (kind) {
     case 'threshold': return { kind, op, raise_at, ...clear };
     case 'anomaly_score': return { kind, raise_at, ...clear };
+    case 'time_to_limit': return { kind, op, limit: draft.limit, within_ms: Math.round(draft.within_s * 1000), probability: draft.percent / 100 };
     case 'page_budget': return { kind, pages: draft.pages, per_ms: Math.round(draft.per_days * DAY_MS) };
     case 'absence': return { kind, after_ms: Math.round(draft.after_s * 1000) };
     case 'rate_of_change': return { kind, op, raise_at, window_ms: Math.round(draft.window_s * 1000), ...clear };
@@ -69,10 +71,19 @@ export function mistakesOf(draft: Draft): Partial<Record<keyof Draft, string>> {
   seconds('for_s', 0);
   seconds('keep_s', 0);
   if (draft.kind === 'absence') seconds('after_s', 1);
+  else if (draft.kind === 'time_to_limit') Object.assign(wrong, nearingMistakes(draft));
   else if (draft.kind === 'page_budget') Object.assign(wrong, budgetMistakes(draft));
   else Object.assign(wrong, limitMistakes(draft));
   if (draft.kind === 'rate_of_change') seconds('window_s', 1);
   return wrong;
+}
+
+function nearingMistakes({ limit, within_s, percent }: Draft): Partial<Record<keyof Draft, string>> {
+  return {
+    ...(isNumber(limit) ? {} : { limit: 'A number is needed.' }),
+    ...(isNumber(within_s) && within_s >= 60 && within_s <= 604_800 ? {} : { within_s: 'Between a minute (60) and 7 days (604800).' }),
+    ...(isNumber(percent) && percent >= 5 && percent <= 95 ? {} : { percent: 'Between 5 and 95.' }),
+  };
 }
 
 function budgetMistakes({ pages, per_days }: Draft): Partial<Record<keyof Draft, string>> {

@@ -62,6 +62,23 @@ describe('the list of policies', () => {
     expect(page.requests('POST policies')[0].body).toMatchObject({ condition: { kind: 'page_budget', pages: 3, per_ms: 24 * HOUR } });
   });
 
+  it('writes and shows a limit that will be reached, and says what is wrong with one', async () => {
+    const one = aPolicy({ condition: { kind: 'time_to_limit', op: 'above', limit: 95, within_ms: 4 * HOUR, probability: 0.9 } });
+    const page = await Page.open('/policies?edit=p1', { ...some, 'GET policies': { items: [one] }, 'PUT policies/p1': one });
+    await page.settle();
+    expect(page.text).toContain('above 95 within 4 h, with a chance of 90 %');
+    await page.fill('[name=limit]', '');
+    await page.fill('[name=within_s]', '59');
+    await page.fill('[name=percent]', '96');
+    await page.submit('q-policy-editor form');
+    for (const words of ['A number is needed.', 'Between a minute (60) and 7 days (604800).', 'Between 5 and 95.']) expect(page.text).toContain(words);
+    await page.fill('[name=limit]', '80');
+    await page.fill('[name=within_s]', '3600');
+    await page.fill('[name=percent]', '50');
+    await page.submit('q-policy-editor form');
+    expect(page.requests('PUT policies/p1')[0].body).toMatchObject({ condition: { kind: 'time_to_limit', op: 'above', limit: 80, within_ms: HOUR, probability: 0.5 } });
+  });
+
   it('opens a page budget as it was written', async () => {
     const one = aPolicy({ condition: { kind: 'page_budget', pages: 5, per_ms: 48 * HOUR } });
     const page = await Page.open('/policies?edit=p1', { ...some, 'GET policies': { items: [one] }, 'GET policies/p1/budget': new Refusal(503) });

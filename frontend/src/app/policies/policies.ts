@@ -44,6 +44,7 @@ export class Policies {
     switch (one.kind) {
       case 'threshold': return `value ${one.op} ${compact(one.raise_at)}`;
       case 'anomaly_score': return `score at least ${compact(one.raise_at)}`;
+      case 'time_to_limit': return `${one.op} ${compact(one.limit)} within ${duration(one.within_ms)}, with a chance of ${compact(one.probability * 100)} %`;
       case 'page_budget': return `among the oddest: at most ${one.pages} ${one.pages === 1 ? 'page' : 'pages'} in ${duration(one.per_ms)}`;
       case 'absence': return `silent for ${duration(one.after_ms)}`;
       case 'rate_of_change': return `changes by ${one.op} ${compact(one.raise_at)} a second over ${duration(one.window_ms)}`;

@@ -11,7 +11,8 @@ import { Theme, ThemeChoice } from '../parts/theme';
 import { Help } from './help';
 import { Palette } from './palette';
 
-const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', m: '/models', u: '/audit' };
+const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', m: '/models', u: '/audit', k: '/keys' };
+const STRANGER = 'You are not signed in, so there is nothing to see here: this Quantum wants an access token with every request.';
 const CHORD_MS = 1200;
 const LOST_AFTER_MS = 3000;
 const MINUTE_MS = 60_000;
@@ -37,6 +38,7 @@ export class Shell {
     { path: '/replay', name: 'Time machine', key: 'g t' },
     { path: '/models', name: 'Models', key: 'g m' },
     { path: '/audit', name: 'Audit', key: 'g u' },
+    { path: '/keys', name: 'Keys', key: 'g k' },
   ];
   protected readonly lost = computed(() => {
     const ageMs = this.clock.nowMs() - this.live.lastMessageMs();
@@ -63,7 +65,7 @@ export class Shell {
       this.follow(event.urlAfterRedirects.split('?')[0]);
     });
     this.live.watch('overview', () => undefined);
-    this.api.session().then((session) => this.banner.set(session.banner), () => undefined);
+    this.api.session().then((session) => this.banner.set(session.subject ? session.banner : STRANGER), () => undefined);
   }
 
   protected openPalette(): void {

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from quantum.adapters.http.condition_messages import ConditionItem
+
 Labels = dict[str, str]
 Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -387,48 +389,6 @@ class MatcherItem(Request):
     label: str
     op: Literal["=", "!=", "=~", "!~"]
     value: str
-
-
-class ThresholdCondition(Request, tag="threshold", tag_field="kind"):
-    """Newest value beyond a limit; `clear_at` defaults to `raise_at`."""
-
-    op: Literal["above", "below"]
-    raise_at: float
-    clear_at: float | None = None
-
-
-class AnomalyScoreCondition(Request, tag="anomaly_score", tag_field="kind"):
-    """Newest score at least `raise_at`; `clear_at` defaults to half of it."""
-
-    raise_at: Score
-    clear_at: Score | None = None
-
-
-class AbsenceCondition(Request, tag="absence", tag_field="kind"):
-    """Nothing heard for a while."""
-
-    after_ms: int
-
-
-class RateOfChangeCondition(Request, tag="rate_of_change", tag_field="kind"):
-    """Change per second over a window beyond a limit; `clear_at` defaults to `raise_at`."""
-
-    op: Literal["above", "below"]
-    window_ms: int
-    raise_at: float
-    clear_at: float | None = None
-
-
-class PageBudgetCondition(Request, tag="page_budget", tag_field="kind"):
-    """Among the oddest that so many pages allow; `per_ms` defaults to a week."""
-
-    pages: int
-    per_ms: int = 604_800_000
-
-
-ConditionItem = (
-    ThresholdCondition | AnomalyScoreCondition | AbsenceCondition | RateOfChangeCondition | PageBudgetCondition
-)
 
 
 class PolicyRequest(Request):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from quantum.adapters.http import condition_messages as c
 from quantum.adapters.http import messages as m
 from quantum.adapters.http.json_columns import numbers_json, times_json
 from quantum.domain.coverage import Tier
@@ -21,6 +22,7 @@ from quantum.domain.policies import (
     RateOfChange,
     Severity,
     Threshold,
+    TimeToLimit,
 )
 from quantum.domain.wording import rarity_words, reached_words
 
@@ -389,18 +391,22 @@ def policy(one: AlertPolicy) -> m.PolicyItem:
     )
 
 
-def _condition_item(one: Condition) -> m.ConditionItem:
+def _condition_item(one: Condition) -> c.ConditionItem:
     match one:
         case Threshold():
-            return m.ThresholdCondition(op=one.op.value, raise_at=one.raise_at, clear_at=one.clear_at)
+            return c.ThresholdCondition(op=one.op.value, raise_at=one.raise_at, clear_at=one.clear_at)
         case AnomalyScore():
-            return m.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
+            return c.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
         case Absence():
-            return m.AbsenceCondition(after_ms=one.after_ms)
+            return c.AbsenceCondition(after_ms=one.after_ms)
         case PageBudget():
-            return m.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms)
+            return c.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms)
+        case TimeToLimit():
+            return c.TimeToLimitCondition(
+                op=one.op.value, limit=one.limit, within_ms=one.within_ms, probability=one.probability
+            )
         case RateOfChange():
-            return m.RateOfChangeCondition(
+            return c.RateOfChangeCondition(
                 op=one.op.value, window_ms=one.window_ms, raise_at=one.raise_at, clear_at=one.clear_at
             )
 
@@ -422,19 +428,23 @@ def asked_policy(body: m.PolicyRequest, policy_id: str) -> AlertPolicy:
     )
 
 
-def _asked_condition(body: m.ConditionItem) -> Condition:
+def _asked_condition(body: c.ConditionItem) -> Condition:
     match body:
-        case m.AbsenceCondition():
+        case c.AbsenceCondition():
             return Absence(after_ms=body.after_ms)
-        case m.PageBudgetCondition():
+        case c.PageBudgetCondition():
             return PageBudget(pages=body.pages, per_ms=body.per_ms)
-        case m.AnomalyScoreCondition():
+        case c.TimeToLimitCondition():
+            return TimeToLimit(
+                op=Comparison(body.op), limit=body.limit, within_ms=body.within_ms, probability=body.probability
+            )
+        case c.AnomalyScoreCondition():
             return AnomalyScore(raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at / 2))
-        case m.ThresholdCondition():
+        case c.ThresholdCondition():
             return Threshold(
                 op=Comparison(body.op), raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at)
             )
-        case m.RateOfChangeCondition():
+        case c.RateOfChangeCondition():
             return RateOfChange(
                 op=Comparison(body.op),
                 window_ms=body.window_ms,

@@ -31,7 +31,7 @@ from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from quantum.adapters.postgres.statements import Connection
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
-
-    Select = Callable[[bytes, NDArray[np.int64], int, int], SampleBatch]
 
 FACTS_AT_ONCE: Final = 1000
 """How many facts of the tail one question returns at most."""
@@ -53,10 +51,8 @@ INSERT_SERIES: Final = (
     " SELECT %s, new.slot, %s, new.labels, %s"
     " FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BYTEA[])) AS new (slot, labels)"
 )
-UPDATE_NEWEST: Final = (
-    "UPDATE series SET newest_ms = seen.newest_ms"
-    " FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BIGINT[])) AS seen (slot, newest_ms)"
-    " WHERE series.tenant = %s AND series.slot = seen.slot"
+PUT_NEWEST: Final = (
+    "INSERT INTO newest_times (tenant, body) VALUES (%s, %s) ON CONFLICT (tenant) DO UPDATE SET body = excluded.body"
 )
 
 
@@ -69,7 +65,7 @@ class PostgresFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
-        self._recent = RecentRows()
+        self._recent = RecentRows(lambda: self._tail.rows)
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -80,6 +76,8 @@ class PostgresFacts:
             *(self._tenant, len(tail.slots)),
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
+        for (newest,) in await fetch(connection, "SELECT body FROM newest_times WHERE tenant = %s", self._tenant):
+            tail.load_newest(newest)
         await self._load_sealed(connection)
         for position, at_ms, kind, body in await fetch(
             connection,
@@ -110,7 +108,8 @@ class PostgresFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = await _blocks(connection, self._tenant, SAMPLES, *doubt)
-            stored = await _aside(self._select, self._tail.rows.copy(), bodies, *doubt, self._decoded.select)
+            recent = await _aside(self._recent.select, *doubt)
+            stored = await _aside(select_samples, recent, bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
@@ -191,21 +190,9 @@ class PostgresFacts:
         """See SampleStore."""
         wanted = np.unique(np.asarray(slots, np.int64))
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
-        tail = self._tail.rows.copy()
+        recent = await _aside(self._recent.select, wanted, start_ms, end_ms)
         bodies = await self._bodies(SAMPLES, wanted, start_ms, end_ms)
-        return await _aside(self._select, tail, bodies, wanted, start_ms, end_ms)
-
-    def _select(
-        self,
-        tail: Mapping[int, SampleBatch],
-        bodies: Sequence[bytes],
-        slots: NDArray[np.int64],
-        start_ms: int,
-        end_ms: int,
-        select: Select = chunks.select_block,
-    ) -> SampleBatch:
-        recent = self._recent.select(tail, slots, start_ms, end_ms)
-        return select_samples(recent, bodies, slots, start_ms, end_ms, select)
+        return await _aside(select_samples, recent, bodies, wanted, start_ms, end_ms)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
@@ -238,7 +225,7 @@ class PostgresFacts:
         rows = SampleBatch.concat(list(sealed.values()))
         piece = await _aside(pack_piece, first, upto, headers, rows, scores)
         await pieces.insert(connection, self._tenant, piece)
-        await change(connection, UPDATE_NEWEST, *tail.newest_of(sealed), self._tenant)
+        await change(connection, PUT_NEWEST, self._tenant, tail.packed_newest())
         await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
         tail.forget_sealed(undo, upto, sealed)
 

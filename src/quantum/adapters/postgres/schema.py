@@ -129,6 +129,7 @@ STEPS: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS audit_by_time ON audit (tenant, at_ms, id)",
+    "CREATE TABLE IF NOT EXISTS newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BYTEA NOT NULL)",
     """
     CREATE TABLE IF NOT EXISTS models (
         tenant TEXT NOT NULL, name BYTEA NOT NULL, version BIGINT NOT NULL, state BYTEA NOT NULL,

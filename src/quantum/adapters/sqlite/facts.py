@@ -29,7 +29,7 @@ from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ class SqliteFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
-        self._recent = RecentRows()
+        self._recent = RecentRows(lambda: self._tail.rows)
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the tail into memory; called once, before anything else."""
@@ -57,6 +57,8 @@ class SqliteFacts:
             "SELECT slot, labels, newest_ms FROM series WHERE tenant = ? ORDER BY slot", (self._tenant,)
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
+        for (newest,) in connection.execute("SELECT body FROM newest_times WHERE tenant = ?", (self._tenant,)):
+            tail.load_newest(newest)
         tail.position, tail.at_ms = pieces.end(connection, self._tenant)
         tail.sealed = tail.position
         tail.whole_since_ms = pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
@@ -78,7 +80,7 @@ class SqliteFacts:
         stored = SampleBatch.concat([])
         if doubt is not None:
             bodies = _blocks(connection, self._tenant, SAMPLES, *doubt)
-            recent = self._recent.select(self._tail.rows, *doubt)
+            recent = self._recent.select(*doubt)
             stored = select_samples(recent, bodies, *doubt, self._decoded.select)
         outcome = proposed.judge(stored)
         samples = proposed.samples(outcome, backfill=proposal.backfill)
@@ -158,19 +160,13 @@ class SqliteFacts:
     async def samples(self, slots: Sequence[int], start_ms: int, end_ms: int) -> SampleBatch:
         """See SampleStore."""
         wanted = np.unique(np.asarray(slots, np.int64))
-        # the tail is looked at before the database: a seal in between shows rows twice, never not at all
-        tail = self._tail.rows.copy()
-        return await self._engine.read(lambda connection: self._find(connection, wanted, start_ms, end_ms, tail))
+        return await self._engine.read(lambda connection: self._find(connection, wanted, start_ms, end_ms))
 
     def _find(
-        self,
-        connection: sqlite3.Connection,
-        slots: NDArray[np.int64],
-        start_ms: int,
-        end_ms: int,
-        tail: Mapping[int, SampleBatch],
+        self, connection: sqlite3.Connection, slots: NDArray[np.int64], start_ms: int, end_ms: int
     ) -> SampleBatch:
-        recent = self._recent.select(tail, slots, start_ms, end_ms)
+        # the tail is looked at before the database: a seal in between shows rows twice, never not at all
+        recent = self._recent.select(slots, start_ms, end_ms)
         bodies = _blocks(connection, self._tenant, SAMPLES, slots, start_ms, end_ms)
         return select_samples(recent, bodies, slots, start_ms, end_ms)
 
@@ -202,10 +198,7 @@ class SqliteFacts:
         sealed = tail.rows_upto(upto)
         rows = SampleBatch.concat(list(sealed.values()))
         pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
-        connection.executemany(
-            "UPDATE series SET newest_ms = ? WHERE tenant = ? AND slot = ?",
-            [(newest_ms, self._tenant, slot) for slot, newest_ms in zip(*tail.newest_of(sealed), strict=True)],
-        )
+        connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", (self._tenant, tail.packed_newest()))
         connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", (self._tenant, upto))
         tail.forget_sealed(undo, upto, sealed)
 

@@ -86,6 +86,7 @@ STEPS: Final = (
     );
     CREATE INDEX audit_by_time ON audit (tenant, at_ms, id);
     """,
+    "CREATE TABLE newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);",
     """
     CREATE TABLE models (
         tenant TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL,

@@ -1,0 +1,69 @@
+"""The JSON shapes of policy conditions; `kind` says which one it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What breaks a policy; unknown members are refused."""
+
+
+class ThresholdCondition(Condition, tag="threshold", tag_field="kind"):
+    """Newest value beyond a limit; `clear_at` defaults to `raise_at`."""
+
+    op: Literal["above", "below"]
+    raise_at: float
+    clear_at: float | None = None
+
+
+class AnomalyScoreCondition(Condition, tag="anomaly_score", tag_field="kind"):
+    """Newest score at least `raise_at`; `clear_at` defaults to half of it."""
+
+    raise_at: Score
+    clear_at: Score | None = None
+
+
+class AbsenceCondition(Condition, tag="absence", tag_field="kind"):
+    """Nothing heard for a while."""
+
+    after_ms: int
+
+
+class RateOfChangeCondition(Condition, tag="rate_of_change", tag_field="kind"):
+    """Change per second over a window beyond a limit; `clear_at` defaults to `raise_at`."""
+
+    op: Literal["above", "below"]
+    window_ms: int
+    raise_at: float
+    clear_at: float | None = None
+
+
+class PageBudgetCondition(Condition, tag="page_budget", tag_field="kind"):
+    """Among the oddest that so many pages allow; `per_ms` defaults to a week."""
+
+    pages: int
+    per_ms: int = 604_800_000
+
+
+class TimeToLimitCondition(Condition, tag="time_to_limit", tag_field="kind"):
+    """Reaches a limit within a time, with at least a probability."""
+
+    op: Literal["above", "below"]
+    limit: float
+    within_ms: int
+    probability: float = 0.9
+
+
+ConditionItem = (
+    ThresholdCondition
+    | AnomalyScoreCondition
+    | AbsenceCondition
+    | RateOfChangeCondition
+    | PageBudgetCondition
+    | TimeToLimitCondition
+)
