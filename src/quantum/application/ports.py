@@ -155,11 +155,11 @@ class SampleStore(Protocol):
 class RollupStore(Protocol):
     """Lowest, highest, sum and count of samples by minute, ten minutes and hour; kept longer than the samples."""
 
-    async def roll_up(self) -> bool:
-        """Roll up the next sealed facts, if they are many or a landmark follows; return whether it did.
+    async def roll_up(self, upto: int) -> bool:
+        """Roll up the next facts of positions up to that of a landmark; return whether there were any.
 
-        Repeated until it returns False, all facts up to the newest landmark are rolled up. What `rollups` returns is
-        the same before, meanwhile and after. Only one caller at a time, and not beside `merge` or `forget`.
+        Repeated until it returns False, all of them are rolled up. What `rollups` returns is the same before,
+        meanwhile and after. Only one caller at a time, and not beside `merge` or `forget`.
         """
 
     async def rollups(self, slots: Sequence[int], start_ms: int, end_ms: int, resolution_ms: int) -> Rollups:
