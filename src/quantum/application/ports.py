@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from quantum.domain.audit import AuditEntry, Outcome
     from quantum.domain.facts import Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
     from quantum.domain.labels import LabelSet
+    from quantum.domain.models import Lineage, ModelVersion, TrainedModel
     from quantum.domain.policies import AlertPolicy, Severity
     from quantum.domain.rollups import Rollups
     from quantum.domain.scoring import ScoredRows
     from quantum.domain.series import SampleBatch
+
+    Metrics = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +330,28 @@ class Delivery:
     outcome: str
     detail: str
     changed_at_ms: int
+
+
+class ModelStore(Protocol):
+    """Versions of trained models: kept as plain bytes, never changed, and checked before they are handed out.
+
+    Which version counts is a conclusion of the pipeline: `AlertStore.record` of a `ServedModel` makes that version
+    promoted, and the one that was promoted before retired; with version 0 none is promoted any more.
+    """
+
+    async def add_model(self, model: TrainedModel, lineage: Lineage, metrics: Metrics, now_ms: int) -> ModelVersion:
+        """Keep a model as the next version of its name (1, 2, 3, ... without gaps), as a shadow; return the version."""
+
+    async def models(self, name: str | None = None) -> list[ModelVersion]:
+        """Return all versions (of one name, if asked), sorted by (name, version)."""
+
+    async def model(self, name: str, version: int) -> TrainedModel:
+        """Return the model of a version.
+
+        Raises:
+            NotFound: there is none.
+            Rejected: its bytes are not those that were kept (`model_damaged`).
+        """
 
 
 class NotificationQueue(Protocol):
