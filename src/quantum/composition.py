@@ -28,15 +28,18 @@ from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
+from quantum.adapters.training_process import train_apart
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.budgets import Budgets
@@ -44,11 +47,14 @@ from quantum.application.control import Control
 from quantum.application.denials import Denials
 from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
+from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.shadows import Shadows
 from quantum.application.timemachine import TimeMachine
+from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
 from quantum.domain.errors import Rejected
@@ -123,13 +129,17 @@ def _compiled(pattern: str) -> Any:
         raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
 
 
-def build_detector() -> Detector:
+def build_full_detector(settings: Settings) -> Detector:
+    """Return the detector of the full tier by itself: what scores on demand under its name."""
+    return find_detector(settings.detection.detector)()
+
+
+def build_detector(settings: Settings) -> Detector:
     """Return the detectors of both tiers, as one."""
-    from quantum.domain.detectors.robust_ensemble import RobustEnsemble  # noqa: PLC0415 - imports numba, a second
-    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - as above
+    from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
     from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as above
 
-    return Tiered(RobustEnsemble(), RobustSeasonal())
+    return Tiered(build_full_detector(settings), RobustSeasonal())
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -221,6 +231,36 @@ def build_vitals(
     return Vitals({}, gauges, version("quantum"))
 
 
+def build_shadows(store: Store, stream: MemoryStream, monitor: Monitor, compiler: MatcherCompiler) -> Shadows:
+    """Return what lets versions watch that are not promoted."""
+    return Shadows(store, store, stream, lambda: monitor.pipeline.labels, compiler)
+
+
+def build_training(
+    store: Store,
+    feed: MemoryFeed,
+    clock: SystemClock,
+    monitor: Monitor,
+    shadows: Shadows,
+    compiler: MatcherCompiler,
+    detector: Callable[[], Detector],
+) -> TrainingRuns:
+    """Return what trains models, one at a time, each in a process of its own."""
+    return TrainingRuns(
+        store,
+        store,
+        feed,
+        clock,
+        train_apart,
+        lambda: monitor.pipeline.labels,
+        lambda: monitor.pipeline.models,
+        compiler,
+        version("quantum"),
+        shadows.refresh,
+        frozenset({detector().name, "coverage"}),
+    )
+
+
 def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
     """Return what judges access tokens."""
     from quantum.adapters.keycloak import Keycloak, Trust  # noqa: PLC0415 - imports cryptography
@@ -270,6 +310,9 @@ def build_app(
     promql: PromQueries,
     clock: SystemClock,
     reach: Reach,
+    models: Models,
+    monitor: Monitor,
+    training: TrainingRuns,
     quotas: Quotas,
     denials: Denials,
 ) -> Litestar:
@@ -290,6 +333,8 @@ def build_app(
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
+            *model_routes(models, monitor),
+            *training_routes(training),
             audit_route(store),
             *api_key_routes(keys),
             session_route(identity),
@@ -328,7 +373,8 @@ class Container(containers.DeclarativeContainer):
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
-    detector = providers.Factory(build_detector)
+    full_detector = providers.Factory(build_full_detector, settings)
+    detector = providers.Factory(build_detector, settings)
     pipeline = providers.Factory(Pipeline, detector, compiler)
 
     ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))
@@ -371,6 +417,13 @@ class Container(containers.DeclarativeContainer):
     forecasts = providers.Singleton(Forecasts, store, queries)
     why = providers.Singleton(Why, store, store, monitor, queries)
     promql = providers.Singleton(build_promql, store, monitor, compiler)
+    shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
+    models = providers.Singleton(
+        Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
+    )
+    training = providers.Singleton(
+        build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
+    )
 
     bounds = providers.Singleton(
         Bounds,
@@ -405,6 +458,9 @@ class Container(containers.DeclarativeContainer):
         promql,
         clock,
         reach,
+        models,
+        monitor,
+        training,
         quotas,
         denials,
     )

@@ -125,6 +125,8 @@ def _pumps(settings: Settings, container: Any) -> list[Pump]:
         Pump("heartbeat", monitor.beat_once, complain),
         Pump("notifier", notifier.run_once, complain),
         Pump("upkeep", container.upkeep().run_once, complain),
+        Pump("shadows", container.shadows().run_once, complain),
+        Pump("training", container.training().run_once, complain),
     ]
     if settings.host_metrics.enabled:
         pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))

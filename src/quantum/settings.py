@@ -320,10 +320,12 @@ class Detection(Section, frozen=True, kw_only=True):
     """How closely series are watched.
 
     Attributes:
+        detector: which detector the full one is: `robust-ensemble`, or one that an installed package brings.
         full_series: how many series get the full detector, in order of appearance; the rest get the cheap one.
         rules: tables that overrule it for the series that they match; the first match decides.
     """
 
+    detector: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "robust-ensemble"
     full_series: Annotated[int, msgspec.Meta(ge=0)] = DEFAULT_FULL_SERIES
     rules: tuple[DetectionRule, ...] = ()
 

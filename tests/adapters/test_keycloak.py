@@ -9,7 +9,7 @@ from tests.watching import Watching
 
 from quantum.adapters.keycloak import FETCH_INTERVAL_MS
 from quantum.adapters.memory import ManualClock, SystemClock
-from quantum.domain.facts import PutPolicy
+from quantum.domain.facts import PutPolicy, command_in
 from quantum.settings import Auth, Settings, Store
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ async def test_people_may_do_what_their_roles_in_the_realm_say(system: Watching,
         ]
         assert tuple(found) == statuses, name
     assert await status(system, "") == 401
-    facts = await system.container.store().read(0, 100)
-    assert [fact.body.actor for fact in facts if isinstance(fact.body, PutPolicy)] == ["otto", "anna"]
+    commands = [command_in(fact.body) for fact in await system.container.store().read(0, 100)]
+    assert [one.actor for one in commands if isinstance(one, PutPolicy)] == ["otto", "anna"]
 
 
 async def test_a_program_sends_and_does_not_read(system: Watching, people: KeycloakServer) -> None:

@@ -35,7 +35,7 @@ async def forget_all(system: Watching) -> None:
     position, at_ms = await store.last()
     await store.seal(position, NOTHING)
     await store.save(position, b"state", at_ms)
-    while await store.roll_up():
+    while await store.roll_up(position):
         pass
     await store.forget(position)
 

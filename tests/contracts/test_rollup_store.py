@@ -44,8 +44,8 @@ async def keep_landmark(store: Store) -> int:
 
 
 async def roll_up_all(store: Store) -> int:
-    rolled = 0
-    while await store.roll_up():
+    rolled, (upto, _) = 0, (await store.landmarks())[-1]
+    while await store.roll_up(upto):
         rolled += 1
     return rolled
 
@@ -82,10 +82,16 @@ async def test_only_buckets_that_end_after_the_start_and_up_to_the_end_are_retur
     assert rows.count.tolist() == [180, 180]
 
 
-async def test_few_facts_wait_for_a_landmark(store: Store) -> None:
+async def test_nothing_is_rolled_up_beyond_the_landmark(store: Store) -> None:
     await send_hours(store, 1)
+    landmark = await keep_landmark(store)
+    await send_hours(store, 1, first=1)
     await seal_all(store)
-    assert not await store.roll_up()
+    assert await roll_up_all(store) == 1
+    before = await all_buckets(store)
+    await store.forget(landmark)
+    assert await all_buckets(store) == before
+    assert (await store.samples([0], 0, 10 * HOUR_MS)).at_ms.min() == HOUR_MS + 20_000
 
 
 async def test_buckets_outlive_their_samples_and_late_samples_join_them(store: Store) -> None:
@@ -137,7 +143,7 @@ async def test_what_was_rolled_up_is_there_after_reopening(
     async with open_store() as store:
         assert await all_buckets(store) == before
         assert await store.whole_since() == 2 * HOUR_MS + 1
-        assert not await store.roll_up()
+        assert not await store.roll_up(landmark)
 
 
 async def test_buckets_are_deleted_when_they_are_old_enough_and_their_samples_gone(store: Store) -> None:
@@ -163,12 +169,11 @@ async def test_forgetting_facts_that_were_not_rolled_up_forgets_them_in_the_buck
     assert await all_buckets(store) == [[[]] * 6] * 3
 
 
-def test_a_run_ends_at_a_landmark_or_when_it_is_large() -> None:
+def test_a_run_ends_at_its_end_or_when_it_is_large() -> None:
     large = rolling.RUN_ROWS // 2
-    assert rolling.choose_run([(1, 3, 5), (4, 6, 5)], [], 0) is None
-    assert rolling.choose_run([(1, 3, 5), (4, 6, 5)], [3], 3) is None
-    assert rolling.choose_run([(1, 3, 5), (4, 6, 5), (7, 8, 5)], [6, 8], 0) == [3, 6]
-    assert rolling.choose_run([(1, 3, large), (4, 6, large), (7, 8, large)], [], 0) == [3, 6]
+    assert rolling.choose_run([(1, 3, 5), (4, 6, 5)], 6, 6) == []
+    assert rolling.choose_run([(1, 3, 5), (4, 6, 5), (7, 8, 5)], 3, 6) == [6]
+    assert rolling.choose_run([(1, 3, large), (4, 6, large), (7, 8, large)], 0, 8) == [3, 6]
 
 
 @given(

@@ -190,15 +190,16 @@ class StoreMachine(RuleBasedStateMachine):
     def keep_landmark(self) -> None:
         self.run(self.store.save(self.model.sealed, b"state", self.model.at_ms))
 
+    @precondition(lambda self: self.model.sealed > self.model.forgotten)
     @rule()
     def roll_up(self) -> None:
-        while self.run(self.store.roll_up()):
+        self.keep_landmark()
+        while self.run(self.store.roll_up(self.model.sealed)):
             pass
 
     @precondition(lambda self: self.model.sealed > self.model.forgotten)
     @rule()
     def forget(self) -> None:
-        self.keep_landmark()
         self.roll_up()
         self.run(self.store.forget(self.model.sealed))
         self.model.forget(self.model.sealed)

@@ -18,6 +18,7 @@ import numpy as np
 from pcodec import ChunkConfig, standalone
 
 from quantum.adapters.decimals import fewest_digits
+from quantum.adapters.ratios import as_ratios
 from quantum.adapters.recent_rows import rows_of
 from quantum.adapters.wire import CorruptData
 from quantum.domain.rollups import Rollups, roll_up
@@ -37,7 +38,10 @@ OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
 LZ4: Final = b"\x01"
 """First byte of a packed batch: a fifth of the processor time of zstd, at the same size."""
-PCODEC: Final = ChunkConfig(compression_level=4)
+PCODEC: Final = ChunkConfig(compression_level=8)
+PLAIN, SHARES, LACKS = 0xFF, 0xFE, 0xFD
+"""First bytes of columns that are no decimal fractions: as they are; denominators with numerators; denominators with
+what the numerators lack of them."""
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
 ROLLUP_BLOCK_ROWS: Final = 16_384
@@ -254,20 +258,32 @@ def unpack_integers(data: bytes) -> NDArray[np.int64]:
 def pack_floats(column: NDArray[np.float64]) -> bytes:
     """Return a float64 column compressed, exact to the bit.
 
-    Decimal fractions become integers where that loses no bit; a leading byte says by which power of ten.
+    Decimal fractions become integers and quotients of counts become these, where that loses no bit; a leading byte
+    says by which power of ten, or in which form.
     """
+    column = np.ascontiguousarray(column, np.float64)
     whole = np.empty(len(column), np.int64)
-    digits = fewest_digits(np.ascontiguousarray(column, np.float64), whole)
+    digits = fewest_digits(column, whole)
     if digits >= 0:
         return bytes((digits,)) + pack_integers(whole)
-    return b"\xff" + bytes(standalone.simple_compress(np.ascontiguousarray(column, np.float64), PCODEC))
+    plain = bytes((PLAIN,)) + bytes(standalone.simple_compress(column, PCODEC))
+    bottoms = np.empty(len(column), np.int64)
+    if not as_ratios(column, whole, bottoms):
+        return plain
+    counts = ((SHARES, whole), (LACKS, bottoms - whole))
+    packed = [bytes((form,)) + msgspec.msgpack.encode([*map(pack_integers, (bottoms, one))]) for form, one in counts]
+    return min(plain, *packed, key=len)
 
 
 def unpack_floats(data: bytes, rows: slice | NDArray[np.intp] = EVERY) -> NDArray[np.float64]:
     """Return the column of `pack_floats`, or some rows of it."""
-    if data[0] == 0xFF:  # noqa: PLR2004 - the mark of a column that is no decimal fraction
+    form = data[0]
+    if form == PLAIN:
         return np.asarray(standalone.simple_decompress(data[1:])[rows], np.float64)
-    return np.asarray(unpack_integers(data[1:])[rows] / 10.0 ** data[0])
+    if form in (SHARES, LACKS):
+        bottoms, counted = (unpack_integers(one)[rows] for one in msgspec.msgpack.decode(data[1:]))
+        return np.asarray((counted if form == SHARES else bottoms - counted) / bottoms)
+    return np.asarray(unpack_integers(data[1:])[rows] / 10.0**form)
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:

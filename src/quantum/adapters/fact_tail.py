@@ -66,19 +66,30 @@ def raise_newest(slots: NDArray[np.int64], at_ms: NDArray[np.int64], newest_ms: 
 
 
 class Undo:
-    """What to do, last first, if the transaction fails."""
+    """What to do, last first, if the transaction fails, and what to do once it is committed."""
 
     def __init__(self) -> None:
         self._steps: list[Callable[[], object]] = []
+        self._later: list[tuple[int, Callable[[], object]]] = []
 
     def __call__(self, step: Callable[[], object]) -> None:
         """Remember a step."""
         self._steps.append(step)
 
+    def once_committed(self, step: Callable[[], object]) -> None:
+        """Remember a step for when others can read what the transaction wrote; undoing forgets it."""
+        self._later.append((len(self._steps), step))
+
     def run(self, down_to: int = 0) -> None:
         """Undo what was remembered after the first `down_to` steps."""
+        self._later = [(place, step) for place, step in self._later if place <= down_to]
         while len(self._steps) > down_to:
             self._steps.pop()()
+
+    def conclude(self) -> None:
+        """Do what was to be done once the transaction is committed, in the order given."""
+        for _, step in self._later:
+            step()
 
     def __len__(self) -> int:
         """Return how many steps are remembered."""
@@ -254,26 +265,31 @@ class Tail:
 
     # ---- sealing ------------------------------------------------------------------------------------------------
 
-    def rows_upto(self, position: int) -> dict[int, SampleBatch]:
-        """Return the batches that are not sealed, up to a position, in order."""
-        return {one: self.rows[one] for one in sorted(self.rows) if one <= position}
+    def rows_upto(self, position: int, after: int = 0) -> dict[int, SampleBatch]:
+        """Return the batches that are held of facts up to a position, in order; `after` is before the first."""
+        return {one: self.rows[one] for one in sorted(self.rows) if after < one <= position}
 
     def packed_newest(self) -> bytes:
         """Return the newest time of every series, by slot, as bytes: a row of each would be too many to rewrite."""
         return pack_times(self.newest_ms[: len(self.slots)])
 
     def forget_sealed(self, undo: Undo, upto: int, sealed: Mapping[int, SampleBatch]) -> None:
-        """Note that the facts up to a position are sealed; `sealed` are the batches of them."""
+        """Note that the facts up to a position are sealed; `sealed` are the batches of them.
+
+        They are held until the commit: a reader who looked in between would find them neither here nor in the database.
+        """
         before = self.sealed
-        for position in sealed:
-            del self.rows[position]
         self.sealed = upto
 
         def unseal() -> None:
             self.sealed = before
-            self.rows = {**sealed, **self.rows}
+
+        def drop() -> None:
+            for position in sealed:
+                del self.rows[position]
 
         undo(unseal)
+        undo.once_committed(drop)
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------

@@ -33,26 +33,23 @@ KINDS: Final = {resolution_ms: f"rollup {resolution_ms}" for resolution_ms in RE
 """The kind of block by resolution."""
 
 
-def choose_run(extents: Sequence[Extent], landmarks: Sequence[int], rolled: int) -> list[int] | None:
-    """Return the last positions of the pieces to roll up next, or None if they should wait for more.
+def choose_run(extents: Sequence[Extent], rolled: int, upto: int) -> list[int]:
+    """Return the last positions of the pieces to roll up next; none if there are none.
 
     Args:
         extents: of every piece, in order.
-        landmarks: positions; a run ends at the next of them at the latest.
         rolled: the position up to which everything is rolled up.
+        upto: the position up to which it is to be.
 
-    >>> choose_run([(1, 4, 10), (5, 6, 10), (7, 9, 10)], [6], 0)
+    >>> choose_run([(1, 4, 10), (5, 6, 10), (7, 9, 10)], 0, 6)
     [4, 6]
     """
-    run, rows, walls = list[int](), 0, set(landmarks)
+    run, rows = list[int](), 0
     for _, last, count in extents:
-        if last <= rolled:
-            continue
-        run.append(last)
-        rows += count
-        if last in walls or rows >= RUN_ROWS:
-            return run
-    return None
+        if rolled < last <= upto and rows < RUN_ROWS:
+            run.append(last)
+            rows += count
+    return run
 
 
 def rolled_up(pieces: Iterable[Sequence[bytes]]) -> Iterator[tuple[str, int, chunks.Block]]:

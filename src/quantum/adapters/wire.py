@@ -16,7 +16,20 @@ import cramjam
 import msgspec
 import numpy as np
 
-from quantum.domain import alerting, alerts, anomalies, api_keys, audit, coverage, facts, labels, pipeline, policies
+from quantum.domain import (
+    alerting,
+    alerts,
+    anomalies,
+    api_keys,
+    audit,
+    coverage,
+    facts,
+    labels,
+    models,
+    pipeline,
+    policies,
+)
+from quantum.domain.errors import Rejected
 from quantum.domain.pipeline import PipelineState
 
 if TYPE_CHECKING:
@@ -25,6 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC: Final = b"QST1"
+MODEL_MAGIC: Final = b"QMD1"
+MODEL_HEAD_BYTES: Final = 1 << 20
+"""Room for what a model has besides its columns: channels, matchers, names."""
 COMPRESSION_LEVEL: Final = 1
 TAG: Final = "$"
 
@@ -70,6 +86,17 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.ResolveIncident,
         facts.JudgeIncident,
         facts.NoteIncident,
+        facts.PromoteModel,
+        facts.RetireModel,
+        models.ModelKind,
+        models.Combine,
+        models.ModelState,
+        models.Column,
+        models.TrainedModel,
+        models.TrainingJob,
+        models.Training,
+        models.Lineage,
+        models.ModelVersion,
         facts.Ordered,
         facts.Denied,
         audit.Outcome,
@@ -137,6 +164,31 @@ def _built(value: object) -> object:
         members = {name: _built(member) for name, member in value.items()}
         return KINDS[str(members.pop(TAG))](**members)
     return value
+
+
+def pack_model(model: models.TrainedModel) -> bytes:
+    """Return a model as bytes: a magic number, a checksum, and its plain values compressed."""
+    body = bytes(cramjam.zstd.compress(encode(model), level=COMPRESSION_LEVEL))
+    return MODEL_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def unpack_model(data: bytes) -> models.TrainedModel:
+    """Return the model of some bytes, checked.
+
+    Raises:
+        Rejected: `model_damaged`, for bytes that are damaged or something else; or what `check_model` raises.
+    """
+    body = data[8:]
+    if data[:4] != MODEL_MAGIC or zlib.crc32(body) != int.from_bytes(data[4:8], "big"):
+        raise Rejected("model_damaged", "these bytes are no model of Quantum, or damaged")
+    room = bytearray(models.MAX_MODEL_BYTES + MODEL_HEAD_BYTES)
+    try:
+        size = cramjam.zstd.decompress_into(body, room)
+        model = decode(bytes(room[:size]), models.TrainedModel)
+        models.ModelKind(model.kind), models.Combine(model.combine)
+        return models.check_model(model)
+    except (cramjam.DecompressionError, ValueError, TypeError, AttributeError) as error:
+        raise Rejected("model_damaged", f"these bytes are no model of Quantum: {str(error)[:200]}") from None
 
 
 def pack_state(state: PipelineState) -> bytes:

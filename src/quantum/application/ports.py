@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from quantum.domain.audit import AuditEntry, Outcome
     from quantum.domain.facts import Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
     from quantum.domain.labels import LabelSet
+    from quantum.domain.models import Lineage, ModelVersion, TrainedModel
     from quantum.domain.policies import AlertPolicy, Severity
     from quantum.domain.rollups import Rollups
     from quantum.domain.scoring import ScoredRows
     from quantum.domain.series import SampleBatch
+
+    Metrics = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +155,11 @@ class SampleStore(Protocol):
 class RollupStore(Protocol):
     """Lowest, highest, sum and count of samples by minute, ten minutes and hour; kept longer than the samples."""
 
-    async def roll_up(self) -> bool:
-        """Roll up the next sealed facts, if they are many or a landmark follows; return whether it did.
+    async def roll_up(self, upto: int) -> bool:
+        """Roll up the next facts of positions up to that of a landmark; return whether there were any.
 
-        Repeated until it returns False, all facts up to the newest landmark are rolled up. What `rollups` returns is
-        the same before, meanwhile and after. Only one caller at a time, and not beside `merge` or `forget`.
+        Repeated until it returns False, all of them are rolled up. What `rollups` returns is the same before,
+        meanwhile and after. Only one caller at a time, and not beside `merge` or `forget`.
         """
 
     async def rollups(self, slots: Sequence[int], start_ms: int, end_ms: int, resolution_ms: int) -> Rollups:
@@ -327,6 +330,28 @@ class Delivery:
     outcome: str
     detail: str
     changed_at_ms: int
+
+
+class ModelStore(Protocol):
+    """Versions of trained models: kept as plain bytes, never changed, and checked before they are handed out.
+
+    Which version counts is a conclusion of the pipeline: `AlertStore.record` of a `ServedModel` makes that version
+    promoted, and the one that was promoted before retired; with version 0 none is promoted any more.
+    """
+
+    async def add_model(self, model: TrainedModel, lineage: Lineage, metrics: Metrics, now_ms: int) -> ModelVersion:
+        """Keep a model as the next version of its name (1, 2, 3, ... without gaps), as a shadow; return the version."""
+
+    async def models(self, name: str | None = None) -> list[ModelVersion]:
+        """Return all versions (of one name, if asked), sorted by (name, version)."""
+
+    async def model(self, name: str, version: int) -> TrainedModel:
+        """Return the model of a version.
+
+        Raises:
+            NotFound: there is none.
+            Rejected: its bytes are not those that were kept (`model_damaged`).
+        """
 
 
 class NotificationQueue(Protocol):

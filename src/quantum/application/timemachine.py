@@ -19,8 +19,10 @@ from quantum.domain.facts import (
     DeleteReceiver,
     Fact,
     Heartbeat,
+    PromoteModel,
     PutPolicy,
     PutReceiver,
+    RetireModel,
     Samples,
     command_in,
 )
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from quantum.application.monitoring import StateCodec
     from quantum.application.ports import AlertStore, CheckpointStore, FactLog, SampleStore
     from quantum.domain.alerts import Incident, NotificationIntent, Transition
-    from quantum.domain.facts import WebhookReceiver
+    from quantum.domain.facts import FactBody, WebhookReceiver
     from quantum.domain.pipeline import Pipeline, PipelineState
     from quantum.domain.policies import AlertPolicy
 
@@ -96,6 +98,7 @@ class TimeMachine:
         start_ms: int,
         end_ms: int,
         draft: Draft | None = None,
+        trial: PromoteModel | None = None,
         progress: Callable[[float], None] = lambda _: None,
     ) -> History:
         """Return the history of `[start_ms, end_ms)` as the pipeline concludes it from the facts.
@@ -104,6 +107,7 @@ class TimeMachine:
             start_ms: from when on to report; the pipeline knows what came before.
             end_ms: where to stop.
             draft: policies to try; None keeps those of the log.
+            trial: a version of a model that counts all the time, whatever the log says of that model.
             progress: is told the share that is done, in [0, 1].
 
         Raises:
@@ -118,10 +122,13 @@ class TimeMachine:
             raise Rejected("replay_range", f"everything before {history.start_ms} was forgotten")
         if draft is not None:
             pipeline.install(draft.policies, draft.receivers)
+        if trial is not None:
+            pipeline.models.put(trial, pipeline.labels)
+        aside = _Aside(is_drafted=draft is not None, model=None if trial is None else trial.model.name)
         first, (last, _) = pipeline.position, await self._log.last()
         while facts := await self._log.read(pipeline.position, ROWS_AT_ONCE):
             wanted = [fact for fact in facts if fact.at_ms < end_ms]
-            await asyncio.to_thread(_run, pipeline, wanted, history, drafted=draft is not None)
+            await asyncio.to_thread(_run, pipeline, wanted, history, aside)
             progress((facts[-1].position - first) / max(1, last - first))
             if len(wanted) < len(facts):
                 break
@@ -162,10 +169,27 @@ class TimeMachine:
         return Comparison(len(live), tuple(sorted(replayed - live)), tuple(sorted(live - replayed)))
 
 
-def _run(pipeline: Pipeline, facts: Sequence[Fact], history: History, *, drafted: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """Which commands of the log a replay leaves aside, because it tries something else in their place."""
+
+    is_drafted: bool
+    model: str | None
+
+    def has(self, body: FactBody) -> bool:
+        """Return whether a fact is one of them."""
+        match body:
+            case PromoteModel():
+                return body.model.name == self.model
+            case RetireModel():
+                return body.name == self.model
+        return self.is_drafted and isinstance(body, CONFIGURATION)
+
+
+def _run(pipeline: Pipeline, facts: Sequence[Fact], history: History, aside: _Aside) -> None:
     for fact in facts:
-        aside = drafted and isinstance(command_in(fact.body), CONFIGURATION)
-        step = pipeline.step(Fact(fact.position, fact.at_ms, Heartbeat()) if aside else fact)
+        is_aside = aside.has(command_in(fact.body))
+        step = pipeline.step(Fact(fact.position, fact.at_ms, Heartbeat()) if is_aside else fact)
         if fact.at_ms < history.start_ms:
             continue
         effects = step.effects

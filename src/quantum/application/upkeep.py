@@ -1,4 +1,4 @@
-"""Upkeep: merges what was stored in small pieces, rolls it up, and forgets what is older than it has to be kept.
+"""Upkeep: merges what was stored in small pieces, rolls up what is older than it has to be kept, and forgets it.
 
 Facts are kept by the time at which they were accepted, because the log is ordered by it: samples that are imported late
 are kept as long as those that came at once. Rollups are kept by the time of the samples that they are of, which is all
@@ -49,8 +49,6 @@ class Upkeep:
         await self._clock.sleep(UPKEEP_MS)
         while await self._samples.merge():
             pass
-        while await self._rollups.roll_up():
-            pass
         await self._forget(self._clock.now_ms())
 
     async def _forget(self, now_ms: int) -> None:
@@ -58,6 +56,8 @@ class Upkeep:
         before_ms = now_ms - self._keep_ms
         old = [position for position, at_ms in await self._checkpoints.landmarks() if at_ms <= before_ms]
         if old and old[-1] > await self._log.begins_after():
+            while await self._rollups.roll_up(old[-1]):
+                pass
             await self._samples.forget(old[-1])
             await self._alerts.prune(before_ms)
             await self._rollups.forget_rollups(now_ms - self._keep_rollups_ms)

@@ -12,6 +12,7 @@ BENCHES: Final = {
     "query": "quantum.cli.bench_query:bench_query",
     "growth": "quantum.cli.bench_growth:bench_growth",
     "detect": "quantum.cli.bench_detect:bench_detect",
+    "forest": "quantum.cli.bench_forest:bench_forest",
     "nab": "quantum.cli.bench_detect:bench_nab",
     "forecast": "quantum.cli.bench_forecast:bench_forecast",
     "scenarios": "quantum.cli.bench_detect:bench_scenarios",

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.logs import configure_logs
+from quantum.adapters.plugins import find_detector
 from quantum.settings import HIDDEN, load_settings, without_password
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def check_config(
 def _check_tables(settings: Settings) -> None:
     read_policies(settings.policies)
     read_receivers(settings.receivers)
+    find_detector(settings.detection.detector)
 
 
 def _tree(settings: Settings) -> dict[str, Any]:

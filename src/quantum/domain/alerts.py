@@ -192,6 +192,15 @@ class NotificationIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedModel:
+    """From a time on this version of a model counts; with version 0, none does."""
+
+    name: str
+    version: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """Everything that some steps of the pipeline concluded, in order; applying effects twice changes nothing.
 
@@ -207,4 +216,5 @@ class Effects:
     deleted_policies: tuple[str, ...] = ()
     receivers: tuple[WebhookReceiver, ...] = ()
     deleted_receivers: tuple[str, ...] = ()
+    served: tuple[ServedModel, ...] = ()
     audit: tuple[AuditEntry, ...] = ()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quantum.domain.alerts import Verdict
     from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet
+    from quantum.domain.models import TrainedModel
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
 
@@ -141,6 +142,26 @@ class NoteIncident:
 
 
 @dataclass(frozen=True, slots=True)
+class PromoteModel:
+    """Let a trained model's scores count from here on, in place of the version before.
+
+    The model is part of the fact: a replay needs nothing but the log.
+    """
+
+    model: TrainedModel
+    version: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireModel:
+    """Let no version of a model count any more."""
+
+    name: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class IssueApiKey:
     """Put an API key in force; see `api_keys.ApiKey`. The key itself is in no fact."""
 
@@ -170,6 +191,8 @@ Command = (
     | ResolveIncident
     | JudgeIncident
     | NoteIncident
+    | PromoteModel
+    | RetireModel
     | IssueApiKey
     | RevokeApiKey
 )

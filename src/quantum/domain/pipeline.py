@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
-from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent
+from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent, ServedModel
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.api_keys import KeyRing
 from quantum.domain.audit import denial_of, entry_of
@@ -32,9 +32,11 @@ from quantum.domain.facts import (
     Heartbeat,
     IssueApiKey,
     Ordered,
+    PromoteModel,
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    RetireModel,
     RevokeApiKey,
     Samples,
     Started,
@@ -44,6 +46,7 @@ from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
 from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+from quantum.domain.serving import ServedBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,6 +103,7 @@ class PipelineMemory:
     incidents: tuple[Incident, ...] = ()
     alert_homes: tuple[tuple[str, str], ...] = ()
     detector: str = ""
+    models: tuple[PromoteModel, ...] = ()
     allotment: Allotment = AS_EVER
     api_keys: tuple[ApiKey, ...] = ()
 
@@ -144,6 +148,7 @@ class Pipeline:
     ) -> None:
         self.detector = detector
         self.catalog = Catalog()
+        self.models = ServedBook(compile_matchers)
         self.keys = KeyRing()
         self.newest = Newest()
         self.presence = Presence()
@@ -199,7 +204,7 @@ class Pipeline:
             self._meet(slot, labels)
         batch = samples.batch
         ending = batch.values.view(np.uint64) == STALENESS_MARKER
-        scores = self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values)
+        scores = self.models.judge(batch, self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values))
         for anomaly in self._anomalies.take(batch, scores, self.labels):
             found.anomalies[anomaly.id] = anomaly
         if ending.any():
@@ -216,6 +221,7 @@ class Pipeline:
     def _meet(self, slot: int, labels: LabelSet) -> None:
         self.newest.columns.grow(slot + 1)
         self.presence.grow(slot + 1)
+        self.models.meet(slot, labels)
         tier = self.coverage.meet(slot, labels)
         if isinstance(self.detector, Tiered):
             self.detector.meet(slot, tier)
@@ -289,6 +295,8 @@ class Pipeline:
             DeletePolicy: lambda gone: self.catalog.policy(gone.policy_id),
             PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
             DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
+            PromoteModel: lambda put: self.models.standing(put.model.name),
+            RetireModel: lambda gone: self.models.standing(gone.name),
         }
         look = looks.get(type(command))
         return look(command) if look else self._incidents.find(getattr(command, "incident_id", ""))
@@ -311,6 +319,8 @@ class Pipeline:
                 gone = self.catalog.delete_policy(command)
                 self._end_watch(gone.id, "its policy was deleted", found)
                 return found.effects(deleted_policies=(gone.id,))
+            case PromoteModel() | RetireModel():
+                return found.effects(served=(self._serve(command),))
             case PutReceiver():
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case PutCoverage():
@@ -330,6 +340,13 @@ class Pipeline:
         tiers = coverage.meet_all(self.labels)
         if isinstance(self.detector, Tiered):
             self.detector.assign(tiers)
+
+    def _serve(self, command: PromoteModel | RetireModel) -> ServedModel:
+        if isinstance(command, RetireModel):
+            self.models.remove(command.name)
+            return ServedModel(command.name, 0, self.at_ms)
+        self.models.put(command, self.labels)
+        return ServedModel(command.model.name, command.version, self.at_ms)
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -374,7 +391,7 @@ class Pipeline:
     def dump(self) -> PipelineState:
         """Return the whole state as copies."""
         arrays = {f"detector.{name}": array for name, array in self.detector.dump().items()}
-        arrays |= self.newest.dump() | self.presence.dump() | self._anomalies.dump()
+        arrays |= self.newest.dump() | self.presence.dump() | self._anomalies.dump() | self.models.dump()
         timers = []
         for policy_id, watch in sorted(self._watches.items()):
             arrays |= watch.dump()
@@ -393,6 +410,7 @@ class Pipeline:
             incidents=self._incidents.incidents,
             alert_homes=self._incidents.alert_homes,
             detector=self._detector_version,
+            models=self.models.promoted,
             allotment=self.coverage.allotment,
         )
         return PipelineState(arrays, memory)
@@ -430,6 +448,8 @@ class Pipeline:
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self._cover(Coverage(memory.allotment, self._compile))
         self.catalog = Catalog(memory.policies, memory.receivers)
+        self.models = ServedBook(self._compile)
+        self.models.restore(memory.models, self.labels, state.arrays)
         self.keys = KeyRing(memory.api_keys)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)
         self._anomalies.restore(state.arrays)

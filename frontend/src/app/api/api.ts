@@ -2,8 +2,8 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, MovedItem, Outcome, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, Verdict, WhyCard, Window,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, Outcome, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -57,6 +57,13 @@ export class Api {
     this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });
   deleteReceiver = (name: string) => firstValueFrom(this.http.delete<void>(`/api/v1/receivers/${encodeURIComponent(name)}`));
 
+  models = () => this.get<ModelList>('models');
+  tryModel = (name: string, version: number) => this.post<TrialItem>(`models/${encodeURIComponent(name)}/try`, { version });
+  promoteModel = (name: string, version: number) => this.post<TrialItem>(`models/${encodeURIComponent(name)}/promote`, { version });
+  rollBackModel = (name: string) => this.post<ModelItem>(`models/${encodeURIComponent(name)}/roll-back`);
+  trainingRuns = () => this.get<{ items: TrainingRunItem[] }>('training-runs');
+  train = (order: TrainingRequest) => this.post<TrainingRunItem>('training-runs', order);
+  cancelTraining = (id: string) => this.post<TrainingRunItem>(`training-runs/${id}/cancel`);
   keys = () => this.get<{ items: ApiKeyItem[] }>('api-keys');
   /** Make a key; the answer is the only one that has it. */
   createKey = (key: ApiKeyRequest) => this.post<{ key: string; item: ApiKeyItem }>('api-keys', key);

@@ -113,3 +113,24 @@ export interface LiveEvent {
   type: 'subscribed' | 'unsubscribed' | 'event' | 'gap' | 'error' | 'pong'; topic: string; seq: number; missed: number;
   data: unknown; reason: string; message: string;
 }
+
+export type ModelKind = 'peers' | 'group-forest' | 'window-forest';
+export interface Lineage {
+  selector: string; series: number; samples: number; start_ms: number; end_ms: number; parent: number | null; code: string; seed: number; actor: string;
+}
+export interface ModelVersionItem {
+  name: string; version: number; kind: ModelKind; combine: 'either' | 'both'; state: 'shadow' | 'promoted' | 'retired'; sha256: string; size: number;
+  created_at_ms: number; promoted_at_ms: number | null; lineage: Lineage; metrics: Record<string, number>;
+}
+/** A version that scores now; `left_out` counts the series that it does not model, by reason. */
+export interface ModelWork { version: number; rows: number; odd_rows: number; drift: number | null; tenths: number[]; left_out: Record<string, number> }
+export interface ModelItem { name: string; kind: ModelKind; promoted: ModelWork | null; shadow: ModelWork | null; versions: ModelVersionItem[] }
+export interface ModelList { detector: { name: string; version: number; series: number; learning: number }; items: ModelItem[] }
+export interface TrialItem {
+  name: string; version: number; start_ms: number; end_ms: number; alerts_now: number; alerts_then: number; confirmed: number; lost: string[];
+}
+export interface TrainingRequest { name: string; kind: ModelKind; selector: string; by: string[]; combine: string; start_ms: number; end_ms: number }
+export interface TrainingRunItem {
+  id: string; name: string; kind: ModelKind; selector: string; state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled'; progress: number;
+  message: string; actor: string; asked_at_ms: number; started_at_ms: number | null; ended_at_ms: number | null; version: number | null;
+}

@@ -5,7 +5,7 @@ import { Api } from '../api/api';
 import { SeriesItem } from '../api/messages';
 import { labelLine } from '../parts/format';
 
-const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts'], ['Incidents', '/incidents'], ['Policies', '/policies'], ['Time machine', '/replay'], ['Audit', '/audit'], ['API keys', '/keys'], ['API documentation', '/docs']];
+const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts'], ['Incidents', '/incidents'], ['Policies', '/policies'], ['Time machine', '/replay'], ['Models', '/models'], ['Audit', '/audit'], ['API keys', '/keys'], ['API documentation', '/docs']];
 
 /** Go anywhere by typing: pages and series. */
 @Component({

@@ -11,7 +11,7 @@ import { Theme, ThemeChoice } from '../parts/theme';
 import { Help } from './help';
 import { Palette } from './palette';
 
-const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', u: '/audit', k: '/keys' };
+const PAGES: Record<string, string> = { o: '/', e: '/explore', a: '/alerts', i: '/incidents', p: '/policies', t: '/replay', m: '/models', u: '/audit', k: '/keys' };
 const STRANGER = 'You are not signed in, so there is nothing to see here: this Quantum wants an access token with every request.';
 const CHORD_MS = 1200;
 const LOST_AFTER_MS = 3000;
@@ -36,6 +36,7 @@ export class Shell {
     { path: '/incidents', name: 'Incidents', key: 'g i' },
     { path: '/policies', name: 'Policies', key: 'g p' },
     { path: '/replay', name: 'Time machine', key: 'g t' },
+    { path: '/models', name: 'Models', key: 'g m' },
     { path: '/audit', name: 'Audit', key: 'g u' },
     { path: '/keys', name: 'Keys', key: 'g k' },
   ];

@@ -17,9 +17,10 @@ from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 
 from quantum.adapters.http import messages as m
-from quantum.adapters.http import views
+from quantum.adapters.http import model_views, views
 from quantum.adapters.http.access import STANDING, Standing
 from quantum.application.monitoring import Points, Tick
+from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
 from quantum.domain.errors import QuantumError, Rejected
 
@@ -41,7 +42,7 @@ GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_LATER = 1001, 1008, 1009, 1013
 UNAUTHENTICATED, FORBIDDEN = 4401, 4403
 LOOK_AGAIN_MS: Final = 20_000
 """With the leeway of tokens, a socket outlives what opened it by less than a minute."""
-PLAIN_TOPICS: Final = frozenset({"overview", "alerts", "incidents"})
+PLAIN_TOPICS: Final = frozenset({"overview", "alerts", "incidents", "training"})
 SERIES: Final = "series:"
 FINGERPRINT_DIGITS: Final = 16
 
@@ -169,7 +170,7 @@ class Conversation:
         digits = topic.removeprefix(SERIES)
         if topic.startswith(SERIES) and len(digits) == FINGERPRINT_DIGITS and set(digits) <= set("0123456789abcdef"):
             return f"{SERIES}{self._queries.slot(int(digits, 16))}"
-        raise Rejected("unknown_topic", "topics are overview, alerts, incidents and series:FINGERPRINT")
+        raise Rejected("unknown_topic", "topics are overview, alerts, incidents, training and series:FINGERPRINT")
 
     # ---- staying ----------------------------------------------------------------------------------------------
 
@@ -228,6 +229,8 @@ def _view(delivered: Delivered) -> object:
             return views.alert(alert)
         case Incident() as incident:
             return views.incident(incident)
+        case TrainingRun() as run:
+            return model_views.run(run)
         case other:
             raise TypeError(f"nobody publishes {type(other).__name__}")
 

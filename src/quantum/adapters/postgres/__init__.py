@@ -8,6 +8,7 @@ from quantum.adapters.postgres.conclusions import PostgresConclusions
 from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
 from quantum.adapters.postgres.inspection import Survey, migrate_database, survey
+from quantum.adapters.postgres.models import PostgresModels
 from quantum.adapters.postgres.rollups import PostgresRollups
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Patience", "PostgresStore", "Survey", "migrate_database", "survey"]
 
 
-class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions):
+class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, url: str, tenant: str = "default", patience: Patience | None = None) -> None:
@@ -24,6 +25,7 @@ class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions):
         PostgresFacts.__init__(self, self._database, tenant)
         PostgresRollups.__init__(self, self._database, tenant, self._tail)
         PostgresConclusions.__init__(self, self._database, tenant)
+        PostgresModels.__init__(self, self._database, tenant)
 
     async def __aenter__(self) -> Self:
         """Connect, bring the schema up to date, become the tenant's only writer, and read the tail.

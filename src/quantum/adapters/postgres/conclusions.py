@@ -91,6 +91,12 @@ PRUNE: Final = (
     "DELETE FROM anomalies WHERE tenant = %s AND at_ms < %s AND end_ms IS NOT NULL",
     "DELETE FROM deliveries WHERE tenant = %s AND at_ms < %s AND due_at_ms IS NULL",
 )
+RETIRE_MODELS: Final = (
+    "UPDATE models SET state = 'retired' WHERE tenant = %s AND name = %s AND version <> %s AND state = 'promoted'"
+)
+PROMOTE_MODEL: Final = (
+    "UPDATE models SET state = 'promoted', promoted_at_ms = %s WHERE tenant = %s AND name = %s AND version = %s"
+)
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
     "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
@@ -129,6 +135,10 @@ class PostgresConclusions:
             ),
         ):
             await change_each(connection, text, [_written(row) for row in rows])
+        for served in effects.served:
+            name = served.name.encode()
+            await change(connection, RETIRE_MODELS, tenant, name, served.version)
+            await change(connection, PROMOTE_MODEL, served.at_ms, tenant, name, served.version)
         await change(connection, MARK, tenant, upto)
 
     async def recorded_upto(self) -> int:

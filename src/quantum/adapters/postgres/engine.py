@@ -267,6 +267,7 @@ class Engine:
             undo.run()
             await self._roll_back()
             raise
+        undo.conclude()
         self._stale = False
         return results
 

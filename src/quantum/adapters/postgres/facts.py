@@ -221,7 +221,7 @@ class PostgresFacts:
             " FROM facts WHERE tenant = %s AND position BETWEEN %s AND %s ORDER BY position",
             *(self._tenant, first, upto),
         )
-        sealed = tail.rows_upto(upto)
+        sealed = tail.rows_upto(upto, after=tail.sealed)
         rows = SampleBatch.concat(list(sealed.values()))
         piece = await _aside(pack_piece, first, upto, headers, rows, scores)
         await pieces.insert(connection, self._tenant, piece)

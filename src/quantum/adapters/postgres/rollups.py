@@ -31,9 +31,9 @@ class PostgresRollups:
         self._tenant = tenant
         self._tail = tail
 
-    async def roll_up(self) -> bool:
+    async def roll_up(self, upto: int) -> bool:
         """See RollupStore."""
-        found = await self._engine.read(partial(_next_run, self._tenant))
+        found = await self._engine.read(partial(_next_run, self._tenant, upto))
         if found is None:
             return False
         last, samples = found
@@ -58,11 +58,11 @@ class PostgresRollups:
         await self._engine.write(partial(_forget, self._tenant, before_ms))
 
 
-async def _next_run(tenant: str, connection: Connection) -> tuple[int, list[Sequence[bytes]]] | None:
+async def _next_run(tenant: str, upto: int, connection: Connection) -> tuple[int, list[Sequence[bytes]]] | None:
     """Return the last position of the next run and the bodies of the samples of each of its pieces."""
-    extents, landmarks = await pieces.extents_of(connection, tenant), await pieces.landmarks_of(connection, tenant)
-    run = rolling.choose_run(extents, landmarks, await pieces.mark(connection, tenant, pieces.ROLLED))
-    if run is None:
+    rolled = await pieces.mark(connection, tenant, pieces.ROLLED)
+    run = rolling.choose_run(await pieces.extents_of(connection, tenant), rolled, upto)
+    if not run:
         return None
     return run[-1], [(await pieces.stored(connection, tenant, last)).samples for last in run]
 

@@ -130,6 +130,13 @@ STEPS: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS audit_by_time ON audit (tenant, at_ms, id)",
     "CREATE TABLE IF NOT EXISTS newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BYTEA NOT NULL)",
+    """
+    CREATE TABLE IF NOT EXISTS models (
+        tenant TEXT NOT NULL, name BYTEA NOT NULL, version BIGINT NOT NULL, state BYTEA NOT NULL,
+        promoted_at_ms BIGINT, about BYTEA NOT NULL, body BYTEA NOT NULL,
+        PRIMARY KEY (tenant, name, version)
+    )
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from quantum.adapters.sqlite.conclusions import SqliteConclusions
 from quantum.adapters.sqlite.engine import MEMORY, Engine
 from quantum.adapters.sqlite.facts import SqliteFacts
+from quantum.adapters.sqlite.models import SqliteModels
 from quantum.adapters.sqlite.rollups import SqliteRollups
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY", "SqliteStore"]
 
 
-class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions):
+class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, path: str, tenant: str = "default") -> None:
@@ -23,6 +24,7 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions):
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteRollups.__init__(self, self._file, tenant, self._tail)
         SqliteConclusions.__init__(self, self._file, tenant)
+        SqliteModels.__init__(self, self._file, tenant)
 
     @property
     def path(self) -> str:

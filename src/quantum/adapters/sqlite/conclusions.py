@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from quantum.adapters import wire
 from quantum.adapters.conclusion_rows import (
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+RETIRE_MODELS: Final = (
+    "UPDATE models SET state = 'retired' WHERE tenant = ? AND name = ? AND version <> ? AND state = 'promoted'"
+)
+PROMOTE_MODEL: Final = (
+    "UPDATE models SET state = 'promoted', promoted_at_ms = ? WHERE tenant = ? AND name = ? AND version = ?"
+)
+
 
 class SqliteConclusions:
     """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue and CheckpointStore."""
@@ -65,6 +72,9 @@ class SqliteConclusions:
         ):
             if rows:
                 connection.executemany(sql, rows)
+        for served in effects.served:
+            connection.execute(RETIRE_MODELS, (tenant, served.name, served.version))
+            connection.execute(PROMOTE_MODEL, (served.at_ms, tenant, served.name, served.version))
         connection.execute(
             "INSERT INTO marks VALUES (?, 'recorded', ?)"
             " ON CONFLICT (tenant, name) DO UPDATE SET position = max(position, excluded.position)",

@@ -96,6 +96,8 @@ class Engine:
             self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False, cached_statements=256
         )
         if self.path != MEMORY:
+            # before anything is in the file, or it has no effect: then its empty pages can be given back
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA synchronous").fetchone()[0] != FULL:
@@ -160,6 +162,7 @@ class Engine:
                 for job in jobs:
                     results.append(self._attempt(job, undo))
                 self._connection.execute("COMMIT")
+            undo.conclude()
         except Unavailable as failure:
             undo.run()
             with suppress(sqlite3.Error):

@@ -195,7 +195,7 @@ class SqliteFacts:
             " WHERE tenant = ? AND position BETWEEN ? AND ? ORDER BY position",
             (self._tenant, first, upto),
         ).fetchall()
-        sealed = tail.rows_upto(upto)
+        sealed = tail.rows_upto(upto, after=tail.sealed)
         rows = SampleBatch.concat(list(sealed.values()))
         pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
         connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", (self._tenant, tail.packed_newest()))
@@ -210,9 +210,18 @@ class SqliteFacts:
         """See SampleStore."""
         piece = await self._engine.read(lambda connection: pieces.merge_some(connection, self._tenant))
         if piece is None:
+            await self._give_back()
             return False
         await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
         return True
+
+    async def _give_back(self) -> None:
+        """Return empty pages to the file system: what merging and forgetting leave, beyond what is soon used again."""
+        while await self._engine.read(pieces.many_pages_are_empty):
+            before = await self._engine.read(pieces.empty_pages)
+            await self._engine.write(lambda connection, _: pieces.give_back(connection))
+            if await self._engine.read(pieces.empty_pages) >= before:
+                return  # a file of an older version, which keeps its empty pages until they are used again
 
     async def forget(self, upto: int) -> None:
         """See SampleStore."""

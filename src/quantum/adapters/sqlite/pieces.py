@@ -26,6 +26,11 @@ ROLLED: Final = "rolled"
 WHOLE_SINCE: Final = "whole since"
 """Names of marks: two positions and a time."""
 
+SPARE: Final = 0.05
+"""This part of a file may be empty pages."""
+PAGES_AT_ONCE: Final = 1024
+"""So many pages are given back in one transaction: 4 MB."""
+
 
 def insert(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
     """Write a piece."""
@@ -147,3 +152,19 @@ def end(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:
         (tenant, begins_after(connection, tenant)),
     ).fetchone()
     return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+
+def empty_pages(connection: sqlite3.Connection) -> int:
+    """Return how many pages of the file are empty."""
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def many_pages_are_empty(connection: sqlite3.Connection) -> bool:
+    """Return whether more of the file is empty than may be."""
+    return empty_pages(connection) > SPARE * int(connection.execute("PRAGMA page_count").fetchone()[0])
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """Return some empty pages to the file system, one at a time: the driver takes a single step of such a statement."""
+    for _ in range(min(PAGES_AT_ONCE, empty_pages(connection))):
+        connection.execute("PRAGMA incremental_vacuum(1)")

@@ -31,9 +31,9 @@ class SqliteRollups:
         self._tenant = tenant
         self._tail = tail
 
-    async def roll_up(self) -> bool:
+    async def roll_up(self, upto: int) -> bool:
         """See RollupStore."""
-        run = await self._engine.read(lambda connection: _next_run(connection, self._tenant))
+        run = await self._engine.read(lambda connection: _next_run(connection, self._tenant, upto))
         if run is None:
             return False
         await self._engine.write(lambda connection, _: _insert(connection, self._tenant, run))
@@ -57,11 +57,11 @@ class SqliteRollups:
         await self._engine.write(lambda connection, _: _forget(connection, self._tenant, before_ms))
 
 
-def _next_run(connection: sqlite3.Connection, tenant: str) -> Run | None:
-    """Return the last position and the blocks of the next run, not written, or None if it is not time."""
+def _next_run(connection: sqlite3.Connection, tenant: str, upto: int) -> Run | None:
+    """Return the last position and the blocks of the next run, not written, or None if there is none."""
     rolled = pieces.mark(connection, tenant, pieces.ROLLED)
-    run = rolling.choose_run(pieces.extents_of(connection, tenant), pieces.landmarks_of(connection, tenant), rolled)
-    if run is None:
+    run = rolling.choose_run(pieces.extents_of(connection, tenant), rolled, upto)
+    if not run:
         return None
     return run[-1], list(rolling.rolled_up(pieces.stored(connection, tenant, last).samples for last in run))
 

@@ -87,6 +87,13 @@ STEPS: Final = (
     CREATE INDEX audit_by_time ON audit (tenant, at_ms, id);
     """,
     "CREATE TABLE newest_times (tenant TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);",
+    """
+    CREATE TABLE models (
+        tenant TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL,
+        promoted_at_ms INTEGER, about BLOB NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tenant, name, version)
+    )
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -26,7 +26,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in the glossary and on the why card, for example `robust-seasonal`."""
+        """Name in the glossary and on the why card, for example `robust-ensemble`."""
 
     @property
     def version(self) -> int:
