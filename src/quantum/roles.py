@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Incoming
     from quantum.settings import Settings
 
+BACKLOG: Final = 1024
+"""So many connections may wait to be looked at."""
 DRAIN_S: Final = 5
 COLD_S: Final = 4.0
 """Kernels that take longer than this were not loaded but compiled."""
@@ -80,6 +82,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
             if settings.ingest.statsd:
                 stack.callback((await listen(settings.ingest.statsd, container.gathered())).close)
             container.vitals().started = True
+            # whoever reads the address may use it at once: what comes before the server looks waits for it
+            listening.listen(BACKLOG)
             host, port = listening.getsockname()[:2]
             announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
             await _serve(app, container, listening)
@@ -223,7 +227,7 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
         proxy_headers=False,  # uvicorn would believe everybody on this machine; adapters/http/proxies.py knows better
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=30,
-        backlog=1024,
+        backlog=BACKLOG,
     )
     server = uvicorn.Server(config)
     stop = asyncio.Event()
