@@ -223,3 +223,7 @@ def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_w
     )
     (sentence,) = wrong
     assert sentence.startswith("outgoing.webhook_networks: 'ten' does not appear to be an IPv4 or IPv6 network; write")
+
+
+def test_the_variable_that_shows_tracebacks_is_no_setting() -> None:
+    assert load_settings(None, {"QUANTUM_TRACEBACK": "1"}) == load_settings(None, {})

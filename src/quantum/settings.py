@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX: Final = "QUANTUM_"
+NOT_SETTINGS: Final = frozenset({"QUANTUM_TRACEBACK"})
+"""Variables that mean something to the command line alone."""
 HIDDEN: Final = "(set)"
 """Stands for a secret that may not be shown."""
 MAX_PORT: Final = 65_535
@@ -413,7 +415,7 @@ def _read_file(file: str | None, problems: list[str]) -> dict[str, Any]:
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
     for name in sorted(environment):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             yield name.removeprefix(PREFIX).lower().split("__"), environment[name]
 
 

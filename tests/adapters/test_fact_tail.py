@@ -33,11 +33,10 @@ def test_what_is_due_at_the_commit_is_done_in_order_unless_it_is_undone() -> Non
 async def test_a_reader_between_a_seal_and_its_commit_misses_nothing(tmp_path: Path) -> None:
     async with SqliteStore(str(tmp_path / "quantum.db"), "default") as store:
         await propose(store, [-1], [1000], [4.5], A)
-        readers = list[int]()
+        readers, beside = list[int](), store._engine._connect()
 
         def seal_and_look(connection: sqlite3.Connection, undo: Undo) -> None:
             store._seal(connection, undo, 1, NOTHING)
-            beside = store._engine._connect()
             beside.execute("BEGIN")
             readers.append(len(store._find(beside, _slots(), 0, 2000)))
             beside.close()

@@ -98,6 +98,7 @@ class TimeMachine:
         start_ms: int,
         end_ms: int,
         draft: Draft | None = None,
+        *,
         trial: PromoteModel | None = None,
         progress: Callable[[float], None] = lambda _: None,
     ) -> History:

@@ -22,6 +22,8 @@ from quantum.composition import build
 from quantum.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quantum.adapters.http.messages import ReplayReport
 
 END_OF_TIME_MS = 253_402_300_800_000
@@ -57,7 +59,7 @@ def replay(
             machine = TimeMachine(store, store, store, store, container.pipeline, container.codec())
             with progress or nullcontext():
                 task = progress.add_task("replaying", total=1.0) if progress else None
-                history = await machine.replay(start_ms, end_ms, draft, _teller(progress, task))
+                history = await machine.replay(start_ms, end_ms, draft, progress=_teller(progress, task))
             return await replay_report(machine, history)
 
     report = asyncio.run(work())
@@ -82,7 +84,7 @@ def moment_ms(text: str) -> int:
     return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _teller(progress: Progress | None, task: Any) -> Any:
+def _teller(progress: Progress | None, task: Any) -> Callable[[float], None]:
     def tell(share: float) -> None:
         if progress is not None:
             progress.update(task, completed=share)
