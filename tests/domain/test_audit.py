@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -121,6 +122,11 @@ def test_what_people_do_to_incidents_is_entered() -> None:
     assert (refused.outcome, refused.target) == (Outcome.REFUSED, "nothing")
 
 
+@dataclass(frozen=True)
+class Weights:
+    content: bytes
+
+
 def test_actions_and_targets_have_names_for_people() -> None:
     put = PutReceiver(WebhookReceiver(name="ops", url="http://x/"), 0, "ada")
     assert (action_of(put), target_of(put)) == ("put_receiver", "ops")
@@ -134,3 +140,8 @@ def test_two_receivers_differ_exactly_in_what_is_told(name: str, before: str, af
     one, other = WebhookReceiver(name=name, url=before), WebhookReceiver(name=name, url=after)
     assert [change.name for change in differences(one, other)] == (["url"] if before != after else [])
     assert differences(one, one) == ()
+
+
+def test_bytes_are_told_by_how_many_there_are() -> None:
+    [change] = differences(Weights(b"abc"), Weights(b"abcdef"))
+    assert (change.before, change.after) == ('"(3 bytes)"', '"(6 bytes)"')

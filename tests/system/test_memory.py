@@ -14,7 +14,8 @@ SAMPLES_EACH: Final = 100
 STEP_MS: Final = 10_000
 AT_ONCE: Final = (500, 20)
 """Series and timestamps of one request."""
-LIMIT_MB: Final = 700
+LIMIT_MB: Final = 1000
+"""Ten thousand full detectors of 19 KB, a copy of them while they are saved, and the program itself."""
 SCORED_WITHIN_S: Final = 120
 
 
