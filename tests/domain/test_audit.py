@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from quantum.domain.facts import (
 
 if TYPE_CHECKING:
     from quantum.domain.facts import FactBody
+    from quantum.domain.labels import LabelSet
 
 SECRETS = ("first-s3cret", "second-s3cret")
 
@@ -124,7 +126,7 @@ def test_what_people_do_to_incidents_is_entered() -> None:
 
 @dataclass(frozen=True)
 class Weights:
-    content: bytes
+    content: bytes | LabelSet
 
 
 def test_actions_and_targets_have_names_for_people() -> None:
@@ -145,3 +147,8 @@ def test_two_receivers_differ_exactly_in_what_is_told(name: str, before: str, af
 def test_bytes_are_told_by_how_many_there_are() -> None:
     [change] = differences(Weights(b"abc"), Weights(b"abcdef"))
     assert (change.before, change.after) == ('"(3 bytes)"', '"(6 bytes)"')
+
+
+def test_label_sets_are_told_as_people_write_them() -> None:
+    [change] = differences(Weights(labels("up", job="a")), Weights(labels("up", job="b")))
+    assert change.after == json.dumps('up{job="b"}')
