@@ -43,8 +43,8 @@ def test_burning_a_core_raises_and_resolves_exactly_one_alert(quantum: Program, 
     learnt = quantum.wait_until(lambda: learnt_cpu(quantum), "an expectation of the processors", LOOKED_WITHIN_S)
     quantum.wait_until(lambda: cpu(quantum)["at_ms"] >= learnt["at_ms"] + LOOKED_MS or None, "a look", LOOKED_WITHIN_S)
     quantum.wait_until(lambda: quiet(quantum), f"a machine that is usually less than {QUIET:.0%} busy", QUIET_WITHIN_S)
-    # what somebody else did on this machine meanwhile may have been told as well, and has to be over
-    quantum.wait_until(lambda: not_firing(quantum), "the end of what others did", RESOLVED_WITHIN_S)
+    # a young detector is too sure: a blip after fifty rows has paged here, and such an alert has to be over
+    quantum.wait_until(lambda: not_firing(quantum), "the end of earlier alerts", RESOLVED_WITHIN_S)
     before = [one["id"] for one in fired(quantum)]
     with ExitStack() as burning:
         begin_ms = cpu(quantum)["at_ms"]
