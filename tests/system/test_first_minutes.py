@@ -21,7 +21,7 @@ LOOKED_MS: Final = 90_000
 """How long a newcomer looks around before trying the processors."""
 LOOKED_WITHIN_S: Final = 240
 QUIET: Final = 0.3
-"""How busy a machine may be for the burning of a part of its cores to stand out."""
+"""How busy a machine may be for the burning to stand out."""
 QUIET_WITHIN_S: Final = 240
 CORES: Final = os.cpu_count() or 1
 FOR_S: Final = 15
@@ -97,7 +97,7 @@ def was_burnt(program: Program, alert: dict[str, Any]) -> bool:
     """Return whether the processors were busy, or had been and no longer were, while the alert was pending."""
     begin_ms, end_ms = alert["pending_at_ms"] - BURN_MS, alert["firing_at_ms"] + 1
     path = f"/api/v1/series/{cpu(program)['fingerprint']}/window"
-    values = program.get(path, start_ms=begin_ms, end_ms=end_ms, points=1000)["value"]
+    values: list[float] = program.get(path, start_ms=begin_ms, end_ms=end_ms, points=1000)["value"]
     return sum(value >= BURNT for value in values) * 2 >= FOR_S
 
 
