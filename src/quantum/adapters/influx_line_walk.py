@@ -389,7 +389,7 @@ def _series_of(
         for column in range(4):
             series[counts[SERIES], column] = rows[row, column]
         counts[SERIES] += 1
-    return table[place]
+    return int(table[place])
 
 
 @compiled
