@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from quantum.application.ports import AlertFilter, Page
 from quantum.domain.alerts import AlertState, Verdict
-from quantum.domain.errors import Conflict, NotFound, Overloaded
+from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
 from quantum.domain.facts import TeachPolicy, UnteachPolicy
 from quantum.domain.teaching import JudgedIncident, Pages, Setting, candidates, size_of, tightened, weigh, words_of
 
@@ -176,6 +176,8 @@ class Teaching:
     async def _past(self, policy: AlertPolicy, start_ms: int | None, end_ms: int | None) -> _Past:
         end = self._clock.now_ms() if end_ms is None else end_ms
         start = max(0, end - LOOK_BACK_MS) if start_ms is None else start_ms
+        if start >= end:
+            raise Rejected("replay_range", "the end of a replay must lie after its start")
         wanted = AlertFilter(states=FIRED, policy_id=policy.id, start_ms=start, end_ms=end)
         fired = await self._alerts.alerts(wanted, Page(limit=MAX_ALERTS))
         homes: dict[str, list[Alert]] = {}
