@@ -56,7 +56,7 @@ describe('what verdicts teach a policy', () => {
     const page = await Page.open(address, { ...some, 'POST policies/p1/propose': aProposal({ options: [anOption({ evidence })] }) });
     await page.click('Look for proposals');
     for (const words of [
-      '14 incidents that nobody wanted to be told of, 6 judged real', 'It removes 14 of 14 unwanted alerts, and 2 alerts that nobody judged.',
+      '14 incidents that nobody wanted to be told of, 6 judged real', 'It removes 14 of 14 unwanted alerts, and 2 other alerts.',
       'It loses 0 of 6 incidents judged real; it tells of them at most 30 s later. 1 more did not come up', 'on-call: 19 pages before, 5 after',
     ]) expect(page.text).toContain(words);
   });

@@ -13,7 +13,7 @@ import { matcherText } from './draft';
   imports: [RouterLink, Waiting],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './lessons.html',
-  styles: `.option { display: grid; gap: 6px; } .option p { margin: 0; } .lost { color: var(--critical); } header .button { margin-left: auto; }`,
+  styles: `.option { display: grid; gap: 6px; } .option p { margin: 0; } .lost { color: var(--critical); } header .button { margin-left: auto; flex: none; white-space: nowrap; }`,
 })
 export class Lessons {
   readonly policy = input.required<PolicyItem>();
@@ -73,7 +73,7 @@ export class Lessons {
 
   protected spares(evidence: EvidenceItem): string {
     const others = evidence.removed - evidence.unwanted_removed;
-    const also = others ? `, and ${many(others, 'alert')} that nobody judged` : '';
+    const also = others ? `, and ${many(others, 'other alert')}` : '';
     return `It removes ${evidence.unwanted_removed} of ${many(evidence.unwanted, 'unwanted alert')}${also}.`;
   }
 
