@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
-    from quantum.domain.scoring import Scores
     from quantum.domain.series import SampleBatch
     from quantum.domain.teaching import Lesson
 
