@@ -32,6 +32,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
+from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.plugins import find_detector
@@ -54,6 +55,7 @@ from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.shadows import Shadows
+from quantum.application.teaching import Teaching
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
@@ -289,6 +291,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     models: Models,
+    teaching: Teaching,
     monitor: Monitor,
     training: TrainingRuns,
     quotas: Quotas,
@@ -308,6 +311,7 @@ def build_app(
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
+            *teaching_routes(teaching),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -402,6 +406,7 @@ class Container(containers.DeclarativeContainer):
     models = providers.Singleton(
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
+    teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
@@ -440,6 +445,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         models,
+        teaching,
         monitor,
         training,
         quotas,
