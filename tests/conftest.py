@@ -53,7 +53,7 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark faults as `system`, and keep together, where several processes share the tests, what shares a costly part."""
+    """Mark faults as `system`; keep together, where several processes share the tests, what shares a costly part."""
     for item in items:
         if item.path.is_relative_to(FAULTS):
             item.add_marker("system")
