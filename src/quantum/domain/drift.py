@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 TENTHS: Final = 10
 LEAST_ROWS: Final = 1000
-ODD_SCORE: Final = 0.4
-"""The anomaly threshold of the pipeline."""
+ODD_SCORE: Final = 0.45
+"""One row in thirty thousand."""
 
 
 class Drift:
