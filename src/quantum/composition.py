@@ -36,6 +36,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
+from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
@@ -56,6 +57,7 @@ from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.shadows import Shadows
+from quantum.application.teaching import Teaching
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
@@ -322,6 +324,7 @@ def build_room(
     clock: SystemClock,
     reach: Reach,
     models: Models,
+    teaching: Teaching,
     monitor: Monitor,
     training: TrainingRuns,
     denials: Denials,
@@ -339,6 +342,7 @@ def build_room(
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
+            *teaching_routes(teaching),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -438,6 +442,7 @@ class Workspace(containers.DeclarativeContainer):
     models = providers.Singleton(
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
+    teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
@@ -464,6 +469,7 @@ class Workspace(containers.DeclarativeContainer):
         clock,
         reach,
         models,
+        teaching,
         monitor,
         training,
         denials,

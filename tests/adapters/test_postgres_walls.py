@@ -1,4 +1,4 @@
-"""The second wall between tenants, in the database itself: a question that forgets the tenant gets nothing of others."""
+"""The second wall between tenants, in the database itself: a question that forgets the tenant finds its own rows."""
 
 from __future__ import annotations
 

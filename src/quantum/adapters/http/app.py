@@ -7,12 +7,14 @@ the room of their tenant; nothing that a request says besides its credential has
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.config.compression import CompressionConfig
+from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -23,6 +25,7 @@ from quantum.adapters.http.access import PRINCIPAL, Gate, credential_of, refuse
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
+from quantum.adapters.http.front import Front
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
@@ -44,9 +47,10 @@ if TYPE_CHECKING:
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
 BODY_TIMEOUT_S: Final = 10.0
-PARAMETERS: Final = "query_parameters"
 UNCOMPRESSED: Final = ["^/prometheus/api/v1/write", "^/otlp", "^/v1/metrics", "^/influx", "^/write", "^/api/v2/write"]
-"""Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt."""
+"""Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt: they take the
+short way, see `Front`."""
+PARAMETERS: Final = "query_parameters"
 """Under this name the application's state has the query parameters of every operation."""
 
 
@@ -184,13 +188,14 @@ def create_app(
     """
     first, room = next(iter(rooms.items()))
     others = {tenant: _inner(other) for tenant, other in rooms.items() if tenant != first}
+    layers = [
+        Gate(identity, {tenant: one.denials for tenant, one in rooms.items()}),
+        Toll(quotas),
+        *([Porter(first, others)] if others else []),
+    ]
     app = Litestar(
         [*raw_routes, *room.raw_routes, _strict([*json_routes, *room.json_routes])],
-        middleware=[
-            Gate(identity, {tenant: one.denials for tenant, one in rooms.items()}),
-            Toll(quotas),
-            *([Porter(first, others)] if others else []),
-        ],
+        middleware=layers,
         exception_handlers=HANDLERS,
         compression_config=_compression(),
         request_max_body_size=None,
@@ -211,13 +216,13 @@ def create_app(
         app.register(route)
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
-    app.asgi_handler = edge(app.asgi_handler)
+    app.asgi_handler = edge(_front(room, layers)(app.asgi_handler))
     return app
 
 
 def _inner(room: Room) -> Litestar:
     """Return the room of another tenant than the first: without doors of its own, and reached by the porter only."""
-    return Litestar(
+    app = Litestar(
         [*room.raw_routes, _strict(room.json_routes)],
         exception_handlers=HANDLERS,
         compression_config=_compression(),
@@ -225,6 +230,8 @@ def _inner(room: Room) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+    app.asgi_handler = _front(room, ())(app.asgi_handler)
+    return app
 
 
 def _strict(json_routes: Sequence[ControllerRouterHandler]) -> Router:
@@ -235,6 +242,15 @@ def _strict(json_routes: Sequence[ControllerRouterHandler]) -> Router:
 
 def _compression() -> CompressionConfig:
     return CompressionConfig(backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED)
+
+
+def _front(room: Room, layers: Sequence[ASGIMiddleware]) -> Front:
+    return Front((route for route in room.raw_routes if _is_uncompressed(route)), layers)
+
+
+def _is_uncompressed(route: ControllerRouterHandler) -> bool:
+    paths = route.paths if isinstance(route, HTTPRouteHandler) else ()
+    return any(re.match(pattern, path) for pattern in UNCOMPRESSED for path in paths)
 
 
 def _lower(names: frozenset[str]) -> frozenset[str]:
