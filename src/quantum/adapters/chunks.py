@@ -79,7 +79,7 @@ def pack_batch(batch: SampleBatch) -> bytes:
         row[:1] = column[:1]
         np.subtract(column[1:], column[:-1], out=row[1:])
     raw[2] = batch.values.view(np.int64)
-    return _sealed(LZ4 + bytes(cramjam.lz4.compress_block(raw.reshape(-1).view(np.uint8))))
+    return _sealed(LZ4 + bytes(cramjam.lz4.compress_block(raw.reshape(-1).view(np.uint8).data)))
 
 
 def unpack_batch(data: bytes) -> SampleBatch:
