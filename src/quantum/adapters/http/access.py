@@ -169,7 +169,9 @@ class Gate(ASGIMiddleware):
     async def _note(self, scope: Scope, refusal: Rejected) -> None:
         principal = scope["state"].get(PRINCIPAL)
         method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
-        target = " ".join(map(str, scope.get("path_params", {}).values()))
+        # a stranger may be another tenant's member with a key that has expired: what they named is not the first's
+        is_told = principal is not None or len(self._denials) == 1
+        target = " ".join(map(str, scope.get("path_params", {}).values())) if is_told else ""
         actor = principal.subject if principal else ""
         denials = self._denials.get(principal.tenant, self._of_strangers) if principal else self._of_strangers
         await denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
