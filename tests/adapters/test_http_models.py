@@ -159,14 +159,14 @@ async def test_a_run_that_waits_is_cancelled(client: httpx.AsyncClient) -> None:
     assert (await ended(client, first["id"]))["state"] == "cancelled"
 
 
-async def test_a_model_is_exported_imported_under_another_name_and_watches(client: httpx.AsyncClient) -> None:
-    run = await ask(client, "/api/v1/training-runs", ORDER, 202)
-    await ended(client, run["id"])
-    file = await ask(client, "/api/v1/models/siblings/file?version=1")
-    assert file["format"] == 1
+async def test_a_model_is_imported_exported_imported_under_another_name_and_watches(client: httpx.AsyncClient) -> None:
+    sent = json.loads(msgspec.json.encode(file_of(trained(ModelKind.PEERS).model, "a test")))
+    made = await ask(client, "/api/v1/models", sent, 201)
+    assert (made["version"], made["state"], made["lineage"]["code"]) == (1, "shadow", "imported: a test")
+    file = await ask(client, f"/api/v1/models/{sent['name']}/file?version=1")
+    assert file == sent | {"origin": "quantum imported: a test"}
     made = await ask(client, "/api/v1/models", file | {"name": "theirs"}, 201)
-    assert (made["version"], made["state"]) == (1, "shadow")
-    assert made["lineage"]["code"].startswith("imported: quantum")
+    assert made["lineage"]["code"] == "imported: quantum imported: a test"
     theirs = await ask(client, "/api/v1/models/theirs/file")
     assert theirs["columns"] == file["columns"]
     assert (await ask(client, "/api/v1/models/theirs"))["shadow"]["version"] == 1
