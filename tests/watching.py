@@ -47,11 +47,13 @@ class Watching:
         settings: of it; in memory unless they say otherwise.
         clock: its time, which passes only when told to.
         identity: who finds out who is asking, instead of what the settings say.
+        others: members of the container by name, instead of what the settings say.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(store=Store(kind="memory")))
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
     identity: Identity | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
     container: Any = None
     http: httpx.AsyncClient = field(init=False)
 
@@ -61,10 +63,13 @@ class Watching:
         self.container.clock.override(providers.Object(self.clock))
         if self.identity is not None:
             self.container.identity.override(providers.Object(self.identity))
+        for name, other in self.others.items():
+            getattr(self.container, name).override(providers.Object(other))
         self._stack = await AsyncExitStack().__aenter__()
         await self._stack.enter_async_context(self.container.store())
         await self.container.ingest().open(self.container.store())
         await self._stack.enter_async_context(self.container.counters())
+        await self._stack.enter_async_context(self.container.transients())
         await self.monitor.open()
         pump = asyncio.create_task(self._pump())
         self._stack.push_async_callback(_end, pump)

@@ -27,19 +27,22 @@ from quantum.adapters.http.control import incident_routes, policy_routes, receiv
 from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
-from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.live import LiveSockets, live_route, ticket_route
+from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.oidc import Oidc
 from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
+from quantum.adapters.transient import MemoryTransients, RedisTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys
 from quantum.application.budgets import Budgets
@@ -52,7 +55,9 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
+from quantum.application.tickets import Tickets
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
@@ -70,7 +75,7 @@ if TYPE_CHECKING:
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Counters
+    from quantum.application.ports import Counters, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
@@ -182,6 +187,11 @@ def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
     return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
 
 
+def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
+    """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
+    return RedisTransients(settings.redis.url) if settings.redis.url else MemoryTransients(clock)
+
+
 def build_rates(settings: Settings) -> Rates:
     """Return how many requests a second each may make."""
     asked = settings.rates
@@ -276,6 +286,25 @@ def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
     return Keycloak(trust, clock)
 
 
+def build_oidc(settings: Settings, keycloak: Keycloak, clock: SystemClock) -> Oidc:
+    """Return what the identity provider is asked for by a browser that signs in."""
+    return Oidc(settings.auth.issuer, settings.auth.dashboard_client, keycloak.check_id_token, clock)
+
+
+def build_sessions(
+    settings: Settings, transients: TransientStore, keycloak: Keycloak, clock: SystemClock, oidc: Oidc
+) -> Sessions:
+    """Return who is signed in."""
+    asked = settings.auth
+    lifetimes = Lifetimes(idle_ms=1000 * asked.session_idle_s, longest_ms=1000 * asked.session_longest_s)
+    return Sessions(transients, keycloak, clock, oidc.refresh, oidc.end, lifetimes)
+
+
+def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, sockets: LiveSockets) -> SignIn | None:
+    """Return how browsers sign in; None where they cannot."""
+    return SignIn(oidc, sessions, sockets) if settings.auth.dashboard_client else None
+
+
 def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
@@ -315,6 +344,8 @@ def build_app(
     training: TrainingRuns,
     quotas: Quotas,
     denials: Denials,
+    tickets: Tickets,
+    sign_in: SignIn | None,
 ) -> Litestar:
     """Return the HTTP application."""
     release = version("quantum")
@@ -325,6 +356,7 @@ def build_app(
             *otlp_routes(ingest, bounds),
             *health_routes(vitals),
             live_route(sockets),
+            *login_routes(sign_in),
             prometheus_routes(promql, clock, release),
         ],
         json_routes=[
@@ -337,11 +369,14 @@ def build_app(
             *training_routes(training),
             audit_route(store),
             *api_key_routes(keys),
-            session_route(identity),
+            session_route(identity, LOGIN if sign_in else ""),
+            logout_route(sign_in),
+            ticket_route(tickets),
         ],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
+        tickets=tickets,
         quotas=quotas,
         denials=denials,
         vitals=vitals,
@@ -363,10 +398,14 @@ class Container(containers.DeclarativeContainer):
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
+    transients = providers.Singleton(build_transients, settings, clock)
+    keycloak = providers.Singleton(build_keycloak, settings, clock)
+    oidc = providers.Singleton(build_oidc, settings, keycloak, clock)
+    sessions = providers.Singleton(build_sessions, settings, transients, keycloak, clock, oidc)
     identity = providers.Selector(
         settings.provided.auth.mode,
         stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
-        keycloak=providers.Singleton(build_keycloak, settings, clock),
+        keycloak=sessions,
     )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
@@ -408,6 +447,7 @@ class Container(containers.DeclarativeContainer):
     denials = providers.Singleton(Denials, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
     admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
+    tickets = providers.Singleton(Tickets, transients, admission, clock)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
@@ -436,6 +476,11 @@ class Container(containers.DeclarativeContainer):
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
+    sign_in = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Object(None),
+        keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, sockets),
+    )
     vitals = providers.Singleton(
         build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
     )
@@ -463,6 +508,8 @@ class Container(containers.DeclarativeContainer):
         training,
         quotas,
         denials,
+        tickets,
+        sign_in,
     )
 
 

@@ -68,6 +68,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         await stack.enter_async_context(container.store())
         await stack.enter_async_context(container.webhooks())
         await stack.enter_async_context(container.counters())
+        await stack.enter_async_context(container.transients())
         await container.ingest().open(container.store())
         await container.monitor().open()
         stack.push_async_callback(container.monitor().close)

@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
 
 from quantum.adapters.http import messages as m
-from quantum.adapters.http.access import Gate, credential_of
+from quantum.adapters.http.access import Gate, credential_of, rights_of
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity
     from quantum.application.quotas import Quotas
+    from quantum.application.tickets import Tickets
 
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
@@ -44,8 +45,8 @@ UNCOMPRESSED: Final = ["^/prometheus/api/v1/write", "^/otlp", "^/v1/metrics", "^
 """Under this name the application's state has the query parameters of every operation."""
 
 
-def session_route(identity: Identity) -> Any:
-    """Return the handler that says who is asking."""
+def session_route(identity: Identity, sign_in: str) -> Any:
+    """Return the handler that says who is asking, and where to sign in if that can be done."""
 
     @get("/api/v1/session", operation_id="getSession", tags=["session"], summary="Who am I?")
     async def session(request: Request[Any, Any, Any]) -> m.Session:
@@ -54,8 +55,10 @@ def session_route(identity: Identity) -> Any:
             subject=principal.subject,
             tenant=principal.tenant,
             roles=sorted(principal.roles),
+            may=rights_of(principal),
             means=principal.means,
             banner=identity.banner,
+            sign_in=sign_in,
         )
 
     return session
@@ -124,6 +127,7 @@ def create_app(
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
     identity: Identity,
+    tickets: Tickets,
     quotas: Quotas,
     denials: Denials,
     vitals: Vitals,
@@ -137,6 +141,7 @@ def create_app(
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
+        tickets: open sockets.
         quotas: how much each may ask.
         denials: is told who asked for what they may not have.
         vitals: is told of every request; its version is shown in the documentation.
@@ -147,7 +152,7 @@ def create_app(
     )
     app = Litestar(
         [*raw_routes, control],
-        middleware=[Gate(identity, denials), Toll(quotas)],
+        middleware=[Gate(identity, tickets, denials), Toll(quotas)],
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(
             backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED
