@@ -35,7 +35,7 @@ class Provider:
         configuration: members of its description that a test wants otherwise.
         id_claims: claims of ID tokens that a test wants otherwise.
         refusal: status and error with which every request for tokens is refused, if set.
-        hold: is waited for before a refresh is answered, if set.
+        hold: is waited for before renewed tokens are handed over, if set.
         refreshed: how many times tokens were renewed.
         ended: sessions that were ended.
     """
@@ -57,6 +57,13 @@ class Provider:
     def __post_init__(self) -> None:
         """Have a key set."""
         self.issuer = Issuer([KEY.jwk()])
+
+    def begin_anew(self) -> None:
+        """Know nobody, and answer as Keycloak does."""
+        self.roles, self.away, self.configuration, self.id_claims = ["viewer"], False, {}, {}
+        self.refusal, self.hold, self.refreshed, self.ended = None, None, 0, []
+        for memory in (self._codes, self._live, self._used):
+            memory.clear()
 
     def consent(self, address: str, **others: str) -> dict[str, str]:
         """Return what a browser comes back with after somebody signed in at an address."""
@@ -100,8 +107,6 @@ class Provider:
         return self._granted(secrets.token_hex(4), id_token)
 
     async def _refresh(self, token: str) -> tuple[int, bytes]:
-        if self.hold is not None:
-            await self.hold()
         session = self._live.pop(token, None)
         if session is None:
             # shown twice: somebody else may have it, so nobody keeps it (RFC 9700, 4.14)
@@ -109,7 +114,10 @@ class Provider:
             return 400, b'{"error":"invalid_grant"}'
         self._used[token] = session
         self.refreshed += 1
-        return self._granted(session, "")
+        granted = self._granted(session, "")
+        if self.hold is not None:
+            await self.hold()
+        return granted
 
     def _logout(self, token: str) -> tuple[int, bytes]:
         session = self._live.get(token)

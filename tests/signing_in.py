@@ -73,6 +73,15 @@ class Scene:
         assert (answer.status_code, answer.headers["location"]) == (303, to), answer.text
         return browser
 
+    def begin_anew(self) -> None:
+        """Forget everything that a test did or let the provider do, except that time has passed."""
+        self.provider.begin_anew()
+        self.keycloak._trust = trust()
+        self.keycloak._judged.clear()
+        self.oidc._places, self.oidc._asked_ms = None, 0
+        self.sessions._away_until_ms = 0
+        self.system.container.transients()._kept.clear()
+
     async def close(self) -> None:
         """Close all browsers."""
         for browser in self._browsers:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import pytest_asyncio
 from tests.issuer import claims
 from tests.provider import KEY
 from tests.signing_in import COOKIE, SELF, Scene, open_scene
@@ -25,16 +26,25 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 
 
-@pytest.fixture(name="scene")
-async def new_scene() -> AsyncIterator[Scene]:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(name="running", scope="module", loop_scope="module")
+async def running_scene() -> AsyncIterator[Scene]:
     async with open_scene() as scene:
         yield scene
+
+
+@pytest.fixture(name="scene")
+def scene_begun_anew(running: Scene) -> Scene:
+    running.begin_anew()
+    return running
 
 
 # ---- tickets and sockets --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(name="served")
+@pytest_asyncio.fixture(name="served", loop_scope="module")
 async def served_scene(scene: Scene) -> AsyncIterator[Scene]:
     async with scene.system.served() as scene.address:
         yield scene
@@ -99,10 +109,11 @@ async def test_w5_what_is_no_ticket_opens_nothing(served: Scene) -> None:
     assert await refused(served, f"?ticket={late}") == 401
 
 
-@pytest.mark.parametrize("origin", ["", "http://evil.example", "https://ADDRESS", "http://localhost"])
-async def test_a62_a_ticket_is_of_no_use_to_another_page(served: Scene, origin: str) -> None:
-    one = await ticket(served, await served.signed_in())
-    assert await refused(served, f"?ticket={one}", origin.replace("ADDRESS", served.address)) in (401, 403)
+async def test_a62_a_ticket_is_of_no_use_to_another_page(served: Scene) -> None:
+    browser = await served.signed_in()
+    for origin, status in (("", 401), ("http://evil.example", 403), (f"https://{served.address}", 401), ("null", 403)):
+        one = await ticket(served, browser)
+        assert await refused(served, f"?ticket={one}", origin) == status, origin
 
 
 async def test_w6_of_fifty_who_show_a_ticket_one_gets_in(served: Scene) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import pytest_asyncio
 from tests.issuer import claims
 from tests.provider import KEY, LIFE_S, PLACE
 from tests.signing_in import COOKIE, POLICY, SELF, Scene, begin, come_back, open_scene, trust, who
-from tests.watching import START_MS
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -23,12 +24,40 @@ if TYPE_CHECKING:
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
+FOREIGN: Final[list[dict[str, str]]] = [
+    {},
+    {"sec-fetch-site": "same-origin"},
+    {"origin": "null"},
+    {"origin": "http://evil.example"},
+    {"origin": "http://localhost.evil.example"},
+    {"origin": "http://localhost:8080"},
+    {"origin": "https://portal.example"},
+    {"origin": "http://localhost", "sec-fetch-site": "same-site"},
+    {"origin": "http://localhost", "sec-fetch-site": "cross-site"},
+    {"origin": "http://localhost", "sec-fetch-site": "none"},
+]
+"""What browsers say of requests that no page of ours makes."""
+ACTS: Final = [
+    ("/api/v1/policies", json.dumps(POLICY)),
+    ("/api/v1/logout", ""),
+    ("/api/v1/samples", "{}"),
+    ("/write", "cpu v=1"),
+]
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(name="running", scope="module", loop_scope="module")
+async def running_scene() -> AsyncIterator[Scene]:
+    async with open_scene() as scene:
+        yield scene
 
 
 @pytest.fixture(name="scene")
-async def new_scene() -> AsyncIterator[Scene]:
-    async with open_scene() as scene:
-        yield scene
+def scene_begun_anew(running: Scene) -> Scene:
+    running.begin_anew()
+    return running
 
 
 # ---- sessions -------------------------------------------------------------------------------------------------------
@@ -93,6 +122,7 @@ async def test_who_goes_away_during_a_renewal_does_not_lose_it(scene: Scene) -> 
 
 
 async def test_an_unused_session_ends_and_a_used_one_ends_too(scene: Scene) -> None:
+    begun_ms = scene.clock.now_ms()
     unused, used = await scene.signed_in(), await scene.signed_in()
     scene.clock.advance(20 * MINUTE_MS)
     assert (await used.get("/api/v1/overview")).status_code == 200
@@ -101,7 +131,7 @@ async def test_an_unused_session_ends_and_a_used_one_ends_too(scene: Scene) -> N
     for _ in range(28):
         assert (await used.get("/api/v1/overview")).status_code == 200
         scene.clock.advance(20 * MINUTE_MS)
-    assert scene.clock.now_ms() < START_MS + 10 * HOUR_MS
+    assert scene.clock.now_ms() < begun_ms + 10 * HOUR_MS
     assert (await used.get("/api/v1/overview")).status_code == 200
     scene.clock.advance(10 * MINUTE_MS)
     assert (await used.get("/api/v1/overview")).status_code == 401
@@ -149,7 +179,7 @@ async def test_a_session_without_a_tenant_is_not_begun(scene: Scene) -> None:
 async def sleeping(scene: Scene) -> None:
     """Return once somebody waits for time to pass."""
     for _ in range(10_000):
-        if scene.clock._sleepers:
+        if any(not wake.done() for _, wake in scene.clock._sleepers):
             return
         await asyncio.sleep(0)
     pytest.fail("nobody waits")
@@ -288,37 +318,13 @@ async def test_where_the_provider_does_not_end_it_the_browser_is_sent_to(scene: 
 # ---- what cookies are not for ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"sec-fetch-site": "same-origin"},
-        {"origin": "null"},
-        {"origin": "http://evil.example"},
-        {"origin": "http://localhost.evil.example"},
-        {"origin": "http://localhost:8080"},
-        {"origin": "https://portal.example"},
-        {"origin": "http://localhost", "sec-fetch-site": "same-site"},
-        {"origin": "http://localhost", "sec-fetch-site": "cross-site"},
-        {"origin": "http://localhost", "sec-fetch-site": "none"},
-    ],
-)
-async def test_a61_nothing_is_done_by_cookie_for_another_page(
-    headers: dict[str, str],
-) -> None:
+async def test_a61_nothing_is_done_by_cookie_for_another_page() -> None:
     """A page whose origin may act with a token may not act with the cookie of whoever visits it."""
     async with open_scene("https://portal.example") as scene:
         browser = await scene.signed_in("admin")
-        acts = [
-            ("/api/v1/policies", json.dumps(POLICY)),
-            ("/api/v1/logout", ""),
-            ("/api/v1/samples", "{}"),
-            ("/write", "cpu v=1"),
-        ]
-        for path, body in acts:
-            for kind in ("application/json", "text/plain"):
-                answer = await browser.post(path, content=body, headers=headers | {"content-type": kind})
-                assert (answer.status_code, answer.json()["reason"]) == (403, "origin"), path
+        for headers, (path, body), kind in product(FOREIGN, ACTS, ("application/json", "text/plain")):
+            answer = await browser.post(path, content=body, headers=headers | {"content-type": kind})
+            assert (answer.status_code, answer.json()["reason"]) == (403, "origin"), (path, headers)
         assert (await who(browser))["subject"] == "alice"
         assert (await browser.get("/api/v1/policies")).json()["items"] == []
 
@@ -333,7 +339,7 @@ async def test_a61_a_form_of_another_type_is_refused_from_our_own_page_too(scene
 
 async def test_a_cookie_counts_only_where_nothing_else_is_shown(scene: Scene) -> None:
     browser = await scene.signed_in("admin")
-    other = KEY.token(claims(START_MS, preferred_username="bob", realm_access={"roles": ["viewer"]}))
+    other = KEY.token(claims(scene.clock.now_ms(), preferred_username="bob", realm_access={"roles": ["viewer"]}))
     assert (await browser.get("/api/v1/session", headers={"authorization": f"Bearer {other}"})).json()[
         "subject"
     ] == "bob"
