@@ -102,6 +102,8 @@ async def test_a57_tokens_are_renewed_and_one_that_is_shown_twice_ends_the_sessi
 async def test_who_signs_out_is_asked_again_by_keycloak(
     system: Watching, browser: httpx.AsyncClient, pages: KeycloakPages, people: dict[str, str], keycloak: KeycloakServer
 ) -> None:
+    # whoever else was signed in as them
+    keycloak.admin("POST", f"/quantum/users/{people['sign-in-viewer']}/logout")
     await sign_in(system, browser, pages, "sign-in-viewer")
     # remembered: no password is asked for
     await sign_in(system, browser, pages, "nobody at all")
