@@ -34,6 +34,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
+from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.oidc import Oidc
 from quantum.adapters.plugins import find_detector
@@ -57,6 +58,7 @@ from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
+from quantum.application.teaching import Teaching
 from quantum.application.tickets import Tickets
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
@@ -340,6 +342,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     models: Models,
+    teaching: Teaching,
     monitor: Monitor,
     training: TrainingRuns,
     quotas: Quotas,
@@ -362,6 +365,7 @@ def build_app(
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
+            *teaching_routes(teaching),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -461,6 +465,7 @@ class Container(containers.DeclarativeContainer):
     models = providers.Singleton(
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
+    teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
@@ -504,6 +509,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         models,
+        teaching,
         monitor,
         training,
         quotas,

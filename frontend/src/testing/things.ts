@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, AuditItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, Session, WhyCard, Window,
+  AlertItem, AnomalyItem, AuditItem, Contributor, EvidenceItem, IncidentItem, LessonItem, OptionItem, OverviewMessage, PolicyItem, ProposalItem, ReplayReport, SeriesItem, Session, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -72,6 +72,29 @@ export function aSession(part: Partial<Session> = {}): Session {
 
 /** Somebody who may read and nothing else. */
 export const VIEWER = aSession({ subject: 'vera', roles: ['viewer'], may: ['read'], sign_in: '/api/v1/login' });
+
+export function anEvidence(part: Partial<EvidenceItem> = {}): EvidenceItem {
+  return {
+    start_ms: AT_MS - 86_400_000, end_ms: AT_MS, alerts: 19, alerts_after: 5, removed: 14, unwanted: 14, unwanted_removed: 14, confirmed: 6, lost: [],
+    unproven: 0, delay_ms: 0, pages: [{ receiver: 'on-call', before: 19, after: 5 }], ...part,
+  };
+}
+
+export function anOption(part: Partial<OptionItem> = {}): OptionItem {
+  return {
+    setting: 'raise_at', value: 0.95, matcher: null, text: 'a limit of 0.95 instead of 0.9', harmless: true, policy: aPolicy({ version: 4 }),
+    evidence: anEvidence(), ...part,
+  };
+}
+
+export function aProposal(part: Partial<ProposalItem> = {}): ProposalItem {
+  return { policy_id: 'p1', version: 3, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, unwanted: 14, confirmed: 6, options: [anOption()], ...part };
+}
+
+export function aLesson(part: Partial<LessonItem> = {}): LessonItem {
+  const after = aPolicy({ version: 4, condition: { kind: 'threshold', op: 'above', raise_at: 0.95, clear_at: 0.8 } });
+  return { at_ms: AT_MS, actor: 'ada', before: aPolicy(), after, evidence: anEvidence(), ...part };
+}
 
 export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage {
   return {

@@ -18,7 +18,7 @@ describe('the list of policies', () => {
 
   it('offers an operator the policies and not the receivers', async () => {
     const page = await Page.open('/policies', some, { ...VIEWER, may: ['read', 'act'] });
-    expect([page.texts('button.button'), page.all('form').length]).toEqual([['New policy', 'Edit', 'Delete'], 0]);
+    expect([page.texts('button.button'), page.all('form').length]).toEqual([['New policy', 'Edit', 'Lessons', 'Delete'], 0]);
   });
 
   it('is empty', async () => {
