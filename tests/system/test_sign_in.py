@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.parts.keycloak import KeycloakServer
 
+READY_WITHIN_S: Final = 180.0
+"""On a machine that runs Keycloak, Redis and Chromium as well."""
 BROWSED_WITHIN_S: Final = 180
 PEOPLE: Final = {"browser-viewer": "viewer", "browser-operator": "operator", "browser-admin": "admin"}
 
@@ -44,7 +46,9 @@ def test_a_browser_signs_in_and_may_do_what_its_user_may_and_signs_out(
     auth = {"QUANTUM_AUTH__MODE": "keycloak", "QUANTUM_AUTH__ISSUER": keycloak.issuer}
     with run_redis(tmp_path) as redis:
         environment = ALONE | auth | {"QUANTUM_REDIS__URL": redis.url}
-        with run_quantum(tmp_path / "data", tmp_path / "quantum.log", environment=environment) as program:
+        with run_quantum(
+            tmp_path / "data", tmp_path / "quantum.log", environment=environment, ready_within_s=READY_WITHIN_S
+        ) as program:
             let_come_back(keycloak, program.base)
             doings = {"please: stop redis": redis.kill, "please: start redis": redis.start}
             command: list[str | Path] = [

@@ -61,7 +61,7 @@ export class Shell {
   protected readonly here = signal('/');
   protected readonly lost = computed(() => {
     const ageMs = this.clock.nowMs() - this.live.lastMessageMs();
-    return this.live.connection() === 'lost' && this.live.lastMessageMs() && ageMs > LOST_AFTER_MS ? duration(ageMs) : '';
+    return this.live.connection() === 'lost' && !this.me.mustSignIn() && this.live.lastMessageMs() && ageMs > LOST_AFTER_MS ? duration(ageMs) : '';
   });
   protected readonly state = computed(() => {
     if (this.live.connection() === 'live') return { kind: 'ok', text: 'Live' };
@@ -114,6 +114,7 @@ export class Shell {
   }
 
   protected openPalette(): void {
+    if (this.me.mustSignIn()) return;
     this.dialog.open(Palette, { ariaLabel: 'Go to', panelClass: 'palette' });
   }
 

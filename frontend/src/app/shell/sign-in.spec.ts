@@ -43,7 +43,7 @@ describe('the frame, with sign-in', () => {
     expect(text()).toContain('This Quantum wants to know who you are.');
     expect(element().querySelector<HTMLAnchorElement>('q-sign-in a')!.getAttribute('href')).toBe('/api/v1/login?to=%2Falerts%3Fstate%3Dfiring');
     expect([page.asked.map((one) => one.url), page.sockets.opened.length]).toEqual([['/api/v1/session'], 0]);
-    expect(element().querySelector('.who, .banner')).toBeNull();
+    expect(element().querySelector('.who, .banner, .find, [role=status]')).toBeNull();
   });
 
   it('says who is signed in, and leaves out what they may not see', async () => {
