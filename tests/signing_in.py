@@ -55,7 +55,7 @@ class Scene:
     @property
     def sessions(self) -> Sessions:
         """Who is signed in."""
-        found: Sessions = self.system.container.sessions()
+        found: Sessions = self.system.process.sessions()
         return found
 
     def browser(self, base: str = "http://localhost") -> httpx.AsyncClient:
@@ -80,7 +80,7 @@ class Scene:
         self.keycloak._judged.clear()
         self.oidc._places, self.oidc._asked_ms = None, 0
         self.sessions._away_until_ms = 0
-        self.system.container.transients()._kept.clear()
+        self.system.process.transients()._kept.clear()
 
     async def close(self) -> None:
         """Close all browsers."""

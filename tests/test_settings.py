@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from quantum.domain.coverage import Tier
+from quantum.domain.retention import Term
 from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+DAY_MS = 86_400_000
 
 
 def file_with(folder: Path, text: str) -> str:
@@ -112,8 +116,32 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
 
 def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
     file = file_with(tmp_path, "[retention]\ndays = 500\n")
-    assert load_settings(file, {}).retention.keep_rollups_ms == 500 * 86_400_000
-    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.keep_rollups_ms == 501 * 86_400_000
+    assert load_settings(file, {}).retention.usual().longest_ms == 500 * DAY_MS
+    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.usual().longest_ms == 501 * DAY_MS
+
+
+def test_rules_of_retention_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
+    rules = "[[retention.rules]]\nmatch = '{__name__=~\"debug_.*\"}'\ndays = 40\nrollup_days = 50\n"
+    rules += "[[retention.rules]]\nmatch = 'sales'\ndays = 3000\n"
+    retention = load_settings(file_with(tmp_path, rules), {}).retention
+    assert [rule.term for rule in retention.parsed_rules()] == [
+        Term(40 * DAY_MS, 50 * DAY_MS),
+        Term(3000 * DAY_MS, 400 * DAY_MS),
+    ]
+    assert (retention.shortest_days, retention.keep_log_ms, retention.keep_ms) == (40, 40 * DAY_MS, 90 * DAY_MS)
+    wrong = rules + "".join(
+        f"[[retention.rules]]\nmatch = '{match}'\ndays = {days}\n"
+        for match, days in (("cpu{", 90), ('cpu{host=~"("}', 90), ("cpu", 1), ("cpu", 0))
+    )
+    assert problems_of(file_with(tmp_path, wrong))[0].startswith("retention.rules[5].days: ")
+    problems = problems_of(file_with(tmp_path, wrong.replace("days = 0", "days = 90")))
+    assert [problem.split(":")[0] for problem in problems] == [
+        "retention.rules[2].match",
+        "retention.rules[3].match",
+        "retention.rules[4].days",
+    ]
+    many = "[[retention.rules]]\nmatch = 'cpu'\ndays = 90\n" * 101
+    assert problems_of(file_with(tmp_path, many)) == ["retention.rules: there are 101, at most 100"]
 
 
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
@@ -227,3 +255,32 @@ def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_w
 
 def test_the_variable_that_shows_tracebacks_is_no_setting() -> None:
     assert load_settings(None, {"QUANTUM_TRACEBACK": "1"}) == load_settings(None, {})
+
+
+SSO: Final = 'auth = {mode = "keycloak", issuer = "https://sso.example/realms/q"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SSO + 'tenants = ["acme", "beta"]', "store.tenant: default is none of tenants"),
+        (SSO + 'tenants = ["default", "acme", "Acme"]', "tenants: each is named once"),
+        (SSO + 'tenants = ["default", "default"]', "tenants: each is named once"),
+        (SSO + 'tenants = ["default", "a/b"]', "tenants"),
+        ('tenants = ["default", "acme"]', "tenants: auth.mode is stub"),
+        (SSO.replace("mode", 'tenant_claim = "", mode') + 'tenants = ["default", "b"]', "tenants: auth.tenant_claim"),
+    ],
+)
+def test_tenants_that_could_not_be_served_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    [found] = problems_of(file_with(tmp_path, text), {})
+    assert found.startswith(problem)
+
+
+def test_the_tenant_of_the_store_comes_first_of_those_that_are_served(tmp_path: Path) -> None:
+    text = SSO + 'tenants = ["acme", "default", "beta"]'
+    settings = load_settings(file_with(tmp_path, text), {})
+    assert settings.served == ("default", "acme", "beta")
+    assert (settings.tenant_named(None), settings.tenant_named("beta")) == ("default", "beta")
+    with pytest.raises(SettingsError, match="--tenant: 'elsewhere' is none of those that are served"):
+        settings.tenant_named("elsewhere")
+    assert load_settings(file_with(tmp_path, 'tenants = ["default"]'), {}).served == ("default",)

@@ -20,10 +20,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from quantum.adapters.addresses import AddressRefused, Reach
+from quantum.adapters.linear_patterns import full_match
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
 from quantum.domain.coverage import DEFAULT_FULL_SERIES, MAX_RULES, Allotment, CoverageRule, Tier
 from quantum.domain.errors import Rejected
+from quantum.domain.labels import MatcherCompiler
+from quantum.domain.retention import MAX_RULES as MAX_RETENTION_RULES
+from quantum.domain.retention import RetentionRule, Term
 from quantum.domain.selectors import parse_selector
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+TenantName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class SettingsError(Rejected):
@@ -261,20 +266,53 @@ class Outgoing(Section, frozen=True, kw_only=True):
     webhook_networks: tuple[str, ...] = ()
 
 
+class KeepRule(Section, frozen=True, kw_only=True):
+    """How long some series are kept.
+
+    Attributes:
+        match: a selector as Prometheus writes it: `http_requests_total{job="api"}`.
+        days: their samples are kept so many days.
+        rollup_days: their rollups are kept so many days, or as long as the samples if that is longer; None: as long as
+            those of other series.
+    """
+
+    match: str
+    days: Days
+    rollup_days: Days | None = None
+
+    def rule(self, usual_rollup_days: int) -> RetentionRule:
+        """Return it parsed; raises Rejected if the selector makes no sense."""
+        rollup_days = usual_rollup_days if self.rollup_days is None else self.rollup_days
+        return RetentionRule(parse_selector(self.match), Term(self.days * DAY_MS, rollup_days * DAY_MS))
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
     Attributes:
-        days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
-            eighth later; alerts, incidents and the detectors' memory stay.
+        days: samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an eighth
+            later; alerts, incidents and the detectors' memory stay. Facts are kept as long, or as long as the shortest
+            rule says.
         rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
             long as the samples if that is longer.
         audit_days: the audit log is kept so many days, or as long as the facts if that is longer.
+        rules: tables that overrule `days` and `rollup_days` for the series that they match; the first match decides.
     """
 
     days: Days = 90
     rollup_days: Days = 400
     audit_days: Days = 400
+    rules: tuple[KeepRule, ...] = ()
+
+    @property
+    def shortest_days(self) -> int:
+        """The days of the shortest term, for which facts are kept."""
+        return min(self.days, *(rule.days for rule in self.rules)) if self.rules else self.days
+
+    @property
+    def keep_log_ms(self) -> int:
+        """The time of facts in milliseconds."""
+        return self.shortest_days * DAY_MS
 
     @property
     def keep_audit_ms(self) -> int:
@@ -286,10 +324,13 @@ class Retention(Section, frozen=True, kw_only=True):
         """The time of samples in milliseconds."""
         return self.days * DAY_MS
 
-    @property
-    def keep_rollups_ms(self) -> int:
-        """The time of rollups in milliseconds."""
-        return max(self.rollup_days, self.days) * DAY_MS
+    def usual(self) -> Term:
+        """Return the term of series that no rule matches."""
+        return Term(self.keep_ms, self.rollup_days * DAY_MS)
+
+    def parsed_rules(self) -> tuple[RetentionRule, ...]:
+        """Return the rules; raises Rejected if a selector makes no sense."""
+        return tuple(rule.rule(self.rollup_days) for rule in self.rules)
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -298,13 +339,14 @@ class Store(Section, frozen=True, kw_only=True):
     Attributes:
         kind: `sqlite` is one file, `postgres` a server, `memory` is for trying things out.
         url: address of the PostgreSQL database.
-        tenant: whose data this process keeps; several may share a database, each with one process that writes.
+        tenant: whose data this process keeps; with several, the one that has this machine's own metrics, and the
+            embedded store's `quantum.db`. Of each tenant of a shared database one process is the writer.
         wait_ms: how long a start waits for another process to let go of the tenant.
     """
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     url: str = ""
-    tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")] = "default"
+    tenant: TenantName = "default"
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
 
 
@@ -353,12 +395,14 @@ class Settings(Section, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: where the embedded store keeps its files.
+        tenants: whose data this process keeps, if there are several; `store.tenant` is one of them.
         scrape: tables of targets to ask for their metrics.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
     """
 
     data_dir: str = "quantum-data"
+    tenants: tuple[TenantName, ...] = ()
     store: Store = Store()
     server: Server = Server()
     auth: Auth = Auth()
@@ -374,6 +418,17 @@ class Settings(Section, frozen=True, kw_only=True):
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Every tenant whose data is kept, `store.tenant` first."""
+        return (self.store.tenant, *(one for one in self.tenants if one != self.store.tenant))
+
+    def tenant_named(self, name: str | None) -> str:
+        """Return the tenant that somebody named, `store.tenant` if they named none; raises SettingsError."""
+        if name is not None and name not in self.served:
+            raise SettingsError([f"--tenant: {name!r} is none of those that are served: {', '.join(self.served)}"])
+        return name or self.store.tenant
 
 
 def load_settings(
@@ -490,6 +545,7 @@ def _contradictions(settings: Settings) -> list[str]:
             " postgresql://quantum@db.example/quantum; QUANTUM_STORE__URL keeps a password out of the file"
         )
     problems += _auth_problems(settings.auth)
+    problems += _tenant_problems(settings)
     if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
         problems.append(
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
@@ -500,11 +556,47 @@ def _contradictions(settings: Settings) -> list[str]:
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     problems += _detection_problems(settings.detection)
-    if settings.retention.keep_ms < settings.limits.max_age_ms:
+    problems += _retention_problems(settings.retention, settings.limits.max_age_ms)
+    return problems
+
+
+def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
+    problems = []
+    if len(retention.rules) > MAX_RETENTION_RULES:
+        problems.append(f"retention.rules: there are {len(retention.rules)}, at most {MAX_RETENTION_RULES}")
+    days = [("retention.days", retention.days)]
+    for number, rule in enumerate(retention.rules):
+        days.append((f"retention.rules[{number}].days", rule.days))
+        try:
+            MatcherCompiler(full_match)(rule.rule(retention.rollup_days).matchers)
+        except Rejected as error:
+            problems.append(f"retention.rules[{number}].match: {error}")
+    problems += [
+        f"{name}: {count} is less than limits.max_age_ms, so a sample could arrive after its neighbours were forgotten,"
+        " and be stored twice; lower limits.max_age_ms too"
+        for name, count in days
+        if count * DAY_MS < max_age_ms
+    ]
+    return problems
+
+
+def _tenant_problems(settings: Settings) -> list[str]:
+    """Return why several tenants could not be served; a single one never is a problem."""
+    tenants, home = settings.tenants, settings.store.tenant
+    problems = []
+    if tenants and home not in tenants:
         problems.append(
-            f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
-            " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
+            f"store.tenant: {home} is none of tenants; set it to the one that this machine's own metrics belong to"
         )
+    if len({one.lower() for one in tenants}) < len(tenants):
+        problems.append("tenants: each is named once, and not only upper and lower case tell two of them apart")
+    if len(settings.served) > 1 and settings.auth.mode == "stub":
+        problems.append(
+            f"tenants: auth.mode is stub, which takes everybody for a member of {home}, so the others could not be"
+            " reached; set auth.mode = keycloak"
+        )
+    elif len(settings.served) > 1 and not settings.auth.tenant_claim:
+        problems.append(f"tenants: auth.tenant_claim is empty, which makes everybody a member of {home}; name a claim")
     return problems
 
 

@@ -65,7 +65,7 @@ async def sign_in(system: Watching, browser: httpx.AsyncClient, pages: KeycloakP
 
 
 async def refresh_token(system: Watching, browser: httpx.AsyncClient) -> str:
-    kept = await system.container.transients().find(browser.cookies[COOKIE])
+    kept = await system.process.transients().find(browser.cookies[COOKIE])
     return str(json.loads(kept)["refresh_token"])
 
 

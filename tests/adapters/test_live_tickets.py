@@ -137,7 +137,7 @@ async def test_a_ticket_is_of_no_use_to_somebody_else_who_has_the_session_by_now
     found = await served.sessions.forget(browser.cookies[COOKIE])
     assert found is not None
     token = KEY.token(claims(served.clock.now_ms(), preferred_username="mallory"))
-    kept = served.system.container.transients()
+    kept = served.system.process.transients()
     changed = {**json.loads(found.dump()), "access_token": token}
     await kept.add(browser.cookies[COOKIE], json.dumps(changed).encode(), HOUR_MS)
     assert await refused(served, f"?ticket={one}") == 401

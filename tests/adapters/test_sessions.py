@@ -219,7 +219,7 @@ async def test_processes_share_sessions_and_renew_once(scene: Scene) -> None:
 
 async def test_a_process_that_died_while_renewing_is_waited_for_and_then_not(scene: Scene) -> None:
     browser = await scene.signed_in()
-    credential, kept = browser.cookies[COOKIE], scene.system.container.transients()
+    credential, kept = browser.cookies[COOKIE], scene.system.process.transients()
     scene.clock.advance(LIFE_S * 1000 + LEEWAY_MS)
     assert await kept.add(f"renewal of {credential}", b"", 15_000)
     asking = asyncio.create_task(browser.get("/api/v1/overview"))
@@ -268,7 +268,7 @@ async def test_f20_without_the_store_nobody_is_let_in_and_nobody_is_called_a_str
     browser = await scene.signed_in()
     kept: Any = scene.sessions._kept
     scene.sessions._kept = NoStore()
-    scene.system.container.tickets()._kept = NoStore()
+    scene.system.process.tickets()._kept = NoStore()
     for path in ("overview", "session"):
         answer = await browser.get(f"/api/v1/{path}")
         assert (answer.status_code, answer.json()["reason"], answer.headers["retry-after"]) == (503, "unavailable", "1")

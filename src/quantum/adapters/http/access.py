@@ -22,6 +22,8 @@ from quantum.application.sessions import PREFIX as SESSION_PREFIX
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from quantum.application.denials import Denials
@@ -156,10 +158,15 @@ STANDING: Final = "standing"
 class Gate(ASGIMiddleware):
     """Lets through who may use a route; every other request is answered here, before its body is read."""
 
-    def __init__(self, identity: Identity, tickets: Tickets, denials: Denials) -> None:
+    def __init__(self, identity: Identity, tickets: Tickets, denials: Mapping[str, Denials]) -> None:
+        """Take who finds out who is asking, and whom to tell of denials by tenant; the first is told of strangers.
+
+        A socket may be opened with one of the tickets.
+        """
         self._identity = identity
         self._tickets = tickets
         self._denials = denials
+        self._of_strangers = next(iter(denials.values()))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
@@ -179,7 +186,8 @@ class Gate(ASGIMiddleware):
         method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
         target = " ".join(map(str, scope.get("path_params", {}).values()))
         actor = principal.subject if principal else ""
-        await self._denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
+        denials = self._denials.get(principal.tenant, self._of_strangers) if principal else self._of_strangers
+        await denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
 
     async def _check(self, scope: Scope) -> None:
         if any(part.startswith(NOT_IN_URLS) for part in scope["query_string"].split(b"&")):

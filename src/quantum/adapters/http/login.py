@@ -21,6 +21,8 @@ from quantum.adapters.oidc import Attempt
 from quantum.domain.errors import NotFound, QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.http.live import LiveSockets
@@ -53,7 +55,7 @@ Browser = Request[Any, Any, Any]
 class SignIn:
     """What browsers do to sign in and out; without an identity provider there is nothing to sign in to."""
 
-    def __init__(self, oidc: Oidc, sessions: Sessions, sockets: LiveSockets) -> None:
+    def __init__(self, oidc: Oidc, sessions: Sessions, sockets: Sequence[LiveSockets]) -> None:
         self._oidc = oidc
         self._sessions = sessions
         self._sockets = sockets
@@ -111,7 +113,8 @@ class SignIn:
         if credential:
             if not await self._sessions.end(credential):
                 leads_to = await self._farewell(request)
-            await self._sockets.part(credential)
+            for sockets in self._sockets:
+                await sockets.part(credential)
             log.info("signed out")
         gone = cookies.cookie(request, cookies.SESSION, "", "strict", 0)
         return Response(SignedOut(end_session=leads_to), status_code=HTTPStatus.OK, cookies=[gone])
