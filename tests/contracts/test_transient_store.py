@@ -169,12 +169,14 @@ async def asked(store: TransientStore) -> list[Awaitable[Any]]:
 async def test_f20_without_redis_nothing_is_said_and_with_it_again_all(server: RedisServer) -> None:
     async with RedisTransients(server.url, ENOUGH_S) as shared:
         assert await shared.add("away", b"x", HOUR_MS)
+        # so that there are many connections, and all are broken
+        await asyncio.gather(*(shared.find("away") for _ in range(50)))
         server.kill()
         for one in await asked(shared):
             with pytest.raises(Unavailable, match="Redis"):
                 await one
         server.start()
-        assert await shared.find("away") is None
+        assert await asyncio.gather(*(shared.find("away") for _ in range(50))) == [None] * 50
         assert await shared.add("away", b"x", HOUR_MS)
 
 

@@ -15,7 +15,7 @@ from joserfc.jwk import OctKey
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - theirs is no OSError
 
 from quantum.domain.errors import Unavailable
 
@@ -118,7 +118,8 @@ class RedisTransients:
             timeout=patience_s,
             socket_connect_timeout=patience_s,
             socket_timeout=patience_s,
-            retry=Retry(NoBackoff(), 0),
+            # a connection that Redis closed when it was started anew is opened anew; who waited in vain waits no longer
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
         )
         self._redis: Any = Redis(connection_pool=self._pool)
 
