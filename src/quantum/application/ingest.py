@@ -20,7 +20,6 @@ from quantum.application.keys import ABSENT, Keys
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.application.rates import Rate
 from quantum.domain.errors import Rejected, Throttled
-from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ MAX_EXAMPLES: Final = 5
 NAMES_PER_TURN: Final = 500
 """How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
 
+RESERVED: Final = 2
+"""So many times the limit of series may be registered: those that have data, and those that had."""
+
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 
@@ -46,7 +48,8 @@ class Limits:
     Attributes:
         max_future_ms: `too_far_in_future`: how far ahead of the clock a sample may be.
         max_age_ms: `too_old`: how old a sample may be; backfill is exempt.
-        max_series: `series_limit`: distinct series ever stored; samples of known series go on being stored.
+        max_series: `series_limit`: distinct series that have data, and as many again whose data is forgotten; samples
+            of known series go on being stored.
         max_series_per_request: `request_series_limit`: refuses the whole request.
         max_samples_per_request: `request_sample_limit`: refuses the whole request.
         max_samples_per_s: `samples_per_second`: over time; a burst may have ten seconds' worth. 0 means any.
@@ -149,8 +152,17 @@ class Ingest:
         ignored: by kind, what came besides samples and was left out by design.
     """
 
-    def __init__(self, log: FactLog, stream: EventStream, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        log: FactLog,
+        stream: EventStream,
+        clock: Clock,
+        limits: Limits | None = None,
+        bare: Callable[[], int] = int,
+    ) -> None:
+        """Take what is needed; `bare` returns how many series are registered and have nothing left."""
         self.limits = limits or Limits()
+        self._bare = bare
         self.accepted = 0
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
@@ -174,9 +186,9 @@ class Ingest:
     async def accept(self, incoming: Incoming, *, backfill: bool = False) -> Receipt:
         """Store every sample that is fit to be stored, durably, and account for all.
 
-        NaN is refused as `nan_value` except the staleness marker; infinities are stored. Negative times are refused as
-        `negative_time`. A sample whose series has one at that time already is a duplicate if the values are equal bit
-        by bit, otherwise it is refused as `duplicate_value`: the first write wins.
+        NaN and infinities are stored as they came, bit by bit. Negative times are refused as `negative_time`. A sample
+        whose series has one at that time already is a duplicate if the values are equal bit by bit, otherwise it is
+        refused as `duplicate_value`: the first write wins.
 
         Raises:
             Rejected: `request_series_limit` or `request_sample_limit`: nothing was stored.
@@ -190,7 +202,8 @@ class Ingest:
             self._keep_rate(len(incoming.at_ms), now_ms)
         refusals = Refusals(incoming.refusals.counts.copy(), list(incoming.refusals.examples))
         fit = _Screen(self.limits, now_ms, backfill=backfill).fit_rows(incoming, refusals)
-        naming = _Naming(incoming, self._directory, self.limits.max_series, refusals)
+        room = min(self.limits.max_series + self._bare(), RESERVED * self.limits.max_series)
+        naming = _Naming(incoming, self._directory, room, refusals)
         try:
             slots = await naming.slots_of(fit)
             accepted, duplicates = await self._append(incoming, slots, naming, now_ms, backfill=backfill)
@@ -243,7 +256,7 @@ def check_request_size(limits: Limits, series: int, samples: int) -> None:
 
 
 class _Screen:
-    """Refuses rows whose time or value can never be stored."""
+    """Refuses rows whose time can never be stored."""
 
     def __init__(self, limits: Limits, now_ms: int, *, backfill: bool) -> None:
         self._now_ms = now_ms
@@ -253,21 +266,18 @@ class _Screen:
 
     def fit_rows(self, incoming: Incoming, refusals: Refusals) -> NDArray[np.bool_]:
         """Return a mask (n,) of the rows to go on with; the others are counted in `refusals`."""
-        at_ms, values = incoming.at_ms, incoming.values
-        nan = np.isnan(values)
-        nan &= values.view(np.uint64) != STALENESS_MARKER
-        unfit = nan | (at_ms < self._oldest_ms) | (at_ms > self._newest_ms)
+        at_ms = incoming.at_ms
+        unfit = (at_ms < self._oldest_ms) | (at_ms > self._newest_ms)
         if unfit.any():
-            self._explain(incoming, np.flatnonzero(unfit), nan, refusals)
+            self._explain(incoming, np.flatnonzero(unfit), refusals)
         return ~unfit
 
-    def _explain(self, incoming: Incoming, rows: NDArray[np.intp], nan: NDArray[np.bool_], refusals: Refusals) -> None:
-        at_ms, is_nan = incoming.at_ms[rows], nan[rows]
+    def _explain(self, incoming: Incoming, rows: NDArray[np.intp], refusals: Refusals) -> None:
+        at_ms = incoming.at_ms[rows]
         kinds = {
-            "nan_value": is_nan,
-            "negative_time": ~is_nan & (at_ms < 0),
-            "too_old": ~is_nan & (at_ms >= 0) & (at_ms < self._oldest_ms),
-            "too_far_in_future": ~is_nan & (at_ms > self._newest_ms),
+            "negative_time": at_ms < 0,
+            "too_old": (at_ms >= 0) & (at_ms < self._oldest_ms),
+            "too_far_in_future": at_ms > self._newest_ms,
         }
         for reason, chosen in kinds.items():
             refused = rows[chosen]
@@ -275,7 +285,6 @@ class _Screen:
 
     def _sentence(self, reason: str) -> str:
         return {
-            "nan_value": "the value is NaN, which only the staleness marker may be",
             "negative_time": "the time is before 1970",
             "too_old": f"the time is more than {_duration(self._limits.max_age_ms)} ago",
             "too_far_in_future": f"the time is more than {_duration(self._limits.max_future_ms)} ahead of "
@@ -291,12 +300,12 @@ class _Naming:
         refusals: gets the samples of series that are refused.
     """
 
-    def __init__(self, incoming: Incoming, directory: Directory, max_series: int, refusals: Refusals) -> None:
+    def __init__(self, incoming: Incoming, directory: Directory, room: int, refusals: Refusals) -> None:
         self.unknown: dict[LabelSet, int] = {}
         self.refusals = refusals
         self._incoming = incoming
         self._directory = directory
-        self._max_series = max_series
+        self._room = room
         self._keys = Keys.of(incoming.keys)
         self._named: list[tuple[int, int]] = []
 
@@ -353,8 +362,8 @@ class _Naming:
         return slot
 
     def _promise_room(self, labels: LabelSet) -> None:
-        if len(self._directory) + self._directory.promised >= self._max_series:
-            raise Rejected("series_limit", f"series limit {self._max_series} reached: {labels} would be a new series")
+        if len(self._directory) + self._directory.promised >= self._room:
+            raise Rejected("series_limit", f"series limit {self._room} reached: {labels} would be a new series")
         self._directory.promised += 1
 
 

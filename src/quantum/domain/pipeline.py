@@ -40,12 +40,15 @@ from quantum.domain.facts import (
     RevokeApiKey,
     Samples,
     Started,
+    TeachPolicy,
+    UnteachPolicy,
     WebhookReceiver,
 )
 from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
 from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+from quantum.domain.scoring import Scores
 from quantum.domain.serving import ServedBook
 
 if TYPE_CHECKING:
@@ -59,7 +62,8 @@ if TYPE_CHECKING:
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
-    from quantum.domain.scoring import Scores
+    from quantum.domain.series import SampleBatch
+    from quantum.domain.teaching import Lesson
 
 UNWATCHED_MS: Final = 60_000
 """A longer hole between two facts means that nobody watched (a suspended laptop, say)."""
@@ -106,6 +110,7 @@ class PipelineMemory:
     models: tuple[PromoteModel, ...] = ()
     allotment: Allotment = AS_EVER
     api_keys: tuple[ApiKey, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,19 +208,18 @@ class Pipeline:
         for slot, labels in samples.new_series:
             self._meet(slot, labels)
         batch = samples.batch
-        ending = batch.values.view(np.uint64) == STALENESS_MARKER
+        ends = batch.values.view(np.uint64) == STALENESS_MARKER
+        blank = np.isnan(batch.values) & ~ends
         scores = self.models.judge(batch, self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values))
-        for anomaly in self._anomalies.take(batch, scores, self.labels):
+        for anomaly in self._anomalies.take(*_some(batch, scores, ~blank), self.labels):
             found.anomalies[anomaly.id] = anomaly
-        if ending.any():
-            self.presence.end(batch.slots[ending])
-            batch, scores_of_news = batch.take(~ending), _rows(scores, ~ending)
-        else:
-            scores_of_news = scores
+        self.presence.end(batch.slots[ends])
         live_from_ms = NEVER_MS if samples.backfill else at_ms - HISTORY_MS + 1
-        rows = self.newest.take(batch, scores_of_news, live_from_ms)
-        self.presence.hear(batch.slots[rows], batch.at_ms[rows], self.watched_ms)
-        self.samples += len(samples.batch)
+        news, scores_of_news = _some(batch, scores, ~(ends | blank))
+        rows = self.newest.take(news, scores_of_news, live_from_ms)
+        self.presence.hear(news.slots[rows], news.at_ms[rows], self.watched_ms)
+        self.presence.hear(batch.slots[blank], batch.at_ms[blank], self.watched_ms)
+        self.samples += len(batch)
         return scores
 
     def _meet(self, slot: int, labels: LabelSet) -> None:
@@ -293,6 +297,8 @@ class Pipeline:
         looks: dict[type[object], Callable[[Any], object]] = {
             PutPolicy: lambda put: self.catalog.policy(put.policy.id),
             DeletePolicy: lambda gone: self.catalog.policy(gone.policy_id),
+            TeachPolicy: lambda put: self.catalog.policy(put.policy.id),
+            UnteachPolicy: lambda put: self.catalog.policy(put.policy_id),
             PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
             DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
             PromoteModel: lambda put: self.models.standing(put.model.name),
@@ -309,12 +315,8 @@ class Pipeline:
 
     def _obeyed(self, command: Command, found: Conclusions) -> Effects:
         match command:
-            case PutPolicy():
-                matches = self._compile(command.policy.matchers)
-                before = self._watches.get(command.policy.id)
-                policy = self.catalog.put_policy(command)
-                self._put_watch(policy, PolicyWatch(policy, matches), before, found)
-                return found.effects(policies=(policy,))
+            case PutPolicy() | TeachPolicy() | UnteachPolicy():
+                return found.effects(policies=(self._put_policy(command, found),))
             case DeletePolicy():
                 gone = self.catalog.delete_policy(command)
                 self._end_watch(gone.id, "its policy was deleted", found)
@@ -347,6 +349,21 @@ class Pipeline:
             return ServedModel(command.name, 0, self.at_ms)
         self.models.put(command, self.labels)
         return ServedModel(command.model.name, command.version, self.at_ms)
+
+    def _put_policy(self, command: PutPolicy | TeachPolicy | UnteachPolicy, found: Conclusions) -> AlertPolicy:
+        if not isinstance(command, UnteachPolicy):
+            # a pattern that is refused must be so before anything changes
+            self._compile(command.policy.matchers)
+        match command:
+            case PutPolicy():
+                policy = self.catalog.put_policy(command)
+            case TeachPolicy():
+                policy = self.catalog.teach_policy(command, self.at_ms)
+            case UnteachPolicy():  # pragma: no branch - the last kind there is
+                policy = self.catalog.unteach_policy(command)
+        watch = PolicyWatch(policy, self._compile(policy.matchers))
+        self._put_watch(policy, watch, self._watches.get(policy.id), found)
+        return policy
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -386,6 +403,17 @@ class Pipeline:
             if step.refusal is not None:
                 raise step.refusal
 
+    def watch_beside(self, policies: Iterable[AlertPolicy]) -> None:
+        """Watch by more policies, without a fact and outside the catalog: how a replay compares settings of one.
+
+        The alerts of a policy depend on no other policy, so those in force go on as ever; their ids must differ.
+
+        Raises:
+            QuantumError: a pattern of one is refused.
+        """
+        for policy in policies:
+            self._start_watch(PolicyWatch(policy, self._compile(policy.matchers)))
+
     # ---- state ------------------------------------------------------------------------------------------------
 
     def dump(self) -> PipelineState:
@@ -405,6 +433,7 @@ class Pipeline:
             policies=self.catalog.policies,
             receivers=self.catalog.receivers,
             api_keys=self.keys.keys,
+            lessons=self.catalog.lessons,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
@@ -447,7 +476,7 @@ class Pipeline:
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self._cover(Coverage(memory.allotment, self._compile))
-        self.catalog = Catalog(memory.policies, memory.receivers)
+        self.catalog = Catalog(memory.policies, memory.receivers, memory.lessons)
         self.models = ServedBook(self._compile)
         self.models.restore(memory.models, self.labels, state.arrays)
         self.keys = KeyRing(memory.api_keys)
@@ -491,14 +520,12 @@ class Pipeline:
         return sum(one.state is not IncidentState.RESOLVED for one in self._incidents.incidents)
 
 
-def _rows(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
-    return replace(
-        scores,
-        score=scores.score[rows],
-        expected=scores.expected[rows],
-        lower=scores.lower[rows],
-        upper=scores.upper[rows],
-    )
+def _some(batch: SampleBatch, scores: Scores, rows: NDArray[np.bool_]) -> tuple[SampleBatch, Scores]:
+    """Return the rows of a mask and their scores."""
+    if rows.all():
+        return batch, scores
+    columns = (column[rows] for column in (scores.score, scores.expected, scores.lower, scores.upper))
+    return batch.take(rows), Scores(*columns)
 
 
 def _same_watch(before: AlertPolicy, after: AlertPolicy) -> bool:
