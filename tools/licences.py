@@ -70,14 +70,14 @@ def of_python(name: str) -> str:
     if name in UNSAID:
         return UNSAID[name]
     try:
-        said = metadata(name)
+        said = metadata(name).json
     except PackageNotFoundError:
         return ""
-    if expression := said.get("License-Expression"):
-        return expression
-    kinds = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier", ()) if line.startswith("License")]
+    if expression := said.get("license_expression"):
+        return str(expression)
+    kinds = [line.rpartition(" :: ")[2] for line in said.get("classifier", ()) if line.startswith("License")]
     known = [BY_CLASSIFIER[kind] for kind in kinds if kind in BY_CLASSIFIER]
-    words = (said.get("License") or "").strip().partition("\n")[0]
+    words = str(said.get("license") or "").strip().partition("\n")[0]
     return " OR ".join(known) or BY_WORDS.get(words, words)
 
 
