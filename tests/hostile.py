@@ -113,17 +113,10 @@ SIZES: Final = {letter: text.count("|") + 1 for letter, text in LISTS.items()}
 NOT_HERE: Final = {
     "O20": "there is no gRPC here",
     "S9": "certificates of targets are judged by aiohttp with the system's authorities; nothing here turns that off",
-    "W5": "a socket is opened with a token or key, not with a ticket",
-    "W6": "a socket is opened with a token or key, not with a ticket",
-    "W44": "a token is good until it expires, which is looked at again and again (W43); keys are revoked at once (A63)",
     "W57": "live messages do not pass through Redis",
     "P35": "there are no silences",
     "P36": "there are no silences",
     "P37": "policies have no schedules, so no time zones",
-    "A55": "sign-out is Keycloak's; a token is good until it expires",
-    "A56": "users are Keycloak's; a token is good until it expires",
-    "A57": "refresh tokens go to Keycloak alone",
-    "A58": "signing in is Keycloak's and the proxy's",
 }
 """Lines that do not apply, and why."""
 ELSEWHERE: Final = {
