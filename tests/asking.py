@@ -1,10 +1,14 @@
-"""Requests as the rows of a list, and what is true of every answer, however odd the request was."""
+"""Requests as the rows of a list, and what is true of every answer, however odd the request was; and who asks."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from quantum.adapters.http.access import ROLES
+from quantum.application.ports import Principal
+from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,3 +64,16 @@ class Asked:
 
 def _no_number(text: str) -> float:
     raise AssertionError(f"{text} is no JSON")
+
+
+class AtTheirWord:
+    """Identity for these tests: whoever shows the name of a role has it."""
+
+    banner = ""
+
+    async def identify(self, credential: str) -> Principal:
+        if not credential:
+            raise Rejected("unauthenticated", "this needs a token or a key")
+        if credential not in (*ROLES, "nobody"):
+            raise Rejected("invalid_credential", "the token is no good")
+        return Principal(f"a {credential}", frozenset({credential}) & frozenset(ROLES), means="token")

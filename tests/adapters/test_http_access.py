@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from litestar.routes import HTTPRoute, WebSocketRoute
+from tests.asking import AtTheirWord
 from tests.watching import Watching
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from quantum.adapters.http.access import ANYBODY, INFLUX_1, RIGHTS, ROLES
-from quantum.application.ports import Principal
-from quantum.domain.errors import Rejected
 from quantum.domain.facts import Ordered, command_in
 
 if TYPE_CHECKING:
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
 STRANGER: Final = ""
 LIVE: Final = "WEBSOCKET /api/v1/live"
 ANY: Final = [{"label": "a", "op": "=", "value": "b"}]
-
-
-class AtTheirWord:
-    """Identity for these tests: whoever shows the name of a role has it."""
-
-    banner = ""
-
-    async def identify(self, credential: str) -> Principal:
-        if not credential:
-            raise Rejected("unauthenticated", "this needs a token or a key")
-        if credential not in (*ROLES, "nobody"):
-            raise Rejected("invalid_credential", "the token is no good")
-        return Principal(f"a {credential}", frozenset({credential}) & frozenset(ROLES), means="token")
 
 
 @pytest.fixture(name="system")

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
+from tests.asking import AtTheirWord
 from tests.watching import Watching, served_aside
+
+from quantum.adapters.http.access import ANYBODY, RIGHTS, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES: Final = 25
 """Of each operation and kind: enough to find again every 500 that was found here, few enough for a minute in all."""
-CHECKED: Final = [
+DESCRIBED: Final = [
     schemathesis.checks.not_a_server_error,
     openapi.status_code_conformance,
     openapi.content_type_conformance,
+    openapi.response_headers_conformance,
     openapi.response_schema_conformance,
-    openapi.negative_data_rejection,
 ]
+CHECKED: Final = [*DESCRIBED, openapi.negative_data_rejection]
 ROUTES: Final = {
     "GET /api/v1/alerts": "200 400 401 403 429 503",
     "GET /api/v1/alerts/{alert_id}": "200 400 401 403 404 429 503",
@@ -102,6 +107,16 @@ def served_api() -> Iterator[Any]:
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 
+async def nothing(_: Watching) -> None:
+    """There is nothing to prepare: nobody gets as far as what is there."""
+
+
+@pytest.fixture(name="strict_api", scope="module")
+def strictly_served_api() -> Iterator[Any]:
+    with served_aside(nothing, AtTheirWord()) as address:
+        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+
+
 def operations(api: Any) -> dict[str, Any]:
     found = [result.ok() for result in api.get_all_operations()]
     return {f"{one.method.upper()} {one.path}": one for one in found}
@@ -150,5 +165,22 @@ def test_answers_are_as_described(api: Any, route: str, kind: GenerationMode) ->
     @given(case=operation.as_strategy(generation_mode=kind))
     def check(case: Any) -> None:
         case.call_and_validate(checks=CHECKED, timeout=30)
+
+    check()
+
+
+@pytest.mark.parametrize("route", sorted(route for route in ROUTES if RIGHTS[route] is not ANYBODY))
+def test_sound_requests_of_who_may_not_are_refused_as_described(strict_api: Any, route: str) -> None:
+    """A64: strangers, members without a role, and every role that the table of rights does not name for the route."""
+    operation = operations(strict_api)[route]
+    assert operation.definition.raw["security"] == [{"bearer": []}, {"basic": []}]
+    others = sorted({"", "nobody", "wrong", *ROLES} - RIGHTS[route])
+
+    @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE), role=st.sampled_from(others))
+    def check(case: Any, role: str) -> None:
+        headers = {"authorization": f"Bearer {role}"} if role else {}
+        answer = case.call_and_validate(checks=DESCRIBED, headers=headers, timeout=30)
+        assert answer.status_code == {"": 401, "wrong": 401}.get(role, 403)
 
     check()

@@ -31,6 +31,11 @@ SENTENCES: Final = {
     OFTEN: "Too many requests of this key, user or tenant; try again after Retry-After seconds",
     BUSY: "A part that is needed does not answer; try again after Retry-After seconds",
 }
+CREDENTIALS: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An access token or an API key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user, and an API key for the password"},
+}
+"""How who asks says who they are; where nobody signs in, nobody has to."""
 FACTS: Final = ("/livez", "/readyz", "/startupz", "/metrics")
 SCHEMA: Final = {
     "type": "object",
@@ -62,7 +67,9 @@ class Description:
 
 def describe(document: dict[str, Any]) -> Description:
     """Return a document with the problems that its operations may answer; the one given is not of use any more."""
-    document.setdefault("components", {}).setdefault("schemas", {})[PROBLEM] = SCHEMA
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})[PROBLEM] = SCHEMA
+    components["securitySchemes"] = CREDENTIALS
     parameters: dict[tuple[str, str], Mapping[str, bool]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -71,6 +78,8 @@ def describe(document: dict[str, Any]) -> Description:
                 for each in operation.get("parameters", ())
                 if each["in"] == "query"
             }
+            if RIGHTS.get(f"{method.upper()} {path}") is not ANYBODY:
+                operation["security"] = [{name: []} for name in CREDENTIALS]
             for status in _refusals(method, path, operation):
                 _add_problem(operation["responses"], status)
     return Description(document, parameters)
