@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.parts import need
 from tests.parts.children import Child, free_port, start_child
+from tests.parts.kafka import run_kafka
 from tests.parts.redis import run_redis
 
 if TYPE_CHECKING:
@@ -78,3 +79,16 @@ def test_a_redis_answers_until_it_is_killed_and_again_after_a_start(tmp_path: Pa
         server.start()
         assert server.answers()
     assert not server.answers()
+
+
+def test_a_kafka_answers_until_it_is_killed_and_again_after_a_start(tmp_path: Path) -> None:
+    with run_kafka(tmp_path) as broker:
+        assert broker.answers()
+        broker.freeze()
+        assert not broker.answers()
+        broker.thaw()
+        broker.kill()
+        assert not broker.answers()
+        broker.start()
+        assert broker.answers()
+    assert not broker.answers()
