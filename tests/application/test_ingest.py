@@ -103,14 +103,17 @@ async def test_a_request_without_samples_stores_no_fact() -> None:
         assert await store.last() == (0, 0)
 
 
-async def test_d1_nan_is_refused_but_the_staleness_marker_is_stored_bit_by_bit() -> None:
+async def test_d1_d2_nan_is_stored_bit_by_bit_like_the_staleness_marker() -> None:
     payload = float(np.array([OTHER_NAN], np.uint64).view(np.float64)[0])
+    rows = [("a", 1 + NOW_MS, STALE), ("a", NOW_MS, np.nan), ("b", NOW_MS, payload)]
     async with opened() as (ingest, store, _):
-        receipt = await ingest.accept(
-            incoming([("a", 1 + NOW_MS, STALE), ("a", NOW_MS, np.nan), ("b", NOW_MS, payload)])
-        )
-        assert (receipt.accepted, receipt.rejected) == (1, {"nan_value": 2})
-        assert await stored(store) == {("a", NOW_MS + 1, 0x7FF0000000000002)}
+        first, again = await ingest.accept(incoming(rows)), await ingest.accept(incoming(rows))
+        assert (first.accepted, again.duplicates, first.rejected) == (3, 3, {})
+        assert await stored(store) == {
+            ("a", NOW_MS + 1, 0x7FF0000000000002),
+            ("a", NOW_MS, bits_of(np.nan)),
+            ("b", NOW_MS, OTHER_NAN),
+        }
 
 
 @pytest.mark.parametrize(
@@ -219,9 +222,9 @@ async def test_d20_a_series_without_a_metric_name_is_refused() -> None:
 
 async def test_a_series_whose_labels_cannot_be_decoded_takes_only_its_own_samples_along() -> None:
     async with opened() as (ingest, store, _):
-        rows = [("x!", NOW_MS, 1.0), ("a", NOW_MS, 1.0), ("x!", NOW_MS - 1, np.nan)]
+        rows = [("x!", NOW_MS, 1.0), ("a", NOW_MS, 1.0), ("x!", -1, 1.0)]
         receipt = await ingest.accept(incoming(rows))
-        assert (receipt.accepted, receipt.rejected) == (1, {"label_name": 1, "nan_value": 1})
+        assert (receipt.accepted, receipt.rejected) == (1, {"label_name": 1, "negative_time": 1})
         assert all(example.labels is None for example in receipt.examples)
         assert {name for name, _, _ in await stored(store)} == {"a"}
 
@@ -339,7 +342,7 @@ def expected(sent: list[list[Row]]) -> set[tuple[str, int, int]]:
     """The slow model: first fit value of each (series, time)."""
     first: dict[tuple[str, int], int] = {}
     for name, at_ms, value in (row for rows in sent for row in rows):
-        fit = (bits_of(value) == bits_of(STALE) or not np.isnan(value)) and at_ms in (NOW_MS, NOW_MS - 1)
+        fit = at_ms in (NOW_MS, NOW_MS - 1)
         if fit and "!" not in name and name:
             first.setdefault((name.split("=")[0], at_ms), bits_of(value))
     return {(name, at_ms, bits) for (name, at_ms), bits in first.items()}

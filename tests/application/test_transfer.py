@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
 import re2
 
 from quantum.adapters.memory import ManualClock, MemoryStream
@@ -31,10 +30,10 @@ async def test_batches_are_stored_as_backfill_and_counted_together() -> None:
             reading(5, 1.0, "a", "b"),
             reading(6, 2.0, "a"),
             reading(6, 2.0, "a"),
-            reading(6, np.nan, *"abcdefg"),
+            reading(-6, 3.0, *"abcdefg"),
         ]
         receipt = await take_in(ingest, batches)
-        assert (receipt.accepted, receipt.duplicates, receipt.rejected) == (3, 1, {"nan_value": 7})
+        assert (receipt.accepted, receipt.duplicates, receipt.rejected) == (3, 1, {"negative_time": 7})
         assert len(receipt.examples) == MAX_EXAMPLES
         for fact in await stream.take(0, 10):
             assert isinstance(fact.body, Samples)

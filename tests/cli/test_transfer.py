@@ -60,11 +60,11 @@ def test_the_text_format_selectors_and_times(quantum: Any, tmp_path: Path) -> No
 
 
 def test_refused_samples_are_told_and_the_status_is_1(quantum: Any, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("timestamp,value\n1767225600,1\n1767225600,2\n1767225601,nan\n")
+    (tmp_path / "x.csv").write_text("timestamp,value\n1767225600,1\n1767225600,2\n-1,3\n")
     status, out, err = quantum("import", "x.csv")
     assert (status, out) == (1, "1 samples stored, 0 were there already\n")
     assert "1 samples refused (duplicate_value): another value is stored" in err
-    assert "1 samples refused (nan_value): " in err
+    assert "1 samples refused (negative_time): " in err
     found = json.loads(quantum("import", "x.csv", "--json")[1])
     assert {one["labels"] for one in found["examples"]} == {"x"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,30 @@ def test_a_staleness_marker_ends_a_series_without_being_a_value() -> None:
     pipeline, _ = run(log.facts)
     assert pipeline.newest.value(log.slots[CPU]) == 1.0
     assert pipeline.presence.status(pipeline.watched_ms).tolist() == [2, 0]
+
+
+def test_nan_is_a_sign_of_life_that_breaks_and_mends_nothing() -> None:
+    log = Log()
+    log.add(PutPolicy(policy(), 0, "me"))
+    for value in (95.0, 95.0, *[math.nan] * 30):
+        log.send({CPU: value, CPU_B: math.nan})
+    pipeline, effects = run(log.facts)
+    assert states(effects) == [PENDING, FIRING]
+    assert pipeline.newest.value(log.slots[CPU]) == 95.0
+    assert np.isnan(pipeline.newest.value(log.slots[CPU_B]))
+    assert pipeline.presence.status(pipeline.watched_ms).tolist() == [0, 0]
+    assert pipeline.samples == 64
+
+
+def test_an_anomaly_lasts_while_its_series_has_only_nan() -> None:
+    def ends(filler: float) -> list[bool]:
+        log = Log()
+        for value in (1.0, 1.0, 500.0, *[filler] * (QUIET_ROWS + 1)):
+            log.send({CPU: value})
+        return [one.end_ms is None for each in run(log.facts)[1] for one in each.anomalies]
+
+    assert ends(math.nan) == [True]
+    assert ends(500.0) == [True, False]
 
 
 def test_a_true_zero_is_a_value_like_any_other() -> None:

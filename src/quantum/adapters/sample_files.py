@@ -257,6 +257,6 @@ class TextWriter:
 
 
 def _texts(history: History, stale: str) -> list[str]:
-    """Return the values as the shortest text that is read back bit by bit."""
+    """Return the values as the shortest text that is read back bit by bit, except that every other NaN is `nan`."""
     marked = (history.values.view(np.uint64) == STALENESS_MARKER).tolist()
     return [stale if mark else repr(value) for value, mark in zip(history.values.tolist(), marked, strict=True)]

@@ -20,7 +20,6 @@ from quantum.application.keys import ABSENT, Keys
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.application.rates import Rate
 from quantum.domain.errors import Rejected, Throttled
-from quantum.domain.presence import STALENESS_MARKER
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -174,9 +173,9 @@ class Ingest:
     async def accept(self, incoming: Incoming, *, backfill: bool = False) -> Receipt:
         """Store every sample that is fit to be stored, durably, and account for all.
 
-        NaN is refused as `nan_value` except the staleness marker; infinities are stored. Negative times are refused as
-        `negative_time`. A sample whose series has one at that time already is a duplicate if the values are equal bit
-        by bit, otherwise it is refused as `duplicate_value`: the first write wins.
+        NaN and infinities are stored as they came, bit by bit. Negative times are refused as `negative_time`. A sample
+        whose series has one at that time already is a duplicate if the values are equal bit by bit, otherwise it is
+        refused as `duplicate_value`: the first write wins.
 
         Raises:
             Rejected: `request_series_limit` or `request_sample_limit`: nothing was stored.
@@ -243,7 +242,7 @@ def check_request_size(limits: Limits, series: int, samples: int) -> None:
 
 
 class _Screen:
-    """Refuses rows whose time or value can never be stored."""
+    """Refuses rows whose time can never be stored."""
 
     def __init__(self, limits: Limits, now_ms: int, *, backfill: bool) -> None:
         self._now_ms = now_ms
@@ -253,21 +252,18 @@ class _Screen:
 
     def fit_rows(self, incoming: Incoming, refusals: Refusals) -> NDArray[np.bool_]:
         """Return a mask (n,) of the rows to go on with; the others are counted in `refusals`."""
-        at_ms, values = incoming.at_ms, incoming.values
-        nan = np.isnan(values)
-        nan &= values.view(np.uint64) != STALENESS_MARKER
-        unfit = nan | (at_ms < self._oldest_ms) | (at_ms > self._newest_ms)
+        at_ms = incoming.at_ms
+        unfit = (at_ms < self._oldest_ms) | (at_ms > self._newest_ms)
         if unfit.any():
-            self._explain(incoming, np.flatnonzero(unfit), nan, refusals)
+            self._explain(incoming, np.flatnonzero(unfit), refusals)
         return ~unfit
 
-    def _explain(self, incoming: Incoming, rows: NDArray[np.intp], nan: NDArray[np.bool_], refusals: Refusals) -> None:
-        at_ms, is_nan = incoming.at_ms[rows], nan[rows]
+    def _explain(self, incoming: Incoming, rows: NDArray[np.intp], refusals: Refusals) -> None:
+        at_ms = incoming.at_ms[rows]
         kinds = {
-            "nan_value": is_nan,
-            "negative_time": ~is_nan & (at_ms < 0),
-            "too_old": ~is_nan & (at_ms >= 0) & (at_ms < self._oldest_ms),
-            "too_far_in_future": ~is_nan & (at_ms > self._newest_ms),
+            "negative_time": at_ms < 0,
+            "too_old": (at_ms >= 0) & (at_ms < self._oldest_ms),
+            "too_far_in_future": at_ms > self._newest_ms,
         }
         for reason, chosen in kinds.items():
             refused = rows[chosen]
@@ -275,7 +271,6 @@ class _Screen:
 
     def _sentence(self, reason: str) -> str:
         return {
-            "nan_value": "the value is NaN, which only the staleness marker may be",
             "negative_time": "the time is before 1970",
             "too_old": f"the time is more than {_duration(self._limits.max_age_ms)} ago",
             "too_far_in_future": f"the time is more than {_duration(self._limits.max_future_ms)} ahead of "

@@ -46,6 +46,7 @@ from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
 from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+from quantum.domain.scoring import Scores
 from quantum.domain.serving import ServedBook
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
-    from quantum.domain.scoring import Scores
+    from quantum.domain.series import SampleBatch
 
 UNWATCHED_MS: Final = 60_000
 """A longer hole between two facts means that nobody watched (a suspended laptop, say)."""
@@ -203,19 +204,18 @@ class Pipeline:
         for slot, labels in samples.new_series:
             self._meet(slot, labels)
         batch = samples.batch
-        ending = batch.values.view(np.uint64) == STALENESS_MARKER
+        ends = batch.values.view(np.uint64) == STALENESS_MARKER
+        blank = np.isnan(batch.values) & ~ends
         scores = self.models.judge(batch, self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values))
-        for anomaly in self._anomalies.take(batch, scores, self.labels):
+        for anomaly in self._anomalies.take(*_some(batch, scores, ~blank), self.labels):
             found.anomalies[anomaly.id] = anomaly
-        if ending.any():
-            self.presence.end(batch.slots[ending])
-            batch, scores_of_news = batch.take(~ending), _rows(scores, ~ending)
-        else:
-            scores_of_news = scores
+        self.presence.end(batch.slots[ends])
         live_from_ms = NEVER_MS if samples.backfill else at_ms - HISTORY_MS + 1
-        rows = self.newest.take(batch, scores_of_news, live_from_ms)
-        self.presence.hear(batch.slots[rows], batch.at_ms[rows], self.watched_ms)
-        self.samples += len(samples.batch)
+        news, scores_of_news = _some(batch, scores, ~(ends | blank))
+        rows = self.newest.take(news, scores_of_news, live_from_ms)
+        self.presence.hear(news.slots[rows], news.at_ms[rows], self.watched_ms)
+        self.presence.hear(batch.slots[blank], batch.at_ms[blank], self.watched_ms)
+        self.samples += len(batch)
         return scores
 
     def _meet(self, slot: int, labels: LabelSet) -> None:
@@ -491,14 +491,12 @@ class Pipeline:
         return sum(one.state is not IncidentState.RESOLVED for one in self._incidents.incidents)
 
 
-def _rows(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
-    return replace(
-        scores,
-        score=scores.score[rows],
-        expected=scores.expected[rows],
-        lower=scores.lower[rows],
-        upper=scores.upper[rows],
-    )
+def _some(batch: SampleBatch, scores: Scores, rows: NDArray[np.bool_]) -> tuple[SampleBatch, Scores]:
+    """Return the rows of a mask and their scores."""
+    if rows.all():
+        return batch, scores
+    columns = (column[rows] for column in (scores.score, scores.expected, scores.lower, scores.upper))
+    return batch.take(rows), Scores(*columns)
 
 
 def _same_watch(before: AlertPolicy, after: AlertPolicy) -> bool:

@@ -85,7 +85,7 @@ class Presence:
         self._columns.grow(size)
 
     def hear(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], watched_ms: int) -> None:
-        """Note samples: `slots` are distinct, `at_ms` is the newest time of each, both of shape (n,).
+        """Note samples, one after another: slots and times, both of shape (n,).
 
         The interval moves towards the gap just seen by at most a tenth of itself: one outage changes no heartbeat.
         """

@@ -30,7 +30,6 @@ REMOTE_WRITE_1: Final = "prometheus.writerequest"
 REMOTE_WRITE_2: Final = "io.prometheus.write.v2.request"
 WRITTEN: Final = "X-Prometheus-Remote-Write-{}-Written"
 """Headers of every answer of 2.0."""
-NOT_TOLD: Final = "nan_value"
 INLINE_BYTES: Final = 1 << 20
 """Bodies up to this size are decoded on the event loop (about 2 ms); larger ones in a thread."""
 
@@ -167,15 +166,10 @@ def _require_remote_write(request: Request[Any, Any, Any], proto: str) -> None:
 
 
 def _explain(receipt: Receipt) -> None:
-    """Raise Rejected if samples were refused: a sender logs the sentence, and does not send the same again.
-
-    NaN alone is no error of the sender: Prometheus writes it for every quantile without observations, and would count
-    the whole request as failed. It is not stored, and counted with the other refusals.
-    """
-    told = {reason: count for reason, count in receipt.rejected.items() if reason != NOT_TOLD}
-    if told:
+    """Raise Rejected if samples were refused: a sender logs the sentence, and does not send the same again."""
+    if receipt.rejected:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(receipt.rejected.items()))
-        shown = [one for one in receipt.examples if one.reason in told][:1]
+        shown = receipt.examples[:1]
         words = "".join(f"; for example: {one.message} ({one.labels or 'labels that cannot be'})" for one in shown)
         sentence = f"{receipt.accepted} stored, refused: {counts}{words}"
         raise Rejected("samples_rejected", sentence)
