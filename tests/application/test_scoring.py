@@ -88,6 +88,8 @@ class System:
         self.clock.advance(1000)
         values = [(host, 1.0 if number % 7 or index != number % 5 else 90.0) for index, host in enumerate(HOSTS)]
         await self.ingest.accept(incoming_readings(values[: 2 + number % 4], self.clock.now_ms()))
+        position, _ = await self.store.last()
+        self.monitor.expect(position)  # somebody who waits spares the tests the time in which facts gather
         await self.monitor.run_once()
 
     async def found(self) -> str:
@@ -149,6 +151,19 @@ async def test_lanes_lead_to_the_same_conclusions_scores_and_checkpoints_as_one_
         assert made.scoring.failures == 0
         assert made.scoring.answers == made.work.done
         assert made.work.positions == dict.fromkeys(range(lanes), made.monitor.pipeline.position)
+
+
+async def test_a_task_that_is_asked_again_with_more_facts_is_answered_without_beginning_anew() -> None:
+    async with system(2) as made:
+        await story(made, range(5))
+        rewinds = made.work.rewinds
+        made.unreliable.loses = 2
+        for number in (5, 6):
+            with pytest.raises(Unavailable):
+                await story(made, range(number, number + 1))
+        await story(made, range(7, 8))
+        assert made.monitor.pipeline.position == (await made.store.last())[0]
+        assert made.work.rewinds == rewinds
 
 
 async def test_answers_that_are_lost_and_workers_that_are_replaced_change_nothing(

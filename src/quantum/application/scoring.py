@@ -163,6 +163,7 @@ class LaneWork:
         self.done = self.rewinds = 0
         self._source, self._new_lane, self._unpack = source, lane, unpack
         self._lanes: dict[int, Lane] = {}
+        self._last: dict[int, tuple[Task, dict[int, Scores]]] = {}
 
     @property
     def positions(self) -> dict[int, int]:
@@ -181,13 +182,25 @@ class LaneWork:
         """
         # out of the table meanwhile: what fails halfway begins anew the next time
         lane = self._lanes.pop(task.lane, None)
-        if lane is None or lane.position > task.since:
+        known = self._known(lane, task)
+        if lane is None or (lane.position > task.since and known is None):
             lane = await self._restored(task.lane, task.since)
         await self._catch_up(lane, task.since)
-        answer = await asyncio.to_thread(_done, lane, task)
-        self._lanes[task.lane] = lane
+        scores, state = await asyncio.to_thread(_done, lane, task, known or {})
+        self._lanes[task.lane], self._last[task.lane] = lane, (task, scores)
         self.done += 1
-        return answer
+        return Answer(task.lane, tuple(scores.values()), state)
+
+    def _known(self, lane: Lane | None, task: Task) -> dict[int, Scores] | None:
+        """Return what was said to the first facts of a task that is asked again, perhaps with more of them.
+
+        An answer that came too late is not worked out again, however long it took.
+        """
+        last, scores = self._last.pop(task.lane, (None, {}))
+        if lane is None or last is None:
+            return None
+        is_repeated = last.since == task.since and lane.position == last.upto <= task.upto
+        return scores if is_repeated else None
 
     async def _catch_up(self, lane: Lane, upto: int) -> None:
         while lane.position < upto:
@@ -215,11 +228,13 @@ class LaneWork:
         return lane
 
 
-def _taken(lane: Lane, facts: Sequence[Fact]) -> tuple[Scores, ...]:
-    return tuple(found for fact in facts if (found := lane.take(fact)) is not None)
+def _taken(lane: Lane, facts: Sequence[Fact]) -> dict[int, Scores]:
+    """Return the scores by position of the fact."""
+    return {fact.position: found for fact in facts if (found := lane.take(fact)) is not None}
 
 
-def _done(lane: Lane, task: Task) -> Answer:
-    scores = _taken(lane, task.facts)
+def _done(lane: Lane, task: Task, known: dict[int, Scores]) -> tuple[dict[int, Scores], State | None]:
+    fresh = [fact for fact in task.facts if fact.position > lane.position]
+    scores = known | _taken(lane, fresh)
     lane.position = task.upto
-    return Answer(task.lane, scores, lane.dump() if task.wants_state else None)
+    return scores, lane.dump() if task.wants_state else None
