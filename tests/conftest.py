@@ -50,13 +50,6 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A broker of one test, which may do to it what it likes."""
-    with run_kafka(tmp_path_factory.mktemp("own-kafka")) as broker:
-        yield broker
-
-
-@pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """A function that shows a measured figure at the end of the test run."""
     return request.config.stash.setdefault(FIGURES, []).append

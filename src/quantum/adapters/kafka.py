@@ -23,7 +23,7 @@ from quantum.application.scoring import Answer
 from quantum.domain.errors import QuantumError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from quantum.application.scoring import LaneWork, Task
@@ -67,7 +67,7 @@ class Topics:
         """Make the topics that are missing, each on three brokers if there are so many."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=REQUEST_MS)
         try:
-            await admin.start()
+            await _within(CONNECT_S, admin.start())
             copies = min(COPIES, len((await admin.describe_cluster())["brokers"]))
             names = (self.tasks, self.answers)
             wanted = [NewTopic(name, self.lanes, copies, topic_configs=RETENTION) for name in names]
@@ -97,9 +97,8 @@ async def survey(url: str) -> int:
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(url), request_timeout_ms=REQUEST_MS)
     try:
-        async with asyncio.timeout(CONNECT_S):
-            await admin.start()
-            found = await admin.describe_cluster()
+        await _within(CONNECT_S, admin.start())
+        found = await admin.describe_cluster()
     except TROUBLE as error:
         raise _unavailable(error) from error
     finally:
@@ -139,6 +138,8 @@ class KafkaLanes:
         """See Lanes."""
         async with self._one_at_a_time:
             try:
+                if self._producer is None:
+                    await self._open()
                 async with asyncio.timeout(self._answer_s):
                     return await self._ask(tasks)
             except TROUBLE as error:
@@ -146,8 +147,6 @@ class KafkaLanes:
                 raise _unavailable(error, "no answer from every lane in time; is a worker there?") from error
 
     async def _ask(self, tasks: Sequence[Task]) -> list[Answer]:
-        if self._producer is None:
-            await self._open()
         self._number += 1
         identity = f"{time.time_ns()}-{self._number}"
         for task in tasks:
@@ -181,20 +180,22 @@ class KafkaLanes:
             ),
         )
         self.connections += 1
-        await self._producer.start()
-        await self._consumer.start()
-        partitions = topics.partitions(topics.answers)
+        await _within(CONNECT_S, self._producer.start())
+        await _within(CONNECT_S, self._consumer.start())
+        await _within(CONNECT_S, self._skip_old())
+
+    async def _skip_old(self) -> None:
+        """Begin after the answers to those who asked before."""
+        partitions = self._topics.partitions(self._topics.answers)
         self._consumer.assign(partitions)
-        # answers to those who asked before are nobody's
         await self._consumer.seek_to_end(*partitions)
         for partition in partitions:
             await self._consumer.position(partition)
 
     async def _close(self) -> None:
         producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
-        for one in (producer, consumer):
-            if one is not None:
-                await _end(one.stop())
+        if producer is not None:
+            await _part(consumer, producer)
 
 
 class KafkaWork:
@@ -226,8 +227,7 @@ class KafkaWork:
         """
         try:
             if self._producer is None:
-                async with asyncio.timeout(ANSWER_S):
-                    await self._open()
+                await self._open()
             for lane, (identity, body) in (await self._newest()).items():
                 await self._answer(lane, identity, body)
         except TROUBLE as error:
@@ -274,9 +274,9 @@ class KafkaWork:
                 request_timeout_ms=REQUEST_MS,
             ),
         )
-        await self._producer.start()
+        await _within(CONNECT_S, self._producer.start())
         self._consumer.subscribe([topics.tasks], listener=Assignment(self))
-        await self._consumer.start()
+        await _within(ANSWER_S, self._consumer.start())
 
     def take_over(self, lanes: frozenset[int]) -> None:
         """Work on these lanes from now on; those that are kept go on as they are."""
@@ -287,9 +287,8 @@ class KafkaWork:
 
     async def _close(self) -> None:
         producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
-        for one in (consumer, producer):
-            if one is not None:
-                await _end(one.stop())
+        if producer is not None:
+            await _part(consumer, producer)
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # the driver has no types
@@ -313,11 +312,37 @@ def _whole(parts: messages.Parts, message: bytes) -> tuple[str, bytes] | None:
     return None
 
 
-async def _end(goodbye: Any) -> None:
-    """Wait for a goodbye, but not for ever: a broker that is gone does not take it."""
-    with suppress(*TROUBLE):
-        async with asyncio.timeout(GOODBYE_S):
-            await goodbye
+async def _within(seconds: float, start: Coroutine[Any, Any, None]) -> None:
+    """Wait for a start, which gives up by itself while it finds brokers: if it is cancelled then, it leaves a socket.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    starting = asyncio.ensure_future(start)
+    done, _ = await asyncio.wait([starting], timeout=seconds)
+    starting.cancel()
+    if not done:
+        await asyncio.gather(starting, return_exceptions=True)
+        raise TimeoutError
+    await starting
+
+
+async def _part(consumer: Any, producer: Any) -> None:
+    """Close a connection; a stop that fails halfway would leave sockets open."""
+    for one, client in ((consumer, consumer._client), (producer, producer.client)):  # noqa: SLF001 - it has no name
+        await _end(one.stop())
+        await _end(client.close())
+
+
+async def _end(goodbye: Coroutine[Any, Any, None]) -> None:
+    """Wait for a goodbye, but not for ever: a broker that is gone does not take it.
+
+    It is a task of its own, because the driver's raises the cancellation of tasks within as if it were ours.
+    """
+    going = asyncio.ensure_future(goodbye)
+    await asyncio.wait([going], timeout=GOODBYE_S)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
 
 
 def _unavailable(error: BaseException, otherwise: str = "it took too long") -> Unavailable:
