@@ -20,7 +20,7 @@ LONG = st.builds(lambda byte, size: byte * size, st.binary(min_size=1, max_size=
 def _mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with the kernels as they are, and as they would be without numba."""
     if request.param == "plain":
-        for name in ("_hash", "_is_same", "_find", "find_keys", "add_keys", "spread"):
+        for name in ("_hash", "_is_same", "_has", "_find", "find_keys", "add_keys", "spread"):
             monkeypatch.setattr(module, name, cast("Any", getattr(module, name)).py_func)
 
 

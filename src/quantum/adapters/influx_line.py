@@ -35,6 +35,7 @@ PLAIN: Final = "value"
 
 _TOLD: Final = 1000
 """Bad lines that are counted by their reason; those after them count as `line_refused`."""
+_SECRET: Final = np.array([secrets.randbits(walk.SECRET_BITS) for _ in range(walk.SECRETS)], np.int64)
 _COMMA: Final = re.compile(rb"(?<!\\),")
 _EQUALS: Final = re.compile(rb"(?<!\\)=")
 _ESCAPED_IN_NAME: Final = re.compile(rb"\\([, ])")
@@ -124,9 +125,8 @@ class _Columns:
 
     def fill(self, body: bytes) -> int:
         table = np.full(1 << (2 * len(self.values)).bit_length(), -1, np.int64)
-        seed = 256 + secrets.randbelow(walk.HASH_PRIME - 256)
         data = walk.message_bytes(body)
-        return walk.fill_columns(data, seed, self.rows, self.values, self.series, table, self.bad, self.counts)
+        return walk.fill_columns(data, _SECRET, self.rows, self.values, self.series, table, self.bad, self.counts)
 
 
 def _walked(body: bytes, limits: Limits) -> _Columns:

@@ -40,7 +40,8 @@ COUNTS: Final = 4
 HEAD_AT, HEAD_END, KEY_AT, KEY_END, VALUE_AT, VALUE_END, LINE, AT, TIMED, OF_SERIES = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 COLUMNS: Final = 10
 """Columns of the rows array, by index; the first four are those of the series array."""
-HASH_PRIME: Final = 2**31 - 1
+SECRETS, SECRET_BITS = 256, 46
+"""How many secret numbers a hash needs, and how large they are."""
 
 _NEWLINE, _RETURN, _TAB, _SPACE, _HASH, _QUOTE, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 9, 32, 35, 34, 44, 61, 92
 _PLUS, _MINUS, _DOT, _ZERO, _NINE, _INTEGER, _UNSIGNED = 43, 45, 46, 48, 57, 105, 117
@@ -49,6 +50,8 @@ _SIGNS: Final = (_PLUS, _MINUS)
 _EXPONENTS: Final = (69, 101)
 _TRUE: Final = (116, 84)
 _FALSE: Final = (102, 70)
+_PLAIN_DIGITS: Final = 15
+"""A number of so many digits is a float without rounding."""
 _EXACT_DIGITS: Final = 18
 _EXACT_FLOAT: Final = 2**53
 _EXACT_POWER: Final = 22
@@ -58,6 +61,13 @@ _POWERS: Final = np.array([float(10**power) for power in range(_EXACT_POWER + 1)
 _INT_DIGITS, _UINT_DIGITS = 19, 20
 _INT_HIGH, _INT_LOW = divmod(2**63 - 1, 10)
 _UINT_HIGH, _UINT_LOW = divmod(2**64 - 1, 100)
+_KEPT: Final = 2**SECRET_BITS - 1
+_HASH_BITS: Final = 31
+_WORD_BITS: Final = 16
+_WORD: Final = 2**_WORD_BITS - 1
+_FIRST_SECRETS: Final = 3
+_TELLING: Final = np.array([byte in b"\n\r\\, =" for byte in range(256)])
+"""Whether a byte may end a name, or say that the next does not."""
 
 
 def message_bytes(data: bytes) -> Sequence[int]:
@@ -85,15 +95,17 @@ def _past_blanks(data: Sequence[int], at: int, end: int) -> int:
     return at
 
 
-@compiled
+@inlined
 def _past_text(data: Sequence[int], at: int, end: int, last: int) -> int:
     """Return where a name ends: at a comma, a space, the byte `last` or the end of the line, none of them escaped."""
-    while not _ends(data, at, end):
+    while at < end:
         byte = data[at]
-        if byte == _BACKSLASH and at + 1 < end and data[at + 1] in (_COMMA, _SPACE, last):
+        if not _TELLING[byte]:
+            at += 1
+        elif byte in (_COMMA, _SPACE, last) or _ends(data, at, end):
+            break
+        elif byte == _BACKSLASH and at + 1 < end and data[at + 1] in (_COMMA, _SPACE, last):
             at += 2
-        elif byte in (_COMMA, _SPACE, last):
-            return at
         else:
             at += 1
     return at
@@ -240,6 +252,46 @@ def _value(data: Sequence[int], at: int, stop: int) -> tuple[int, float]:
     return _number(data, at, stop)
 
 
+@inlined
+def _plain_number(data: Sequence[int], at: int, end: int) -> tuple[int, float]:
+    """Return (position after it, value) of a number as nearly all are: few digits, a point or none; else (`at`, 0)."""
+    start = at + 1 if at < end and data[at] == _MINUS else at
+    stop, high, point = start, 0, -1
+    while stop < end and stop - start <= _PLAIN_DIGITS:
+        digit = data[stop] - _ZERO
+        if 0 <= digit < 10:  # noqa: PLR2004 - ten digits
+            high = high * 10 + digit
+        elif data[stop] == _DOT and point < 0:
+            point = stop
+        else:
+            break
+        stop += 1
+    seen = stop - start - (1 if point >= 0 else 0)
+    ends = stop == end or data[stop] == _COMMA or data[stop] == _SPACE or data[stop] == _NEWLINE
+    if seen == 0 or not ends:
+        return at, 0.0
+    value = float(high) if point < 0 else high / _POWERS[stop - point - 1]
+    return stop, (-value if start > at else value)
+
+
+@inlined
+def _fill_value(
+    data: Sequence[int], at: int, end: int, row: int, rows: NDArray[np.int64], values: NDArray[np.float64]
+) -> int:
+    """Write the value of a field that is no text; return the position after it, or an error."""
+    rows[row, VALUE_AT], rows[row, VALUE_END] = at, 0
+    stop, values[row] = _plain_number(data, at, end)
+    if stop > at:
+        return stop
+    stop = _past_value(data, at, end)
+    left, values[row] = _value(data, at, stop)
+    if left < 0:
+        return left
+    if left:
+        rows[row, VALUE_END] = stop
+    return stop
+
+
 @compiled
 def _fill_fields(
     data: Sequence[int], at: int, end: int, rows: NDArray[np.int64], values: NDArray[np.float64], first: int
@@ -258,11 +310,8 @@ def _fill_fields(
         else:
             if row == len(values):
                 return -FULL, 0, 0
-            stop = _past_value(data, at, end)
-            left, values[row] = _value(data, at, stop)
             rows[row, KEY_AT], rows[row, KEY_END] = key_at, key_end
-            rows[row, VALUE_AT], rows[row, VALUE_END] = at, stop if left else 0
-            at = left if left < 0 else stop
+            at = _fill_value(data, at, end, row, rows, values)
             row += 1
         if at < 0 or at >= end or data[at] != _COMMA:
             return at, row - first, strings
@@ -292,13 +341,18 @@ def _time(data: Sequence[int], at: int, end: int) -> tuple[int, int, int]:
     return (at if _ends(data, at, end) else -TIME), sign * value, 1
 
 
-@compiled
-def _hash(data: Sequence[int], at: int, end: int, start: int, seed: int) -> int:
-    """Return a polynomial of the bytes in a secret number, modulo a prime: nobody can choose keys that collide."""
-    value = start
-    for index in range(at, end):
-        value = (value * seed + data[index] + 1) % HASH_PRIME
-    return value
+@inlined
+def _hash(text: Sequence[int], hashed: int, secret: NDArray[np.int64]) -> int:
+    """Return 31 bits of a text after others, of which nobody can choose some that collide; see `keys` for the sums."""
+    at = 0
+    while at < len(text):
+        part = text[at : at + SECRETS - _FIRST_SECRETS]
+        total = (secret[0] + secret[1] * (hashed & _WORD) + secret[2] * (hashed >> _WORD_BITS)) & _KEPT
+        for place in range(len(part)):
+            total += secret[_FIRST_SECRETS + place] * (part[place] + 1)
+        hashed = (total & _KEPT) >> (SECRET_BITS - _HASH_BITS)
+        at += len(part)
+    return hashed
 
 
 @inlined
@@ -311,10 +365,11 @@ def _same(data: Sequence[int], at: int, end: int, other_at: int, other_end: int)
     return True
 
 
-@compiled
+@inlined
 def _series_of(
     data: Sequence[int],
-    row: NDArray[np.int64],
+    row: int,
+    rows: NDArray[np.int64],
     hashed: int,
     table: NDArray[np.int64],
     series: NDArray[np.int64],
@@ -323,18 +378,18 @@ def _series_of(
     """Return the index of a row's series, which is a new one if nobody had these bytes before."""
     place = hashed & (len(table) - 1)
     while table[place] >= 0:
-        known = series[table[place]]
-        if _same(data, row[HEAD_AT], row[HEAD_END], known[HEAD_AT], known[HEAD_END]) and _same(
-            data, row[KEY_AT], row[KEY_END], known[KEY_AT], known[KEY_END]
+        known = table[place]
+        if _same(data, rows[row, HEAD_AT], rows[row, HEAD_END], series[known, HEAD_AT], series[known, HEAD_END]) and (
+            _same(data, rows[row, KEY_AT], rows[row, KEY_END], series[known, KEY_AT], series[known, KEY_END])
         ):
-            return int(table[place])
+            break
         place = (place + 1) & (len(table) - 1)
-    index = int(counts[SERIES])
-    table[place] = index
-    for column in range(4):
-        series[index, column] = row[column]
-    counts[SERIES] += 1
-    return index
+    if table[place] < 0:
+        table[place] = counts[SERIES]
+        for column in range(4):
+            series[counts[SERIES], column] = rows[row, column]
+        counts[SERIES] += 1
+    return int(table[place])
 
 
 @compiled
@@ -343,7 +398,7 @@ def _fill_line(
     at: int,
     end: int,
     line: int,
-    seed: int,
+    secret: NDArray[np.int64],
     rows: NDArray[np.int64],
     values: NDArray[np.float64],
     series: NDArray[np.int64],
@@ -362,12 +417,12 @@ def _fill_line(
     at, time, timed = _time(data, at, end)
     if at < 0:
         return at
-    hashed = _hash(data, head_at, head_end, 0, seed)
-    for index in range(first, first + added):
-        row = rows[index]
-        row[HEAD_AT], row[HEAD_END], row[LINE], row[AT], row[TIMED] = head_at, head_end, line, time, timed
-        key_hash = _hash(data, row[KEY_AT], row[KEY_END], hashed, seed)
-        row[OF_SERIES] = _series_of(data, row, key_hash, table, series, counts)
+    head_hash = _hash(data[head_at:head_end], 0, secret)
+    for row in range(first, first + added):
+        rows[row, HEAD_AT], rows[row, HEAD_END] = head_at, head_end
+        rows[row, LINE], rows[row, AT], rows[row, TIMED] = line, time, timed
+        hashed = _hash(data[rows[row, KEY_AT] : rows[row, KEY_END]], head_hash, secret)
+        rows[row, OF_SERIES] = _series_of(data, row, rows, hashed, table, series, counts)
     counts[ROWS] += added
     counts[STRINGS] += strings
     return at
@@ -376,7 +431,7 @@ def _fill_line(
 @compiled
 def fill_columns(
     data: Sequence[int],
-    seed: int,
+    secret: NDArray[np.int64],
     rows: NDArray[np.int64],
     values: NDArray[np.float64],
     series: NDArray[np.int64],
@@ -388,7 +443,7 @@ def fill_columns(
 
     Args:
         data: the body, as in `message_bytes`.
-        seed: a secret in [256, HASH_PRIME).
+        secret: int64 (SECRETS,), below 2^SECRET_BITS.
         rows: int64 (rows, COLUMNS), written: places of measurement with tags, of the field's name, and of a value that
             is still to be read (its end is 0 where it was), number of the line, time as sent, whether there is one,
             index of the series.
@@ -401,9 +456,10 @@ def fill_columns(
     at, end, line = 0, len(data), 0
     while at < end:
         line += 1
+        strings = counts[STRINGS]
         begin = at = _past_blanks(data, at, end)
         if not _ends(data, at, end) and data[at] != _HASH:
-            at = _fill_line(data, at, end, line, seed, rows, values, series, table, counts)
+            at = _fill_line(data, at, end, line, secret, rows, values, series, table, counts)
             if at == -FULL:
                 return at
             if at < 0:
@@ -411,13 +467,22 @@ def fill_columns(
                     bad[counts[BAD], 0], bad[counts[BAD], 1] = line, -at
                 counts[BAD] += 1
                 at = begin
-            else:
+            elif counts[STRINGS] > strings:  # only in texts is a newline no end
                 for index in range(begin, at):
                     line += data[index] == _NEWLINE
         while at < end and data[at] != _NEWLINE:
             at += 1
         at += 1
     return 0
+
+
+@inlined
+def _put(text: Sequence[int], out: NDArray[np.uint8], to: int) -> int:
+    """Write a text; return the place after it."""
+    room = out[to : to + len(text)]
+    for place in range(len(text)):
+        room[place] = text[place]
+    return to + len(text)
 
 
 @compiled
@@ -436,13 +501,7 @@ def write_keys(
     to = 0
     for index in range(len(series)):
         out[to] = first
-        to += 1
-        for at in range(series[index, 0], series[index, 1]):
-            out[to] = data[at]
-            to += 1
+        to = _put(data[series[index, 0] : series[index, 1]], out, to + 1)
         out[to] = _NEWLINE
-        to += 1
-        for at in range(series[index, 2], series[index, 3]):
-            out[to] = data[at]
-            to += 1
+        to = _put(data[series[index, 2] : series[index, 3]], out, to + 1)
         ends[index] = to

@@ -86,6 +86,8 @@ def read_varint(data: Sequence[int], at: int, end: int) -> tuple[int, int]:
     """Return (value as signed 64-bit integer, position after it)."""
     if at < end and data[at] < _MORE:
         return data[at] & _LOW, at + 1
+    if at + 1 < end and data[at + 1] < _MORE:  # as the lengths of most series are
+        return (data[at] & _LOW) | ((data[at + 1] & _LOW) << 7), at + 2
     return _long_varint(data, at, end)
 
 
@@ -138,10 +140,10 @@ def read_field(data: Sequence[int], at: int, end: int) -> tuple[int, int, int, i
 
 
 @inlined
-def _after_short_label(data: Sequence[int], at: int, end: int) -> int:
-    """Return the position after a label of less than 128 bytes, `at` if there is none: nearly every field is one."""
-    if end - at > 1 and data[at] == _LABEL_TAG and data[at + 1] < _MORE and data[at + 1] <= end - at - 2:
-        return at + 2 + data[at + 1]
+def _after_short_labels(data: Sequence[int], at: int, end: int) -> int:
+    """Return the position after the labels of less than 128 bytes that come first: nearly every field is one."""
+    while end - at > 1 and data[at] == _LABEL_TAG and data[at + 1] < _MORE and data[at + 1] <= end - at - 2:
+        at += 2 + data[at + 1]
     return at
 
 
@@ -205,13 +207,11 @@ def _fill_series(
     counts: NDArray[np.int64],
 ) -> int:
     """Write one series after those that were counted; return 0 or an error."""
-    error, series_at, start_at, end_at, scattered = 0, at, at, at, 0
+    error, series_at, start_at, scattered, index = 0, at, at, 0, counts[SERIES]
+    end_at = at = _after_short_labels(data, at, end)
     while at < end and error == 0:
         field_at = at
-        at = _after_short_label(data, at, end)
-        number, wire, start = _SERIES_LABEL, BYTES, at
-        if at == field_at:
-            number, wire, start, at, _ = read_field(data, at, end)
+        number, wire, start, at, _ = read_field(data, at, end)
         if at < 0:
             error = at
         elif number <= _SERIES_HISTOGRAM and wire != BYTES:
@@ -227,13 +227,13 @@ def _fill_series(
             if row == len(at_ms):
                 return -FULL
             error = _fill_sample(data, start, at, row, at_ms, bits)
-            row_series[row] = counts[SERIES]
+            row_series[row] = index
             counts[SAMPLES] += 1
         else:
             _count_other(number, counts)
-    labels[counts[SERIES], 0] = series_at if scattered else start_at
-    labels[counts[SERIES], 1] = end if scattered else end_at
-    labels[counts[SERIES], 2] = scattered
+    labels[index, 0] = series_at if scattered else start_at
+    labels[index, 1] = end if scattered else end_at
+    labels[index, 2] = scattered
     counts[SERIES] += 1
     return error
 
@@ -264,12 +264,13 @@ def fill_columns(
         number, wire, start, at, _ = read_field(data, at, end)
         if at < 0:
             error = at
-        elif number not in {_REQUEST_SERIES, _REQUEST_METADATA}:
+        elif number == _REQUEST_METADATA:
+            counts[METADATA] += 1
+            error = 0 if wire == BYTES else -WIRE
+        elif number != _REQUEST_SERIES:
             continue
         elif wire != BYTES:
             error = -WIRE
-        elif number == _REQUEST_METADATA:
-            counts[METADATA] += 1
         elif counts[SERIES] == len(labels):
             error = -FULL
         else:
@@ -381,7 +382,7 @@ def fill_columns2(
         number, wire, start, at, _ = read_field(data, at, end)
         if at < 0:
             error = at
-        elif number not in {_REQUEST2_SYMBOL, _REQUEST2_SERIES}:
+        elif number < _REQUEST2_SYMBOL or number > _REQUEST2_SERIES:
             continue
         elif wire != BYTES:
             error = -WIRE

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.config.compression import CompressionConfig
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
@@ -17,6 +19,7 @@ from quantum.adapters.http.access import Gate, credential_of
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
+from quantum.adapters.http.front import Front
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
@@ -38,9 +41,10 @@ if TYPE_CHECKING:
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
 BODY_TIMEOUT_S: Final = 10.0
-PARAMETERS: Final = "query_parameters"
 UNCOMPRESSED: Final = ["^/prometheus/api/v1/write", "^/otlp", "^/v1/metrics", "^/influx", "^/write", "^/api/v2/write"]
-"""Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt."""
+"""Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt: they take the
+short way, see `Front`."""
+PARAMETERS: Final = "query_parameters"
 """Under this name the application's state has the query parameters of every operation."""
 
 
@@ -145,9 +149,10 @@ def create_app(
     control = Router(
         "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
     )
+    layers = [Gate(identity, denials), Toll(quotas)]
     app = Litestar(
         [*raw_routes, control],
-        middleware=[Gate(identity, denials), Toll(quotas)],
+        middleware=layers,
         exception_handlers=HANDLERS,
         compression_config=CompressionConfig(
             backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED
@@ -169,8 +174,14 @@ def create_app(
         app.register(route)
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
-    app.asgi_handler = edge(app.asgi_handler)
+    front = Front((route for route in raw_routes if _is_uncompressed(route)), layers)
+    app.asgi_handler = edge(front(app.asgi_handler))
     return app
+
+
+def _is_uncompressed(route: ControllerRouterHandler) -> bool:
+    paths = route.paths if isinstance(route, HTTPRouteHandler) else ()
+    return any(re.match(pattern, path) for pattern in UNCOMPRESSED for path in paths)
 
 
 def _lower(names: frozenset[str]) -> frozenset[str]:
