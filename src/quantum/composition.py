@@ -52,13 +52,16 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.scoring import LaneWork, Scoring
 from quantum.application.shadows import Shadows
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
+from quantum.domain.detectors.elsewhere import Elsewhere
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
+from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.settings import Settings
 
@@ -67,12 +70,14 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.kafka import KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
-    from quantum.adapters.postgres import PostgresStore
+    from quantum.adapters.postgres import PostgresReader, PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Counters
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
+    from quantum.domain.detectors.tiered import Tiered
 
     Store = SqliteStore | PostgresStore
 
@@ -134,12 +139,55 @@ def build_full_detector(settings: Settings) -> Detector:
     return find_detector(settings.detection.detector)()
 
 
-def build_detector(settings: Settings) -> Detector:
+def build_detector(settings: Settings) -> Tiered:
     """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
     from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as above
 
     return Tiered(build_full_detector(settings), RobustSeasonal())
+
+
+def build_elsewhere(settings: Settings) -> Elsewhere:
+    """Return what stands for the detectors where others have them."""
+    detector = build_detector(settings)
+    return Elsewhere(detector.name, detector.version)
+
+
+def build_lanes(settings: Settings) -> KafkaLanes:
+    """Return what asks the workers of a tenant."""
+    from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
+
+    return KafkaLanes(settings.stream.url, settings.store.tenant, settings.stream.lanes)
+
+
+def build_reader(settings: Settings) -> PostgresReader:
+    """Return what reads a tenant's log without the right to write."""
+    from quantum.adapters.postgres import Patience, PostgresReader  # noqa: PLC0415 - imports the driver
+
+    return PostgresReader(settings.store.url, settings.store.tenant, Patience(start_ms=settings.store.wait_ms))
+
+
+def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherCompiler) -> LaneWork:
+    """Return what does the tasks of lanes."""
+    lanes = settings.stream.lanes
+    return LaneWork(reader, lambda lane: Lane(lane, lanes, build_detector(settings), compiler), wire.unpack_state)
+
+
+def build_worker(settings: Settings, work: LaneWork) -> KafkaWork:
+    """Return the worker of the role `ml`."""
+    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+
+    return KafkaWork(settings.stream.url, settings.store.tenant, settings.stream.lanes, work)
+
+
+def build_worker_vitals(work: LaneWork) -> Vitals:
+    """Return what a worker knows of its health."""
+    gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
+        "quantum_lane_tasks_total": lambda: float(work.done),
+        "quantum_lane_rewinds_total": lambda: float(work.rewinds),
+        "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
+    }
+    return Vitals({}, gauges, version("quantum"))
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -203,6 +251,7 @@ def build_vitals(
     scraper: Scraper,
     quotas: Quotas,
     counters: Counters,
+    scoring: Scoring | None,
 ) -> Vitals:
     """Return what a process knows of its health."""
     gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
@@ -228,6 +277,9 @@ def build_vitals(
         "quantum_live_topics": lambda: float(len(feed.watched(""))),
         "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
     }
+    if scoring is not None:
+        gauges["quantum_lane_answers_total"] = lambda: float(scoring.answers)
+        gauges["quantum_lane_failures_total"] = lambda: float(scoring.failures)
     return Vitals({}, gauges, version("quantum"))
 
 
@@ -350,9 +402,10 @@ def build_app(
 
 
 class Container(containers.DeclarativeContainer):
-    """Everything of one process in the role `all`."""
+    """Everything of one process, in any role."""
 
     settings = providers.Dependency(instance_of=Settings)
+    role = providers.Dependency(instance_of=str)
 
     clock = providers.Singleton(SystemClock)
     store = providers.Selector(
@@ -376,6 +429,14 @@ class Container(containers.DeclarativeContainer):
     full_detector = providers.Factory(build_full_detector, settings)
     detector = providers.Factory(build_detector, settings)
     pipeline = providers.Factory(Pipeline, detector, compiler)
+    elsewhere = providers.Factory(Pipeline, providers.Factory(build_elsewhere, settings), compiler)
+    lanes = providers.Singleton(build_lanes, settings)
+    scoring = providers.Selector(role, all=providers.Object(None), monitoring=providers.Singleton(Scoring, lanes))
+    live_pipeline = providers.Selector(role, all=pipeline, monitoring=elsewhere)
+    reader = providers.Singleton(build_reader, settings)
+    work = providers.Singleton(build_work, settings, reader, compiler)
+    worker = providers.Singleton(build_worker, settings, work)
+    worker_vitals = providers.Singleton(build_worker_vitals, work)
 
     ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))
     monitor = providers.Singleton(
@@ -387,9 +448,10 @@ class Container(containers.DeclarativeContainer):
         stream,
         feed,
         clock,
-        pipeline.provider,
+        live_pipeline.provider,
         codec,
         settings.provided.retention.keep_ms,
+        scoring,
     )
     upkeep = providers.Singleton(
         Upkeep,
@@ -437,7 +499,7 @@ class Container(containers.DeclarativeContainer):
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     vitals = providers.Singleton(
-        build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
+        build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters, scoring
     )
     app = providers.Singleton(
         build_app,
@@ -472,6 +534,6 @@ def build_store(settings: Settings) -> Store:
     return store
 
 
-def build(settings: Settings) -> Any:
+def build(settings: Settings, role: str = "all") -> Any:
     """Return the container of a process; its members are made when they are first asked for."""
-    return Container(settings=settings)
+    return Container(settings=settings, role=role)

@@ -21,6 +21,7 @@ import uvicorn
 from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.adapters.http import prometheus_points
+from quantum.adapters.http.health import health_app
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
@@ -29,14 +30,15 @@ from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
 from quantum.domain.default_policies import DEFAULT_POLICIES
-from quantum.domain.errors import Unavailable
+from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from litestar import Litestar
 
+    from quantum.adapters.http.health import Vitals
     from quantum.application.ingest import Incoming
     from quantum.settings import Settings
 
@@ -46,28 +48,68 @@ DRAIN_S: Final = 5
 COLD_S: Final = 4.0
 """Kernels that take longer than this were not loaded but compiled."""
 WEBSOCKET_BYTES: Final = 1 << 20
+MONITORING: Final = "monitoring"
+ROLES: Final = ("all", MONITORING, "ml")
+PIPELINE: Final = "pipeline"
+"""Name of the pump that waits for scores."""
 
 log = structlog.get_logger("quantum")
 
 
-async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run the role `all` until the process is told to stop.
+async def run(role: str, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run a role until the process is told to stop.
 
     Args:
+        role: one of `ROLES`.
         settings: of the process.
         announce: is called once with the address when the process is ready.
 
     Raises:
         Unavailable: something that is needed cannot be opened.
     """
+    await (run_ml(settings, announce) if role == "ml" else run_all(settings, announce, role))
+
+
+async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run the role `ml`: score what others take in."""
     listening = _listen(settings)
-    container = build(settings)
+    container = build(settings, "ml")
+    vitals = container.worker_vitals()
+    async with AsyncExitStack() as stack:
+        stack.callback(listening.close)
+        await stack.enter_async_context(container.reader())
+        worker = await stack.enter_async_context(container.worker())
+        await asyncio.to_thread(_compile_detector, container)
+        pump = Pump("lanes", worker.run_once, _complain)
+        vitals.checks = {pump.name: _health_of(pump)}
+        async with _running([pump]):
+            vitals.started = True
+            listening.listen(BACKLOG)
+            announce(_address_of(listening))
+            await _serve(health_app(vitals), vitals, listening)
+
+
+async def run_all(settings: Settings, announce: Callable[[str], None], role: str = "all") -> None:
+    """Run the role `all`, or `monitoring`, which is the same without scoring, until the process is told to stop.
+
+    Args:
+        settings: of the process.
+        announce: is called once with the address when the process is ready.
+        role: `all` or `monitoring`.
+
+    Raises:
+        Unavailable: something that is needed cannot be opened.
+    """
+    listening = _listen(settings)
+    container = build(settings, role)
     app = container.app()
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
         await stack.enter_async_context(container.store())
         await stack.enter_async_context(container.webhooks())
         await stack.enter_async_context(container.counters())
+        if role == MONITORING:
+            await stack.enter_async_context(container.lanes())
         await container.ingest().open(container.store())
         await container.monitor().open()
         stack.push_async_callback(container.monitor().close)
@@ -77,23 +119,38 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
             await stack.enter_async_context(container.scraper())
         pumps = _pumps(settings, container)
         container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
+        if role == MONITORING:
+            # without workers samples are taken in all the same, so this is no reason to send senders away
+            container.vitals().degrading = {PIPELINE: container.vitals().checks.pop(PIPELINE)}
         async with _running(pumps):
-            await _configure(settings, container)
+            if role == MONITORING:
+                configuring = asyncio.create_task(_configure_later(settings, container))
+                stack.callback(configuring.cancel)
+            else:
+                await _configure(settings, container)
             if settings.ingest.statsd:
                 stack.callback((await listen(settings.ingest.statsd, container.gathered())).close)
             container.vitals().started = True
             # whoever reads the address may use it at once: what comes before the server looks waits for it
             listening.listen(BACKLOG)
-            host, port = listening.getsockname()[:2]
-            announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            await _serve(app, container, listening)
+            announce(_address_of(listening))
+            await _serve(app, container.vitals(), listening, container.sockets().close_all)
+
+
+def _address_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _compile_detector(container: Any) -> None:
+    container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
 
 
 def _compile_kernels(container: Any) -> None:
     begin_s = time.monotonic()
     remote_write.warm_up()
     keys.warm_up()
-    container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+    _compile_detector(container)
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed
         container.promql().warm_up()
@@ -120,25 +177,28 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _pumps(settings: Settings, container: Any) -> list[Pump]:
     monitor, notifier = container.monitor(), container.notifier()
-
-    def complain(name: str, error: Exception) -> None:
-        log.error("a pump failed and will try again", pump=name, exc_info=error)
-
     pumps = [
-        Pump("pipeline", monitor.run_once, complain),
-        Pump("heartbeat", monitor.beat_once, complain),
-        Pump("notifier", notifier.run_once, complain),
-        Pump("upkeep", container.upkeep().run_once, complain),
-        Pump("shadows", container.shadows().run_once, complain),
-        Pump("training", container.training().run_once, complain),
+        Pump(PIPELINE, monitor.run_once, _complain),
+        Pump("heartbeat", monitor.beat_once, _complain),
+        Pump("notifier", notifier.run_once, _complain),
+        Pump("upkeep", container.upkeep().run_once, _complain),
+        Pump("shadows", container.shadows().run_once, _complain),
+        Pump("training", container.training().run_once, _complain),
     ]
     if settings.host_metrics.enabled:
-        pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))
+        pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, _complain))
     if settings.scrape:
-        pumps.append(Pump("scrape", container.scraper().run_once, complain))
+        pumps.append(Pump("scrape", container.scraper().run_once, _complain))
     if settings.ingest.statsd:
-        pumps.append(Pump("statsd", StatsdCollection(container).run_once, complain))
+        pumps.append(Pump("statsd", StatsdCollection(container).run_once, _complain))
     return pumps
+
+
+def _complain(name: str, error: Exception) -> None:
+    if isinstance(error, Unavailable):
+        log.warning("a pump has to wait and will try again", pump=name, reason=str(error))
+        return
+    log.error("a pump failed and will try again", pump=name, exc_info=error)
 
 
 def _health_of(pump: Pump) -> Callable[[], str]:
@@ -184,6 +244,16 @@ class StatsdCollection:
         self._pending = None
 
 
+async def _configure_later(settings: Settings, container: Any) -> None:
+    """Configure once the pipeline has taken in what was there at the start, which may need workers."""
+    position, _ = await container.store().last()
+    await container.monitor().expect(position)
+    try:
+        await _configure(settings, container)
+    except QuantumError as error:
+        log.warning("the configuration is not in force", reason=str(error))
+
+
 async def _configure(settings: Settings, container: Any) -> None:
     """Put the policies of a first start, and those of the settings, in force."""
     control = container.control()
@@ -211,7 +281,9 @@ async def _running(pumps: list[Pump]) -> Any:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(app: Litestar, container: Any, listening: socket.socket) -> None:
+async def _serve(
+    app: Litestar, vitals: Vitals, listening: socket.socket, say_goodbye: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     config = uvicorn.Config(
         app,
@@ -237,8 +309,9 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
     serving = asyncio.create_task(_serve_quietly(server, listening))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    container.vitals().draining = True
-    await container.sockets().close_all()
+    vitals.draining = True
+    if say_goodbye is not None:
+        await say_goodbye()
     server.should_exit = True
     await serving
     stopping.cancel()
