@@ -225,7 +225,7 @@ class Monitor:
         await self.append(Started())
         if self._scoring is None:
             await self._catch_up()
-        self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms
+        self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms or self._clock.now_ms()
         self._landmark_at_ms = await self._last_landmark_ms()
 
     async def _restore(self) -> None:
