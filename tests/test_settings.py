@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quantum.domain.coverage import Tier
+from quantum.domain.retention import Term
 from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+DAY_MS = 86_400_000
 
 
 def file_with(folder: Path, text: str) -> str:
@@ -112,8 +116,32 @@ def test_samples_must_be_kept_for_longer_than_they_may_be_late(tmp_path: Path) -
 
 def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
     file = file_with(tmp_path, "[retention]\ndays = 500\n")
-    assert load_settings(file, {}).retention.keep_rollups_ms == 500 * 86_400_000
-    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.keep_rollups_ms == 501 * 86_400_000
+    assert load_settings(file, {}).retention.usual().longest_ms == 500 * DAY_MS
+    assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.usual().longest_ms == 501 * DAY_MS
+
+
+def test_rules_of_retention_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
+    rules = "[[retention.rules]]\nmatch = '{__name__=~\"debug_.*\"}'\ndays = 40\nrollup_days = 50\n"
+    rules += "[[retention.rules]]\nmatch = 'sales'\ndays = 3000\n"
+    retention = load_settings(file_with(tmp_path, rules), {}).retention
+    assert [rule.term for rule in retention.parsed_rules()] == [
+        Term(40 * DAY_MS, 50 * DAY_MS),
+        Term(3000 * DAY_MS, 400 * DAY_MS),
+    ]
+    assert (retention.shortest_days, retention.keep_log_ms, retention.keep_ms) == (40, 40 * DAY_MS, 90 * DAY_MS)
+    wrong = rules + "".join(
+        f"[[retention.rules]]\nmatch = '{match}'\ndays = {days}\n"
+        for match, days in (("cpu{", 90), ('cpu{host=~"("}', 90), ("cpu", 1), ("cpu", 0))
+    )
+    assert problems_of(file_with(tmp_path, wrong))[0].startswith("retention.rules[5].days: ")
+    problems = problems_of(file_with(tmp_path, wrong.replace("days = 0", "days = 90")))
+    assert [problem.split(":")[0] for problem in problems] == [
+        "retention.rules[2].match",
+        "retention.rules[3].match",
+        "retention.rules[4].days",
+    ]
+    many = "[[retention.rules]]\nmatch = 'cpu'\ndays = 90\n" * 101
+    assert problems_of(file_with(tmp_path, many)) == ["retention.rules: there are 101, at most 100"]
 
 
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:

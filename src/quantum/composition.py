@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import re2
 import structlog
 from dependency_injector import containers, providers
 
@@ -33,6 +32,8 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
+from quantum.adapters.http.teaching import teaching_routes
+from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
@@ -47,6 +48,7 @@ from quantum.application.control import Control
 from quantum.application.denials import Denials
 from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
+from quantum.application.keeping import Keeping
 from quantum.application.models import Models
 from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
@@ -54,15 +56,16 @@ from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.scoring import LaneWork, Scoring
 from quantum.application.shadows import Shadows
+from quantum.application.teaching import Teaching
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
 from quantum.domain.detectors.elsewhere import Elsewhere
-from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
+from quantum.domain.retention import Retention
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,8 +84,6 @@ if TYPE_CHECKING:
 
     Store = SqliteStore | PostgresStore
 
-MAX_PATTERN = 1000
-
 
 def store_path(settings: Settings) -> str:
     """Return where the embedded store keeps its file."""
@@ -99,39 +100,6 @@ def build_postgres(settings: Settings) -> PostgresStore:
     from quantum.adapters.postgres import Patience, PostgresStore  # noqa: PLC0415 - imports the driver
 
     return PostgresStore(settings.store.url, settings.store.tenant, Patience(start_ms=settings.store.wait_ms))
-
-
-def full_match(pattern: str) -> Callable[[str], bool]:
-    """Return a test that a whole text matches a pattern, in time linear in the text (RE2)."""
-    compiled = _compiled(pattern)
-    return lambda value: compiled.fullmatch(value) is not None
-
-
-def groups_of(pattern: str) -> Callable[[str], Callable[[str], str] | None]:
-    """Return the groups of a text that matches a pattern as a whole, in time linear in the text (RE2)."""
-    compiled = _compiled(pattern)
-
-    def match(text: str) -> Callable[[str], str] | None:
-        found = compiled.fullmatch(text)
-        if found is None:
-            return None
-        texts = [found.group(), *(one or "" for one in found.groups())]
-        numbers = {str(number): number for number in range(len(texts))} | dict(compiled.groupindex)
-        return lambda name: texts[numbers[name]] if name in numbers else ""
-
-    return match
-
-
-def _compiled(pattern: str) -> Any:
-    if len(pattern) > MAX_PATTERN:
-        raise Rejected("regex", f"a regular expression has at most {MAX_PATTERN} characters")
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 1 << 20
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise Rejected("regex", f"the regular expression {pattern[:80]!r} is refused: {error}") from None
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -328,7 +296,18 @@ def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
     return Keycloak(trust, clock)
 
 
-def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> PromQueries:
+def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
+    """Return what knows how long each series is kept."""
+    asked = settings.retention
+    return Keeping(
+        Retention(asked.usual(), asked.parsed_rules(), compiler),
+        store,
+        lambda: monitor.pipeline.labels,
+        lambda: monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
+    )
+
+
+def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler, keeping: Keeping) -> PromQueries:
     """Return what answers PromQL."""
     from quantum.adapters.promql_parser import parse_promql  # noqa: PLC0415 - as below
     from quantum.application.promql import PromQueries  # noqa: PLC0415 - imports numba, a second
@@ -341,6 +320,7 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler) -> P
         compiler,
         parse_promql,
         groups_of,
+        keeping.with_data,
     )
 
 
@@ -363,6 +343,7 @@ def build_app(
     clock: SystemClock,
     reach: Reach,
     models: Models,
+    teaching: Teaching,
     monitor: Monitor,
     training: TrainingRuns,
     quotas: Quotas,
@@ -382,6 +363,7 @@ def build_app(
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),
             *policy_routes(control, budgets),
+            *teaching_routes(teaching),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -438,7 +420,6 @@ class Container(containers.DeclarativeContainer):
     worker = providers.Singleton(build_worker, settings, work)
     worker_vitals = providers.Singleton(build_worker_vitals, work)
 
-    ingest = providers.Singleton(Ingest, store, stream, clock, providers.Callable(build_limits, settings))
     monitor = providers.Singleton(
         Monitor,
         store,
@@ -450,8 +431,12 @@ class Container(containers.DeclarativeContainer):
         clock,
         live_pipeline.provider,
         codec,
-        settings.provided.retention.keep_ms,
+        settings.provided.retention.keep_log_ms,
         scoring,
+    )
+    keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
+    ingest = providers.Singleton(
+        Ingest, store, stream, clock, providers.Callable(build_limits, settings), keeping.provided.count_bare
     )
     upkeep = providers.Singleton(
         Upkeep,
@@ -461,8 +446,8 @@ class Container(containers.DeclarativeContainer):
         store,
         store,
         clock,
+        keeping,
         settings.provided.retention.keep_ms,
-        settings.provided.retention.keep_rollups_ms,
         store,
         settings.provided.retention.keep_audit_ms,
     )
@@ -474,15 +459,16 @@ class Container(containers.DeclarativeContainer):
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
-    queries = providers.Singleton(Queries, store, store, store, monitor, compiler)
+    queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
     forecasts = providers.Singleton(Forecasts, store, queries)
     why = providers.Singleton(Why, store, store, monitor, queries)
-    promql = providers.Singleton(build_promql, store, monitor, compiler)
+    promql = providers.Singleton(build_promql, store, monitor, compiler, keeping)
     shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
     models = providers.Singleton(
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
+    teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
@@ -521,6 +507,7 @@ class Container(containers.DeclarativeContainer):
         clock,
         reach,
         models,
+        teaching,
         monitor,
         training,
         quotas,

@@ -20,10 +20,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from quantum.adapters.addresses import AddressRefused, Reach
+from quantum.adapters.linear_patterns import full_match
 from quantum.adapters.relabel import Rule
 from quantum.adapters.scrape_targets import Job, build_target
 from quantum.domain.coverage import DEFAULT_FULL_SERIES, MAX_RULES, Allotment, CoverageRule, Tier
 from quantum.domain.errors import Rejected
+from quantum.domain.labels import MatcherCompiler
+from quantum.domain.retention import MAX_RULES as MAX_RETENTION_RULES
+from quantum.domain.retention import RetentionRule, Term
 from quantum.domain.selectors import parse_selector
 
 if TYPE_CHECKING:
@@ -257,20 +261,53 @@ class Outgoing(Section, frozen=True, kw_only=True):
     webhook_networks: tuple[str, ...] = ()
 
 
+class KeepRule(Section, frozen=True, kw_only=True):
+    """How long some series are kept.
+
+    Attributes:
+        match: a selector as Prometheus writes it: `http_requests_total{job="api"}`.
+        days: their samples are kept so many days.
+        rollup_days: their rollups are kept so many days, or as long as the samples if that is longer; None: as long as
+            those of other series.
+    """
+
+    match: str
+    days: Days
+    rollup_days: Days | None = None
+
+    def rule(self, usual_rollup_days: int) -> RetentionRule:
+        """Return it parsed; raises Rejected if the selector makes no sense."""
+        rollup_days = usual_rollup_days if self.rollup_days is None else self.rollup_days
+        return RetentionRule(parse_selector(self.match), Term(self.days * DAY_MS, rollup_days * DAY_MS))
+
+
 class Retention(Section, frozen=True, kw_only=True):
     """How long what was accepted is kept.
 
     Attributes:
-        days: facts, samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an
-            eighth later; alerts, incidents and the detectors' memory stay.
+        days: samples, scores and ended anomalies are forgotten so many days after they were accepted, up to an eighth
+            later; alerts, incidents and the detectors' memory stay. Facts are kept as long, or as long as the shortest
+            rule says.
         rollup_days: lowest, highest, sum and count of every minute, ten minutes and hour are kept so many days, or as
             long as the samples if that is longer.
         audit_days: the audit log is kept so many days, or as long as the facts if that is longer.
+        rules: tables that overrule `days` and `rollup_days` for the series that they match; the first match decides.
     """
 
     days: Days = 90
     rollup_days: Days = 400
     audit_days: Days = 400
+    rules: tuple[KeepRule, ...] = ()
+
+    @property
+    def shortest_days(self) -> int:
+        """The days of the shortest term, for which facts are kept."""
+        return min(self.days, *(rule.days for rule in self.rules)) if self.rules else self.days
+
+    @property
+    def keep_log_ms(self) -> int:
+        """The time of facts in milliseconds."""
+        return self.shortest_days * DAY_MS
 
     @property
     def keep_audit_ms(self) -> int:
@@ -282,10 +319,13 @@ class Retention(Section, frozen=True, kw_only=True):
         """The time of samples in milliseconds."""
         return self.days * DAY_MS
 
-    @property
-    def keep_rollups_ms(self) -> int:
-        """The time of rollups in milliseconds."""
-        return max(self.rollup_days, self.days) * DAY_MS
+    def usual(self) -> Term:
+        """Return the term of series that no rule matches."""
+        return Term(self.keep_ms, self.rollup_days * DAY_MS)
+
+    def parsed_rules(self) -> tuple[RetentionRule, ...]:
+        """Return the rules; raises Rejected if a selector makes no sense."""
+        return tuple(rule.rule(self.rollup_days) for rule in self.rules)
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -519,11 +559,27 @@ def _contradictions(settings: Settings) -> list[str]:
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     problems += _detection_problems(settings.detection)
-    if settings.retention.keep_ms < settings.limits.max_age_ms:
-        problems.append(
-            f"retention.days: {settings.retention.days} is less than limits.max_age_ms, so a sample could arrive after"
-            " its neighbours were forgotten, and be stored twice; lower limits.max_age_ms too"
-        )
+    problems += _retention_problems(settings.retention, settings.limits.max_age_ms)
+    return problems
+
+
+def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
+    problems = []
+    if len(retention.rules) > MAX_RETENTION_RULES:
+        problems.append(f"retention.rules: there are {len(retention.rules)}, at most {MAX_RETENTION_RULES}")
+    days = [("retention.days", retention.days)]
+    for number, rule in enumerate(retention.rules):
+        days.append((f"retention.rules[{number}].days", rule.days))
+        try:
+            MatcherCompiler(full_match)(rule.rule(retention.rollup_days).matchers)
+        except Rejected as error:
+            problems.append(f"retention.rules[{number}].match: {error}")
+    problems += [
+        f"{name}: {count} is less than limits.max_age_ms, so a sample could arrive after its neighbours were forgotten,"
+        " and be stored twice; lower limits.max_age_ms too"
+        for name, count in days
+        if count * DAY_MS < max_age_ms
+    ]
     return problems
 
 

@@ -17,6 +17,7 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application import monitoring
 from quantum.application.control import Control, install_defaults, policy_id
 from quantum.application.ingest import Ingest, Limits, incoming_readings
+from quantum.application.keeping import Keeping
 from quantum.application.monitoring import Monitor, StateCodec, Tick
 from quantum.application.ports import AlertFilter, Page
 from quantum.application.upkeep import Upkeep
@@ -26,6 +27,7 @@ from quantum.domain.facts import Heartbeat, PutPolicy, PutReceiver, WebhookRecei
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import AnomalyScore
+from quantum.domain.retention import Retention, Term
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 CPU = labels("cpu", host="a")
 CODEC = StateCodec(wire.pack_state, wire.unpack_state)
 KEEP_MS = 86_400_000
+USUAL = Term(KEEP_MS, 2 * KEEP_MS)
 
 
 class System:
@@ -49,7 +52,13 @@ class System:
         self.store, self.clock = store, clock
         self.stream, self.feed = MemoryStream(), MemoryFeed()
         self.monitor = Monitor(store, store, store, store, self.stream, self.feed, clock, new_pipeline, CODEC, KEEP_MS)
-        self.upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS, store, 2 * KEEP_MS)
+        self.keeping = Keeping(
+            Retention(USUAL, (), MatcherCompiler(full_match)),
+            store,
+            lambda: self.monitor.pipeline.labels,
+            lambda: self.monitor.pipeline.presence.newest_ms(),  # noqa: PLW0108 - the pipeline may be replaced
+        )
+        self.upkeep = Upkeep(store, store, store, store, store, clock, self.keeping, KEEP_MS, store, 2 * KEEP_MS)
         self.control = Control(store, self.stream, clock, self.monitor)
         self.ingest = Ingest(store, self.stream, clock, Limits())
         self.pump: asyncio.Task[None] | None = None

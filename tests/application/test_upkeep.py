@@ -6,14 +6,18 @@ import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from tests.application.test_monitoring import KEEP_MS
+import numpy as np
+from tests.application.test_monitoring import KEEP_MS, USUAL
 from tests.application.test_timemachine import DAY_MS, live_two_days
-from tests.facts import START_MS
+from tests.facts import START_MS, full_match
 
 from quantum.adapters.memory import ManualClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.application.keeping import Keeping
 from quantum.application.monitoring import LANDMARKS
 from quantum.application.upkeep import UPKEEP_MS, Upkeep
+from quantum.domain.labels import Matcher, MatcherCompiler, MatchOp
+from quantum.domain.retention import Retention, RetentionRule, Term
 from quantum.domain.rollups import roll_up
 
 if TYPE_CHECKING:
@@ -26,8 +30,11 @@ LONGEST_GAP_MS: Final = 298_000
 """Between samples of `live_two_days`."""
 
 
-async def keep_up(store: SqliteStore, clock: ManualClock) -> None:
-    upkeep = Upkeep(store, store, store, store, store, clock, KEEP_MS, 2 * KEEP_MS, store, 2 * KEEP_MS)
+async def keep_up(store: SqliteStore, clock: ManualClock, *rules: RetentionRule) -> None:
+    labels = dict(await store.series())
+    retention = Retention(USUAL, rules, MatcherCompiler(full_match))
+    keeping = Keeping(retention, store, lambda: labels, lambda: np.zeros(len(labels), np.int64))
+    upkeep = Upkeep(store, store, store, store, store, clock, keeping, KEEP_MS, store, 2 * KEEP_MS)
     running = asyncio.create_task(upkeep.run_once())
     await asyncio.sleep(0)
     clock.advance(UPKEEP_MS)
@@ -61,6 +68,24 @@ async def test_what_is_older_than_asked_is_forgotten_and_no_more() -> None:
         assert landmark[0] == await store.begins_after() > begins
         left = await store.samples([0], 0, START_MS * 2)
         assert landmark[1] < int(left.at_ms.min()) <= landmark[1] + LONGEST_GAP_MS
+
+
+async def test_samples_with_a_longer_term_outlive_the_log_until_their_own_end() -> None:
+    clock = ManualClock(START_MS)
+    longer = RetentionRule((Matcher("__name__", MatchOp.EQUAL, "cpu"),), Term(3 * DAY_MS, 3 * DAY_MS))
+    async with SqliteStore(MEMORY) as store:
+        await live_two_days(store, clock)
+        every = await store.samples([0], 0, START_MS * 2)
+        await keep_up(store, clock, longer)
+        assert await store.begins_after() > 0
+        assert (await store.samples([0], 0, START_MS * 2)).at_ms.tolist() == every.at_ms.tolist()
+        clock.advance(DAY_MS + DAY_MS // 2)
+        await keep_up(store, clock, longer)
+        left = await store.samples([0], 0, START_MS * 2)
+        assert 0 < len(left) < len(every)
+        assert left.at_ms.min() > START_MS
+        await keep_up(store, clock)
+        assert await store.begins_after() > 0
 
 
 async def test_what_is_forgotten_is_rolled_up_before_and_that_is_kept_longer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,11 @@ from tests.contracts.test_fact_log import NOTHING, A, B, C, columns, plain, prop
 from tests.contracts.test_sample_store import scored
 
 from quantum.adapters.pieces import FACT_WEIGHT, LARGEST, TOGETHER, choose
-from quantum.application.ports import AnomalyFilter, Page
+from quantum.application.ports import CONFLICT, DUPLICATE, AnomalyFilter, Page
 from quantum.domain.alerts import Effects
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Heartbeat
+from quantum.domain.retention import WITH_THE_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +214,73 @@ async def test_forgetting_everything_leaves_positions_time_and_series(
         fact = await store.append(Heartbeat(), 0)
         assert (fact.position, fact.at_ms) == (landmark + 1, last[1])
         assert await store.read(landmark, 5) == [fact]
+
+
+EVERY = np.iinfo(np.int64).min
+
+
+async def test_samples_and_scores_of_series_that_are_kept_longer_outlive_their_facts(store: Store) -> None:
+    landmark = await with_landmark(store, 60)
+    await merge_all(store)
+    samples, scores = await store.samples([0, 1, 2], 0, ALL), await store.scores([0, 2], 0, ALL)
+    assert {0, 2} <= set(scores.slots.tolist())
+    await store.forget(landmark, np.array([EVERY, WITH_THE_LOG, 200]))
+    assert await store.begins_after() == landmark
+    assert await store.read(landmark, 5) == []
+    left = await store.samples([0, 1, 2], 0, ALL)
+    assert columns(left.take(left.slots == 0)) == columns(samples.take(samples.slots == 0))
+    assert not (left.slots == 1).any()
+    newer = samples.take((samples.slots == 2) & (samples.at_ms >= 200))
+    assert set(newer.at_ms.tolist()) <= set(left.at_ms[left.slots == 2].tolist())
+    assert sorted(set((await store.scores([0, 1, 2], 0, ALL)).slots.tolist())) == [0, 2]
+
+
+async def test_what_is_kept_longer_still_counts_as_stored_and_goes_in_its_time(store: Store) -> None:
+    landmark = await with_landmark(store)
+    first = (await store.samples([0], 0, ALL)).take(slice(0, 1))
+    await store.forget(landmark, np.array([EVERY, WITH_THE_LOG, WITH_THE_LOG]))
+    again = await propose(store, [0, 0], [int(first.at_ms[0])] * 2, [float(first.values[0]), -5.0])
+    assert again.outcome.tolist() == [DUPLICATE, CONFLICT]
+    await lengthen(store, 5, seal_every=1)
+    assert not await store.without_data([0, 1, 2], ALL)
+    later = await with_landmark(store, 5)
+    await store.forget(later, np.array([int(first.at_ms[0]) + 1, WITH_THE_LOG, WITH_THE_LOG]))
+    assert set((await store.samples([0, 1, 2], 0, ALL)).slots.tolist()) == {0}
+    await store.forget(later, np.full(3, WITH_THE_LOG))
+    assert not len(await store.samples([0, 1, 2], 0, ALL))
+    assert not len((await store.scores([0, 1, 2], 0, ALL)).slots)
+
+
+async def test_thinning_is_there_after_reopening(open_store: OpenStore, request: pytest.FixtureRequest) -> None:
+    async with open_store() as store:
+        landmark = await with_landmark(store, 40)
+        await store.forget(landmark, np.array([WITH_THE_LOG, EVERY, WITH_THE_LOG]))
+        before = columns(await store.samples([0, 1, 2], 0, ALL))
+        assert set(before[0]) == {1}
+        if "memory" in request.node.name:
+            return
+    async with open_store() as store:
+        assert columns(await store.samples([0, 1, 2], 0, ALL)) == before
+        position, _ = await store.last()
+        assert position == landmark
+
+
+async def test_series_without_data_are_those_of_which_no_sample_and_no_rollup_is_left(store: Store) -> None:
+    assert await store.without_data([], ALL) == []
+    await propose(store, [-1, -2], [10, 11], [1.0, 2.0], A, B)
+    assert await store.without_data([0, 1, 5], 0) == [5]
+    landmark = await with_landmark(store)
+    assert await store.without_data([2, 0, 1, 5], ALL) == [5]
+    while await store.roll_up(landmark):
+        pass
+    await store.forget(landmark)
+    assert await store.without_data([0, 1, 2], ALL) == []
+    hour_ms = 3_600_000
+    await store.forget_rollups(np.array([0, hour_ms + 1, 0]))
+    assert await store.without_data([0, 1, 2], ALL) == [1]
+    assert (await store.rollups([0, 1, 2], 0, hour_ms, hour_ms)).slots.tolist() == [0, 2]
+    await store.forget_rollups(np.full(3, hour_ms + 1))
+    assert await store.without_data([0, 1, 2], ALL) == [0, 1, 2]
 
 
 async def test_pruning_deletes_what_ended_and_keeps_what_lasts_or_is_unsent(

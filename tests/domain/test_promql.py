@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.facts import labels
 
+from quantum.adapters.linear_patterns import groups_of
 from quantum.adapters.promql_parser import parse_promql
-from quantum.composition import groups_of
 from quantum.domain.errors import Rejected
 from quantum.domain.promql import kernels
 from quantum.domain.promql.evaluate import Evaluator

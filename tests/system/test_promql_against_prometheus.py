@@ -15,11 +15,11 @@ from tests.promql import CORNERS, GRAMMAR_SIZE, Fleet, generate
 from tests.system.test_prometheus_agent import eventually, running
 from tools.debian import program
 
+from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.promql_parser import parse_promql
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import SampleProposal
 from quantum.application.promql import Answer, PromQueries
-from quantum.composition import full_match, groups_of
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet, MatcherCompiler
 from quantum.domain.promql.tables import Ragged, Table

@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, AuditItem, Contributor, IncidentItem, OverviewMessage, PolicyItem, ReplayReport, SeriesItem, WhyCard, Window,
+  AlertItem, AnomalyItem, AuditItem, Contributor, EvidenceItem, IncidentItem, LessonItem, OptionItem, OverviewMessage, PolicyItem, ProposalItem, ReplayReport, SeriesItem, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -64,6 +64,29 @@ export function aPolicy(part: Partial<PolicyItem> = {}): PolicyItem {
     condition: { kind: 'threshold', op: 'above', raise_at: 0.9, clear_at: 0.8 }, by: ['host'], for_ms: 10_000, keep_firing_for_ms: 30_000,
     severity: 'critical', summary: 'Look at the queue first.', receivers: ['on-call'], enabled: true, ...part,
   };
+}
+
+export function anEvidence(part: Partial<EvidenceItem> = {}): EvidenceItem {
+  return {
+    start_ms: AT_MS - 86_400_000, end_ms: AT_MS, alerts: 19, alerts_after: 5, removed: 14, unwanted: 14, unwanted_removed: 14, confirmed: 6, lost: [],
+    unproven: 0, delay_ms: 0, pages: [{ receiver: 'on-call', before: 19, after: 5 }], ...part,
+  };
+}
+
+export function anOption(part: Partial<OptionItem> = {}): OptionItem {
+  return {
+    setting: 'raise_at', value: 0.95, matcher: null, text: 'a limit of 0.95 instead of 0.9', harmless: true, policy: aPolicy({ version: 4 }),
+    evidence: anEvidence(), ...part,
+  };
+}
+
+export function aProposal(part: Partial<ProposalItem> = {}): ProposalItem {
+  return { policy_id: 'p1', version: 3, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, unwanted: 14, confirmed: 6, options: [anOption()], ...part };
+}
+
+export function aLesson(part: Partial<LessonItem> = {}): LessonItem {
+  const after = aPolicy({ version: 4, condition: { kind: 'threshold', op: 'above', raise_at: 0.95, clear_at: 0.8 } });
+  return { at_ms: AT_MS, actor: 'ada', before: aPolicy(), after, evidence: anEvidence(), ...part };
 }
 
 export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage {

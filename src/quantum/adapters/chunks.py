@@ -192,6 +192,11 @@ def _decode(body: bytes) -> Decoded:
     return Decoded(slots, at_ms, values.reshape(len(slots), len(at_ms)))
 
 
+def slots_of_block(body: bytes) -> NDArray[np.int64]:
+    """Return the series of a block of samples, sorted, without decoding these."""
+    return np.frombuffer(msgspec.msgpack.decode(_opened(body))[0], "<i8")
+
+
 def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
     """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
 

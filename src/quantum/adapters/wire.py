@@ -28,6 +28,7 @@ from quantum.domain import (
     models,
     pipeline,
     policies,
+    teaching,
 )
 from quantum.domain.errors import Rejected
 from quantum.domain.pipeline import PipelineState
@@ -75,6 +76,11 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.Started,
         facts.PutPolicy,
         facts.DeletePolicy,
+        teaching.Pages,
+        teaching.Evidence,
+        teaching.Lesson,
+        facts.TeachPolicy,
+        facts.UnteachPolicy,
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,

@@ -34,6 +34,9 @@ MAX_EXAMPLES: Final = 5
 NAMES_PER_TURN: Final = 500
 """How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
 
+RESERVED: Final = 2
+"""So many times the limit of series may be registered: those that have data, and those that had."""
+
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 
@@ -45,7 +48,8 @@ class Limits:
     Attributes:
         max_future_ms: `too_far_in_future`: how far ahead of the clock a sample may be.
         max_age_ms: `too_old`: how old a sample may be; backfill is exempt.
-        max_series: `series_limit`: distinct series ever stored; samples of known series go on being stored.
+        max_series: `series_limit`: distinct series that have data, and as many again whose data is forgotten; samples
+            of known series go on being stored.
         max_series_per_request: `request_series_limit`: refuses the whole request.
         max_samples_per_request: `request_sample_limit`: refuses the whole request.
         max_samples_per_s: `samples_per_second`: over time; a burst may have ten seconds' worth. 0 means any.
@@ -148,8 +152,17 @@ class Ingest:
         ignored: by kind, what came besides samples and was left out by design.
     """
 
-    def __init__(self, log: FactLog, stream: EventStream, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        log: FactLog,
+        stream: EventStream,
+        clock: Clock,
+        limits: Limits | None = None,
+        bare: Callable[[], int] = int,
+    ) -> None:
+        """Take what is needed; `bare` returns how many series are registered and have nothing left."""
         self.limits = limits or Limits()
+        self._bare = bare
         self.accepted = 0
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
@@ -189,7 +202,8 @@ class Ingest:
             self._keep_rate(len(incoming.at_ms), now_ms)
         refusals = Refusals(incoming.refusals.counts.copy(), list(incoming.refusals.examples))
         fit = _Screen(self.limits, now_ms, backfill=backfill).fit_rows(incoming, refusals)
-        naming = _Naming(incoming, self._directory, self.limits.max_series, refusals)
+        room = min(self.limits.max_series + self._bare(), RESERVED * self.limits.max_series)
+        naming = _Naming(incoming, self._directory, room, refusals)
         try:
             slots = await naming.slots_of(fit)
             accepted, duplicates = await self._append(incoming, slots, naming, now_ms, backfill=backfill)
@@ -286,12 +300,12 @@ class _Naming:
         refusals: gets the samples of series that are refused.
     """
 
-    def __init__(self, incoming: Incoming, directory: Directory, max_series: int, refusals: Refusals) -> None:
+    def __init__(self, incoming: Incoming, directory: Directory, room: int, refusals: Refusals) -> None:
         self.unknown: dict[LabelSet, int] = {}
         self.refusals = refusals
         self._incoming = incoming
         self._directory = directory
-        self._max_series = max_series
+        self._room = room
         self._keys = Keys.of(incoming.keys)
         self._named: list[tuple[int, int]] = []
 
@@ -348,8 +362,8 @@ class _Naming:
         return slot
 
     def _promise_room(self, labels: LabelSet) -> None:
-        if len(self._directory) + self._directory.promised >= self._max_series:
-            raise Rejected("series_limit", f"series limit {self._max_series} reached: {labels} would be a new series")
+        if len(self._directory) + self._directory.promised >= self._room:
+            raise Rejected("series_limit", f"series limit {self._room} reached: {labels} would be a new series")
         self._directory.promised += 1
 
 

@@ -143,13 +143,26 @@ class SampleStore(Protocol):
         sides of a landmark stay apart. Only one caller at a time.
         """
 
-    async def forget(self, upto: int) -> None:
+    async def forget(self, upto: int, samples_from_ms: NDArray[np.int64] | None = None) -> None:
         """Delete facts, samples and scores of positions up to that of a landmark, and the states before it.
 
         Series keep their slots. Only one caller at a time, and not beside `merge` or `RollupStore.roll_up`.
 
+        Args:
+            upto: the position.
+            samples_from_ms: by slot, of all series with samples up to there: samples and scores from then on stay,
+                though their facts are gone. They still count as stored: the first write wins. What is stored together
+                goes together, so some that are older stay until a later call. None: nothing stays.
+
         Raises:
             NotFound: there is no landmark at that position.
+        """
+
+    async def without_data(self, slots: Sequence[int], upto_ms: int) -> list[int]:
+        """Return those of some series, sorted, that have neither samples nor rollups up to a time.
+
+        Samples that are not sealed count whatever their time is; so may others that are stored together with older
+        ones.
         """
 
 
@@ -180,8 +193,8 @@ class RollupStore(Protocol):
     async def whole_since(self) -> int:
         """Return the time from which no sample was forgotten, or 0 if none was."""
 
-    async def forget_rollups(self, before_ms: int) -> None:
-        """Delete buckets that ended before a time, where the samples themselves are forgotten.
+    async def forget_rollups(self, before_ms: int | NDArray[np.int64]) -> None:
+        """Delete buckets that ended before a time, or that of their series by slot, where the facts are forgotten.
 
         Buckets that are stored together go together, so some stay longer.
         """

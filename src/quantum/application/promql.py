@@ -84,6 +84,7 @@ class PromQueries:
         compile_matchers: MatcherCompiler,
         parse: Callable[[str], Plan],
         compile_groups: CompileGroups,
+        with_data: Callable[[Slots], Slots] = lambda slots: slots,
     ) -> None:
         """Take what is needed.
 
@@ -96,7 +97,9 @@ class PromQueries:
             compile_matchers: see there.
             parse: returns the plan of a text; raises Rejected `bad_data`.
             compile_groups: see there; raises Rejected `bad_data`.
+            with_data: returns those of some series that have anything stored.
         """
+        self._with_data = with_data
         self._samples = samples
         self._rollups = rollups
         self._labels = labels
@@ -177,7 +180,7 @@ class PromQueries:
     def _find(self, matchers: Sequence[Matcher]) -> Slots:
         with self._indexing:
             self._index(self._labels())
-            return self._postings.find(matchers, self._compile)
+            return self._with_data(self._postings.find(matchers, self._compile))
 
     def _index(self, labels: Mapping[int, LabelSet]) -> None:
         self._postings.extend([labels[slot] for slot in range(len(self._postings), len(labels))])
@@ -195,7 +198,9 @@ class PromQueries:
             if len(labels) - len(self._postings) > FEW_SERIES:
                 return None
             self._index(labels)
-            return self._postings.find(matchers, self._compile) if self._postings.is_quick(matchers) else None
+            if not self._postings.is_quick(matchers):
+                return None
+            return self._with_data(self._postings.find(matchers, self._compile))
         finally:
             self._indexing.release()
 

@@ -20,7 +20,9 @@ from quantum.domain.errors import NotFound
 from quantum.domain.presence import LATE, SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from quantum.application.monitoring import Monitor, Tick
     from quantum.application.ports import AlertStore, RollupStore, SampleStore
@@ -100,7 +102,10 @@ class Queries:
         alerts: AlertStore,
         monitor: Monitor,
         compile_matchers: MatcherCompiler,
+        with_data: Callable[[NDArray[np.int64]], NDArray[np.int64]] = lambda slots: slots,
     ) -> None:
+        """Take what is needed; `with_data` returns those of some series that have anything stored."""
+        self._with_data = with_data
         self._samples = samples
         self._rollups = rollups
         self._alerts = alerts
@@ -132,7 +137,7 @@ class Queries:
     def search(
         self, matchers: Sequence[Sequence[Matcher]], text: str, limit: int, after: int | None = None
     ) -> tuple[list[SeriesNow], int, int | None]:
-        """Return series that satisfy any of the matcher lists and contain the text, by name then labels.
+        """Return series with data that satisfy any of the matcher lists and contain the text, by name then labels.
 
         Args:
             matchers: none means any series.
@@ -160,15 +165,25 @@ class Queries:
 
     def _found(self, matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[tuple[str, str, int]]:
         tests = [self._compile(each) for each in matchers]
+        listed = self._listed()
         if not tests and not words:
-            return self._sorted
+            return listed
         labels = self._monitor.pipeline.labels
         return [
             item
-            for item in self._sorted
+            for item in listed
             if all(word in item[1].lower() for word in words)
             and (not tests or any(test(labels[item[2]]) for test in tests))
         ]
+
+    def _listed(self) -> list[tuple[str, str, int]]:
+        """Return the series that have data, sorted."""
+        every = np.arange(self._known)
+        kept = self._with_data(every)
+        if len(kept) == len(every):
+            return self._sorted
+        slots = set(kept.tolist())
+        return [item for item in self._sorted if item[2] in slots]
 
     def now(self, slots: Sequence[int]) -> list[SeriesNow]:
         """Return series with their newest samples."""

@@ -24,6 +24,8 @@ from quantum.domain.facts import (
     PutReceiver,
     RetireModel,
     Samples,
+    TeachPolicy,
+    UnteachPolicy,
     command_in,
 )
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE: Final = 200_000
 MAX_ALERTS: Final = 10_000
-CONFIGURATION: Final = (PutPolicy, DeletePolicy, PutReceiver, DeleteReceiver)
+CONFIGURATION: Final = (PutPolicy, DeletePolicy, TeachPolicy, UnteachPolicy, PutReceiver, DeleteReceiver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class TimeMachine:
         draft: Draft | None = None,
         *,
         trial: PromoteModel | None = None,
+        beside: Sequence[AlertPolicy] = (),
         progress: Callable[[float], None] = lambda _: None,
     ) -> History:
         """Return the history of `[start_ms, end_ms)` as the pipeline concludes it from the facts.
@@ -109,6 +112,7 @@ class TimeMachine:
             end_ms: where to stop.
             draft: policies to try; None keeps those of the log.
             trial: a version of a model that counts all the time, whatever the log says of that model.
+            beside: more policies to watch by, with ids of their own; those of the log are not touched by them.
             progress: is told the share that is done, in [0, 1].
 
         Raises:
@@ -123,6 +127,7 @@ class TimeMachine:
             raise Rejected("replay_range", f"everything before {history.start_ms} was forgotten")
         if draft is not None:
             pipeline.install(draft.policies, draft.receivers)
+        pipeline.watch_beside(beside)
         if trial is not None:
             pipeline.models.put(trial, pipeline.labels)
         aside = _Aside(is_drafted=draft is not None, model=None if trial is None else trial.model.name)

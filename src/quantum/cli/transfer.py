@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from quantum.adapters.csv_files import milliseconds
+from quantum.adapters.linear_patterns import full_match
 from quantum.adapters.memory import MemoryStream, SystemClock
 from quantum.adapters.sample_files import CsvWriter, TextWriter, read_csv, read_text
 from quantum.application.ingest import Ingest
 from quantum.application.transfer import give_out, matching_series, take_in
 from quantum.cli import CommandFailed
-from quantum.composition import build_limits, build_store, full_match, store_path
+from quantum.composition import build_limits, build_store, store_path
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.selectors import parse_selector
 from quantum.settings import load_settings

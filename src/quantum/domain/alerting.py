@@ -41,6 +41,7 @@ class AlertTimer:
 
     Attributes:
         reach: the strictest limit under which it would have been held so far; None if the policy was edited meanwhile.
+        peak: the strictest limit under which its series broke the policy at any time so far.
         run_ms: how long it was held before it was mended for the first time; None until then.
     """
 
@@ -50,6 +51,7 @@ class AlertTimer:
     silent_ms: int = 0
     reach: float | None = None
     run_ms: int | None = None
+    peak: float | None = None
 
 
 @dataclass(slots=True)
@@ -169,16 +171,18 @@ class PolicyWatch:
         shown = _contributors(slots, now)
         timer = timer or self._begin(group, shown, len(slots), now)
         alert = _worsen(timer.alert, shown, len(slots), now.changes)
-        held_ms, reach = timer.held_ms + EVALUATION_MS, self._reach(timer, rows)
+        seen = self._activity.reach(rows)
+        held_ms, reach = timer.held_ms + EVALUATION_MS, self._reach(timer, seen)
         if alert.state is AlertState.PENDING and held_ms >= self.policy.for_ms:
             reason = breach_words(self.policy, shown[0], len(slots))
             alert = now.changes.step(replace(alert, tipping_at=reach), AlertState.FIRING, now.view.now_ms, reason)
-        self.timers[group] = AlertTimer(alert, held_ms=held_ms, reach=reach, run_ms=timer.run_ms)
+        peak = self._activity.sterner(timer.peak, seen)
+        self.timers[group] = AlertTimer(alert, held_ms=held_ms, reach=reach, run_ms=timer.run_ms, peak=peak)
 
-    def _reach(self, timer: AlertTimer, rows: NDArray[np.intp]) -> float | None:
+    def _reach(self, timer: AlertTimer, seen: float) -> float | None:
         if timer.reach is None or timer.alert.policy_version != self.policy.version:
             return None
-        reach = self._activity.milder(timer.reach, self._activity.reach(rows))
+        reach = self._activity.milder(timer.reach, seen)
         return reach if math.isfinite(reach) else None
 
     def _begin(self, group: LabelSet, shown: tuple[Contributor, ...], breaching: int, now: Evaluation) -> AlertTimer:
@@ -229,7 +233,7 @@ class PolicyWatch:
 
     def _end(self, group: LabelSet, now_ms: int, reason: str, changes: Changes) -> None:
         timer = self.timers.pop(group)
-        alert = replace(timer.alert, held_ms=timer.run_ms)
+        alert = replace(timer.alert, held_ms=timer.run_ms, peak_at=timer.peak)
         over = AlertState.WITHDRAWN if alert.state is AlertState.PENDING else AlertState.RESOLVED
         changes.step(alert, over, now_ms, reason)
 

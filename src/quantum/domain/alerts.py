@@ -71,6 +71,8 @@ class Alert:
         tipping_at: once it fires: the limit at which it would just not have fired then (`why.Counterfactual`); None if
             the policy was edited while it was pending.
         condition: of the policy when it became pending.
+        peak_at: once it is over: the limit at which it would not have fired at any time while it lasted, or a milder
+            one if it had to hold for a time.
         held_ms: once it is over: how long it was held without a break; None if its policy was edited or deleted.
         detector: name and version of what scored its series.
     """
@@ -95,6 +97,7 @@ class Alert:
     contributors: tuple[Contributor, ...] = ()
     condition: Condition | None = None
     tipping_at: float | None = None
+    peak_at: float | None = None
     held_ms: int | None = None
     detector: str = ""
 

@@ -14,27 +14,38 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from quantum.domain.errors import Conflict, NotFound, Rejected
-from quantum.domain.facts import WebhookReceiver
+from quantum.domain.facts import PutPolicy, WebhookReceiver
 from quantum.domain.policies import MAX_NAME, AlertPolicy, check_policy
+from quantum.domain.teaching import Lesson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from quantum.domain.facts import DeletePolicy, DeleteReceiver, PutPolicy, PutReceiver
+    from quantum.domain.facts import DeletePolicy, DeleteReceiver, PutReceiver, TeachPolicy, UnteachPolicy
 
 MAX_POLICIES: Final = 1000
 MAX_RECEIVERS: Final = 200
 MAX_URL: Final = 2000
+MAX_LESSONS: Final = 20
+"""How many lessons of a policy can be taken back, one after the other."""
 
 T = TypeVar("T", AlertPolicy, WebhookReceiver)
 
 
 class Catalog:
-    """Policies by id and receivers by name."""
+    """Policies by id with what they learnt, and receivers by name."""
 
-    def __init__(self, policies: Iterable[AlertPolicy] = (), receivers: Iterable[WebhookReceiver] = ()) -> None:
+    def __init__(
+        self,
+        policies: Iterable[AlertPolicy] = (),
+        receivers: Iterable[WebhookReceiver] = (),
+        lessons: Iterable[Lesson] = (),
+    ) -> None:
         self._policies = {policy.id: policy for policy in policies}
         self._receivers = {receiver.name: receiver for receiver in receivers}
+        self._lessons: dict[str, tuple[Lesson, ...]] = {}
+        for lesson in lessons:
+            self._remember(lesson)
 
     @property
     def policies(self) -> tuple[AlertPolicy, ...]:
@@ -45,6 +56,15 @@ class Catalog:
     def receivers(self) -> tuple[WebhookReceiver, ...]:
         """All receivers, by name."""
         return tuple(self._receivers[key] for key in sorted(self._receivers))
+
+    @property
+    def lessons(self) -> tuple[Lesson, ...]:
+        """What all policies learnt and did not take back, by policy, oldest first."""
+        return tuple(lesson for key in sorted(self._lessons) for lesson in self._lessons[key])
+
+    def lessons_of(self, policy_id: str) -> tuple[Lesson, ...]:
+        """Return what a policy learnt and did not take back, oldest first."""
+        return self._lessons.get(policy_id, ())
 
     def policy(self, policy_id: str) -> AlertPolicy | None:
         """Return a policy by id; None if it is not there."""
@@ -79,7 +99,44 @@ class Catalog:
         """Remove a policy and return what it was; raises NotFound or Conflict."""
         known = _expect(self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}")
         del self._policies[command.policy_id]
+        self._lessons.pop(command.policy_id, None)
         return known
+
+    def teach_policy(self, command: TeachPolicy, at_ms: int) -> AlertPolicy:
+        """Replace a policy by what it is to be from now on, and remember the lesson; return the policy.
+
+        Raises:
+            NotFound, Conflict, Rejected: as for `put_policy`; Rejected `lesson` if nothing would differ.
+        """
+        known = _expect(
+            self._policies.get(command.policy.id), command.expected_version, f"policy {command.policy.name!r}"
+        )
+        policy = self.put_policy(PutPolicy(command.policy, known.version, command.actor))
+        if policy is known:
+            raise Rejected("lesson", f"policy {policy.name!r} has nothing to learn from this")
+        self._remember(Lesson(before=known, after=policy, evidence=command.evidence, at_ms=at_ms, actor=command.actor))
+        return policy
+
+    def unteach_policy(self, command: UnteachPolicy) -> AlertPolicy:
+        """Put a policy in force as it was before its last lesson; return it with its new version.
+
+        Raises:
+            NotFound: there is no such policy, or it has learnt nothing.
+            Conflict: the version is not the one in force, or somebody has edited the policy since.
+            Rejected: a receiver that it named is gone.
+        """
+        known = _expect(self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}")
+        if not (lessons := self.lessons_of(known.id)):
+            raise NotFound(f"policy {known.name!r} has learnt nothing that could be taken back")
+        if replace(known, version=0) != replace(lessons[-1].after, version=0):
+            raise Conflict(f"policy {known.name!r} was edited after it learnt: edit it again instead")
+        policy = self.put_policy(PutPolicy(lessons[-1].before, known.version, command.actor))
+        self._lessons[known.id] = lessons[:-1]
+        return policy
+
+    def _remember(self, lesson: Lesson) -> None:
+        key = lesson.after.id
+        self._lessons[key] = (*self.lessons_of(key), lesson)[-MAX_LESSONS:]
 
     def put_receiver(self, command: PutReceiver) -> WebhookReceiver:
         """Create or replace a receiver; raises Rejected, Conflict or NotFound as for policies."""

@@ -138,6 +138,12 @@ class Activity:
         """Return which of two limits is the milder one: the policy broke under it both times."""
         return max(one, other) if _is_below(self.condition) else min(one, other)
 
+    def sterner(self, one: float | None, other: float) -> float | None:
+        """Return the stricter of two limits; of what is unknown the other one."""
+        if one is None or not math.isfinite(other):
+            return other if math.isfinite(other) else one
+        return min(one, other) if _is_below(self.condition) else max(one, other)
+
     def _rates(self, values: NDArray[np.float64], condition: RateOfChange, watched_ms: int) -> NDArray[np.float64]:
         """Return the change per second over the window; NaN (which breaks nothing) until it is full."""
         steps, step_ms = rate_shape(condition)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quantum.domain.models import TrainedModel
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
+    from quantum.domain.teaching import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,25 @@ class PutPolicy:
 @dataclass(frozen=True, slots=True)
 class DeletePolicy:
     """Remove a policy; its firing alerts resolve with that reason."""
+
+    policy_id: str
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeachPolicy:
+    """Let a policy learn from verdicts: put it in force with a stricter setting, and remember what it was before."""
+
+    policy: AlertPolicy
+    expected_version: int
+    evidence: Evidence
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnteachPolicy:
+    """Let a policy forget what it learnt last: put it in force again as it was before."""
 
     policy_id: str
     expected_version: int | None
@@ -184,6 +204,8 @@ class RevokeApiKey:
 Command = (
     PutPolicy
     | DeletePolicy
+    | TeachPolicy
+    | UnteachPolicy
     | PutReceiver
     | DeleteReceiver
     | PutCoverage

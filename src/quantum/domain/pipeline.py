@@ -40,6 +40,8 @@ from quantum.domain.facts import (
     RevokeApiKey,
     Samples,
     Started,
+    TeachPolicy,
+    UnteachPolicy,
     WebhookReceiver,
 )
 from quantum.domain.identity import content_id
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
+    from quantum.domain.teaching import Lesson
 
 UNWATCHED_MS: Final = 60_000
 """A longer hole between two facts means that nobody watched (a suspended laptop, say)."""
@@ -107,6 +110,7 @@ class PipelineMemory:
     models: tuple[PromoteModel, ...] = ()
     allotment: Allotment = AS_EVER
     api_keys: tuple[ApiKey, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +302,8 @@ class Pipeline:
         looks: dict[type[object], Callable[[Any], object]] = {
             PutPolicy: lambda put: self.catalog.policy(put.policy.id),
             DeletePolicy: lambda gone: self.catalog.policy(gone.policy_id),
+            TeachPolicy: lambda put: self.catalog.policy(put.policy.id),
+            UnteachPolicy: lambda put: self.catalog.policy(put.policy_id),
             PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
             DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
             PromoteModel: lambda put: self.models.standing(put.model.name),
@@ -314,12 +320,8 @@ class Pipeline:
 
     def _obeyed(self, command: Command, found: Conclusions) -> Effects:
         match command:
-            case PutPolicy():
-                matches = self._compile(command.policy.matchers)
-                before = self._watches.get(command.policy.id)
-                policy = self.catalog.put_policy(command)
-                self._put_watch(policy, PolicyWatch(policy, matches), before, found)
-                return found.effects(policies=(policy,))
+            case PutPolicy() | TeachPolicy() | UnteachPolicy():
+                return found.effects(policies=(self._put_policy(command, found),))
             case DeletePolicy():
                 gone = self.catalog.delete_policy(command)
                 self._end_watch(gone.id, "its policy was deleted", found)
@@ -352,6 +354,21 @@ class Pipeline:
             return ServedModel(command.name, 0, self.at_ms)
         self.models.put(command, self.labels)
         return ServedModel(command.model.name, command.version, self.at_ms)
+
+    def _put_policy(self, command: PutPolicy | TeachPolicy | UnteachPolicy, found: Conclusions) -> AlertPolicy:
+        if not isinstance(command, UnteachPolicy):
+            # a pattern that is refused must be so before anything changes
+            self._compile(command.policy.matchers)
+        match command:
+            case PutPolicy():
+                policy = self.catalog.put_policy(command)
+            case TeachPolicy():
+                policy = self.catalog.teach_policy(command, self.at_ms)
+            case UnteachPolicy():  # pragma: no branch - the last kind there is
+                policy = self.catalog.unteach_policy(command)
+        watch = PolicyWatch(policy, self._compile(policy.matchers))
+        self._put_watch(policy, watch, self._watches.get(policy.id), found)
+        return policy
 
     def _put_watch(
         self, policy: AlertPolicy, watch: PolicyWatch, before: PolicyWatch | None, found: Conclusions
@@ -391,6 +408,17 @@ class Pipeline:
             if step.refusal is not None:
                 raise step.refusal
 
+    def watch_beside(self, policies: Iterable[AlertPolicy]) -> None:
+        """Watch by more policies, without a fact and outside the catalog: how a replay compares settings of one.
+
+        The alerts of a policy depend on no other policy, so those in force go on as ever; their ids must differ.
+
+        Raises:
+            QuantumError: a pattern of one is refused.
+        """
+        for policy in policies:
+            self._start_watch(PolicyWatch(policy, self._compile(policy.matchers)))
+
     # ---- state ------------------------------------------------------------------------------------------------
 
     def dump(self) -> PipelineState:
@@ -410,6 +438,7 @@ class Pipeline:
             policies=self.catalog.policies,
             receivers=self.catalog.receivers,
             api_keys=self.keys.keys,
+            lessons=self.catalog.lessons,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
@@ -452,7 +481,7 @@ class Pipeline:
         self.presence.restore(state.arrays)
         self.labels = {slot: labels[slot] for slot in range(memory.series_count)}
         self._cover(Coverage(memory.allotment, self._compile))
-        self.catalog = Catalog(memory.policies, memory.receivers)
+        self.catalog = Catalog(memory.policies, memory.receivers, memory.lessons)
         self.models = ServedBook(self._compile)
         self.models.restore(memory.models, self.labels, state.arrays)
         self.keys = KeyRing(memory.api_keys)

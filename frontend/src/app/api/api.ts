@@ -2,8 +2,8 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, ModelItem, ModelList, MovedItem, Outcome, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -44,6 +44,11 @@ export class Api {
   editPolicy = (id: string, version: number, policy: PolicyRequest) =>
     firstValueFrom(this.http.put<PolicyItem>(`/api/v1/policies/${id}`, policy, { headers: { 'If-Match': `"${version}"` } }));
   deletePolicy = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/policies/${id}`));
+  /** What verdicts teach a policy; null if it was stopped before there was an answer. */
+  propose = (id: string, stop: Observable<unknown>) => this.post<ProposalItem | null>(`policies/${id}/propose`, {}, stop);
+  learn = (id: string, change: LearnRequest) => this.post<OptionItem>(`policies/${id}/learn`, change);
+  unlearn = (id: string) => this.post<PolicyItem>(`policies/${id}/unlearn`);
+  lessons = (id: string) => this.get<{ items: LessonItem[] }>(`policies/${id}/lessons`);
   /** Alerts of one policy that began within a time; at most the newest 500. */
   alertsOf = (policy_id: string, start_ms: number, end_ms: number) => this.get<AlertPage>('alerts', { policy_id, start_ms, end_ms, limit: 500 });
   /** What a draft would have done; null if it was stopped before there was an answer. */

@@ -80,6 +80,20 @@ export interface PolicyRequest {
 }
 export interface PolicyItem extends PolicyRequest { id: string; version: number }
 export interface BudgetItem { policy_id: string; pages: number; per_ms: number; spent: number; cut_score: number | null }
+export type Setting = 'raise_at' | 'after_ms' | 'for_ms' | 'matcher';
+/** What a replay says of a change to a policy; `lost` are ids of incidents judged real. */
+export interface EvidenceItem {
+  start_ms: number; end_ms: number; alerts: number; alerts_after: number; removed: number; unwanted: number; unwanted_removed: number; confirmed: number;
+  lost: string[]; unproven: number; delay_ms: number; pages: { receiver: string; before: number; after: number }[];
+}
+export interface OptionItem {
+  setting: Setting; value: number | null; matcher: Matcher | null; text: string; harmless: boolean; policy: PolicyItem; evidence: EvidenceItem;
+}
+export interface ProposalItem {
+  policy_id: string; version: number; start_ms: number; end_ms: number; unwanted: number; confirmed: number; options: OptionItem[];
+}
+export interface LearnRequest { setting: Setting; value?: number | null; matcher?: Matcher; version?: number }
+export interface LessonItem { at_ms: number; actor: string; before: PolicyItem; after: PolicyItem; evidence: EvidenceItem }
 export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
 export interface PageItem {
   at_ms: number; receiver: string; alert_id: string; policy_name: string; state: AlertState; group: Labels; reason: string;

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, DestroyRef, effect, inject, input, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal } from '@angular/core';
 import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
@@ -8,6 +8,7 @@ import { Badge } from '../parts/badge';
 import { compact, labelLine, moment } from '../parts/format';
 
 const AROUND_MS = 1_800_000;
+const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
 
 @Component({
   selector: 'q-incident',
@@ -26,6 +27,7 @@ const AROUND_MS = 1_800_000;
         <div class="segmented" role="group" aria-label="Verdict">
           @for (one of verdicts; track one[0]) { <button type="button" [disabled]="busy()" [attr.aria-pressed]="f.incident.verdict === one[0]" (click)="act(api.judge(id(), one[0]))">{{ one[1] }}</button> }
         </div>
+        @for (one of lessons(); track one.policy_id) { <a class="button" routerLink="/policies" [queryParams]="{ learn: one.policy_id }">What does this teach “{{ one.policy_name }}”?</a> }
       </div>
       <div class="two">
         <section class="card" aria-labelledby="its-alerts"><header><h2 id="its-alerts">Alerts</h2><span class="muted small">{{ f.incident.firing }} firing</span></header>
@@ -54,6 +56,12 @@ export class IncidentPage {
   protected readonly error = signal('');
   protected readonly busy = signal(false);
   protected readonly verdicts: [Verdict, string][] = [['real', 'real'], ['expected', 'expected'], ['false', 'false alarm'], ['new_normal', 'new normal'], ['duplicate', 'duplicate']];
+  /** One alert of each policy that could learn from a verdict that nobody wanted to be told. */
+  protected readonly lessons = computed(() => {
+    const found = this.found();
+    if (!found || !UNWANTED.includes(found.incident.verdict)) return [];
+    return [...new Map(found.alerts.map((one) => [one.policy_id, one])).values()];
+  });
   protected readonly moved = signal<MovedItem[] | null>(null);
   protected readonly compact = compact;
   protected readonly labelLine = labelLine;

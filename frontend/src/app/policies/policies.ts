@@ -8,16 +8,19 @@ import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
 import { matcherText } from './draft';
 import { PolicyEditor } from './editor';
+import { Lessons } from './lessons';
 
 @Component({
   selector: 'q-policies',
-  imports: [FormsModule, Badge, MatSlideToggle, PolicyEditor],
+  imports: [FormsModule, Badge, MatSlideToggle, PolicyEditor, Lessons],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './policies.html',
 })
 export class Policies {
   /** The policy that is edited: its id, or `new`. */
   readonly edit = input<string>();
+  /** The policy whose lessons are shown: its id. */
+  readonly learn = input<string>();
   protected readonly policies = signal<PolicyItem[] | null>(null);
   protected readonly budgets = signal<Record<string, BudgetItem>>({});
   protected readonly receivers = signal<ReceiverItem[]>([]);
@@ -27,6 +30,7 @@ export class Policies {
     const policy = this.policies()?.find((one) => one.id === this.edit()) ?? null;
     return policy || this.edit() === 'new' ? { policy } : null;
   }, { equal: (a, b) => a?.policy?.version === b?.policy?.version && a?.policy?.id === b?.policy?.id && !a === !b });
+  protected readonly learning = computed(() => this.policies()?.find((one) => one.id === this.learn()) ?? null);
   protected receiver = { name: '', url: '', secret: '' };
   protected readonly duration = duration;
   private readonly api = inject(Api);
@@ -54,6 +58,11 @@ export class Policies {
   /** Open a policy by its id, a new one, or none; the address remembers which. */
   protected start(edit: string | null): void {
     void this.router.navigate([], { queryParams: { edit } });
+  }
+
+  /** Show what verdicts teach a policy, or no more of it. */
+  protected teach(learn: string | null): void {
+    void this.router.navigate([], { queryParams: { learn } });
   }
 
   protected finish(): void {
@@ -111,7 +120,7 @@ export class Policies {
     this.budgets.set(Object.fromEntries(found.flatMap((one) => one.status === 'fulfilled' ? [[one.value.policy_id, one.value]] : [])));
   }
 
-  private async load(): Promise<void> {
+  protected async load(): Promise<void> {
     try {
       const [policies, receivers] = await Promise.all([this.api.policies(), this.api.receivers()]);
       this.policies.set(policies.items);

@@ -25,6 +25,7 @@ from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.adapters.recent_rows import RecentRows
+from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from quantum.adapters.fact_tail import Undo
     from quantum.adapters.postgres.engine import Engine
     from quantum.adapters.postgres.statements import Connection
+    from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
 
@@ -242,10 +244,48 @@ class PostgresFacts:
         await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
         return True
 
-    async def forget(self, upto: int) -> None:
+    async def forget(self, upto: int, samples_from_ms: NDArray[np.int64] | None = None) -> None:
         """See SampleStore."""
-        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        keeps = samples_from_ms is not None
+        forgotten = await self._engine.write(
+            lambda connection, _: pieces.forget(connection, self._tenant, upto, keeps_blocks=keeps)
+        )
         self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
+        if samples_from_ms is not None:
+            await thin(self._engine, self._tenant, (SAMPLES, SCORES), upto, samples_from_ms)
+
+    async def without_data(self, slots: Sequence[int], upto_ms: int) -> list[int]:
+        """See SampleStore."""
+        bare, tail = np.unique(np.asarray(slots, np.int64)), dict(self._tail.rows)
+        if not len(bare):
+            return []
+        keys = await self._engine.read(
+            partial(pieces.blocks_with, tenant=self._tenant, kinds=DATA_KINDS, slots=bare, upto_ms=upto_ms)
+        )
+        bare = without_data(bare, tail, ())
+        for key in keys if len(bare) else ():
+            body = await self._engine.read(partial(_body, tenant=self._tenant, key=key))
+            bare = await _aside(without_data, bare, {}, [(key[0], one) for one in body])
+        return list(map(int, bare))
+
+
+async def _body(connection: Connection, tenant: str, key: tuple[str, int, int]) -> list[bytes]:
+    return [body for (body,) in await fetch(connection, pieces.BODY, tenant, *key)]
+
+
+async def thin(engine: Engine, tenant: str, kinds: Sequence[str], upto: int, from_ms: NDArray[np.int64]) -> None:
+    """Delete from blocks of positions up to one the series that are older than their time, some blocks at a time."""
+    for kind in kinds:
+        extents = await engine.read(partial(pieces.extents_of_blocks, tenant=tenant, kind=kind, upto=upto))
+        for first in range(0, len(extents), AT_ONCE):
+            some = extents[first : first + AT_ONCE]
+            changes = await engine.read(partial(pieces.changes_of, tenant=tenant, extents=some, from_ms=from_ms))
+            if changes:
+                await engine.write(partial(_carry_out, tenant, changes))
+
+
+async def _carry_out(tenant: str, changes: Sequence[Change], connection: Connection, _: Undo) -> None:
+    await pieces.carry_out(connection, tenant, changes)
 
 
 _aside = asyncio.to_thread

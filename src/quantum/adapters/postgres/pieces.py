@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from quantum.adapters import pieces
 from quantum.adapters.fact_tail import SAMPLES, SCORES, unpack_headers
 from quantum.adapters.pieces import Piece, Stored
 from quantum.adapters.postgres.statements import change, change_each, fetch
+from quantum.adapters.thinning import Fate, fate_of, rest_of
 from quantum.domain.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quantum.adapters.pieces import Extent
     from quantum.adapters.postgres.statements import Connection
     from quantum.adapters.rolling import Asked
+    from quantum.adapters.thinning import BlockExtent, Change
+
+    BlockKey = tuple[str, int, int]
 
 INSERT_SEGMENT: Final = (
     "INSERT INTO segments (tenant, last_position, first_position, row_count, headers, row_order)"
@@ -23,6 +33,8 @@ INSERT_BLOCK: Final = (
     "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
+BODY: Final = "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND last_position = %s AND block = %s"
+DELETE_BLOCK: Final = "DELETE FROM blocks WHERE tenant = %s AND kind = %s AND last_position = %s AND block = %s"
 BODIES: Final = "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND last_position = %s ORDER BY block"
 EXTENTS: Final = (
     "SELECT first_position, last_position, row_count FROM segments WHERE tenant = %s ORDER BY last_position"
@@ -104,8 +116,11 @@ async def replace(connection: Connection, tenant: str, piece: Piece) -> None:
     await insert(connection, tenant, piece)
 
 
-async def forget(connection: Connection, tenant: str, upto: int) -> int:
-    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them."""
+async def forget(connection: Connection, tenant: str, upto: int, *, keeps_blocks: bool) -> int:
+    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them.
+
+    Their blocks may stay, without their facts, until they are thinned.
+    """
     known = await fetch(
         connection,
         "SELECT 1 FROM checkpoints WHERE tenant = %s AND position = %s AND landmark_at_ms IS NOT NULL",
@@ -119,7 +134,7 @@ async def forget(connection: Connection, tenant: str, upto: int) -> int:
         *(tenant, SAMPLES, upto),
     )
     await change(connection, "DELETE FROM segments WHERE tenant = %s AND last_position <= %s", tenant, upto)
-    for kind in (SAMPLES, SCORES):
+    for kind in () if keeps_blocks else (SAMPLES, SCORES):
         await change(
             connection, "DELETE FROM blocks WHERE tenant = %s AND kind = %s AND last_position <= %s", tenant, kind, upto
         )
@@ -128,6 +143,59 @@ async def forget(connection: Connection, tenant: str, upto: int) -> int:
     await change(connection, SET_MARK, tenant, ROLLED, upto)
     await change(connection, SET_MARK, tenant, WHOLE_SINCE, found[0][0])
     return int(found[0][0])
+
+
+async def extents_of_blocks(connection: Connection, tenant: str, kind: str, upto: int) -> list[BlockExtent]:
+    """Return the extents of all blocks of a kind and of positions up to one."""
+    rows = await fetch(
+        connection,
+        "SELECT kind, last_position, block, min_slot, max_slot, max_ms FROM blocks"
+        " WHERE tenant = %s AND kind = %s AND last_position <= %s",
+        *(tenant, kind, upto),
+    )
+    return [(one, last, number, low, high, newest_ms) for one, last, number, low, high, newest_ms in rows]
+
+
+async def changes_of(
+    connection: Connection, tenant: str, extents: Sequence[BlockExtent], from_ms: NDArray[np.int64]
+) -> list[Change]:
+    """Return what is to become of some blocks; those that stay as they are are not mentioned."""
+    changes: list[Change] = []
+    for extent in extents:
+        fate = fate_of(extent, from_ms)
+        if fate is Fate.GOES:
+            changes.append((extent, None))
+        elif fate is Fate.MIXED:
+            ((body,),) = await fetch(connection, BODY, tenant, *extent[:3])
+            changes += await asyncio.to_thread(rest_of, extent, body, from_ms)
+    return changes
+
+
+async def carry_out(connection: Connection, tenant: str, changes: Sequence[Change]) -> None:
+    """Replace or delete blocks."""
+    for (kind, last, number, *_), rest in changes:
+        await change(connection, DELETE_BLOCK, tenant, kind, last, number)
+        if rest is not None:
+            row = (rest.min_slot, rest.max_slot, rest.min_ms, rest.max_ms, rest.body)
+            await change(connection, INSERT_BLOCK, tenant, kind, last, number, *row)
+
+
+async def blocks_with(
+    connection: Connection, tenant: str, kinds: Sequence[str], slots: NDArray[np.int64], upto_ms: int
+) -> list[BlockKey]:
+    """Return kind, last position and number of the blocks that may have something of some series up to a time."""
+    found: list[BlockKey] = []
+    for kind in kinds:
+        found += [
+            (one, last, number)
+            for one, last, number in await fetch(
+                connection,
+                "SELECT kind, last_position, block FROM blocks WHERE tenant = %s AND kind = %s AND min_ms <= %s"
+                " AND max_slot >= %s AND min_slot <= %s",
+                *(tenant, kind, upto_ms, int(slots[0]), int(slots[-1])),
+            )
+        ]
+    return found
 
 
 async def begins_after(connection: Connection, tenant: str) -> int:

@@ -11,10 +11,13 @@ import numpy as np
 from quantum.adapters import rolling
 from quantum.adapters.fact_tail import SAMPLES
 from quantum.adapters.postgres import pieces
+from quantum.adapters.postgres.facts import thin
 from quantum.adapters.postgres.statements import change, change_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from quantum.adapters.chunks import Block
     from quantum.adapters.fact_tail import Tail, Undo
@@ -53,9 +56,13 @@ class PostgresRollups:
         """See RollupStore."""
         return self._tail.whole_since_ms
 
-    async def forget_rollups(self, before_ms: int) -> None:
+    async def forget_rollups(self, before_ms: int | NDArray[np.int64]) -> None:
         """See RollupStore."""
-        await self._engine.write(partial(_forget, self._tenant, before_ms))
+        if isinstance(before_ms, int):
+            await self._engine.write(partial(_forget, self._tenant, before_ms))
+            return
+        upto = await self._engine.read(partial(pieces.begins_after, tenant=self._tenant))
+        await thin(self._engine, self._tenant, tuple(rolling.KINDS.values()), upto, before_ms)
 
 
 async def _next_run(tenant: str, upto: int, connection: Connection) -> tuple[int, list[Sequence[bytes]]] | None:

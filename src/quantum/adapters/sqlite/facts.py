@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from quantum.adapters.fact_tail import (
 from quantum.adapters.pieces import Unsealing, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
+from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.fact_tail import Undo
     from quantum.adapters.sqlite.engine import Engine
+    from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
 
@@ -223,10 +226,41 @@ class SqliteFacts:
             if await self._engine.read(pieces.empty_pages) >= before:
                 return  # a file of an older version, which keeps its empty pages until they are used again
 
-    async def forget(self, upto: int) -> None:
+    async def forget(self, upto: int, samples_from_ms: NDArray[np.int64] | None = None) -> None:
         """See SampleStore."""
-        forgotten = await self._engine.write(lambda connection, _: pieces.forget(connection, self._tenant, upto))
+        keeps = samples_from_ms is not None
+        forgotten = await self._engine.write(
+            lambda connection, _: pieces.forget(connection, self._tenant, upto, keeps_blocks=keeps)
+        )
         self._tail.whole_since_ms = max(self._tail.whole_since_ms, forgotten)
+        if samples_from_ms is not None:
+            await thin(self._engine, self._tenant, (SAMPLES, SCORES), upto, samples_from_ms)
+
+    async def without_data(self, slots: Sequence[int], upto_ms: int) -> list[int]:
+        """See SampleStore."""
+        wanted, tail = np.unique(np.asarray(slots, np.int64)), dict(self._tail.rows)
+
+        def find(connection: sqlite3.Connection) -> NDArray[np.int64]:
+            blocks = pieces.blocks_with(connection, self._tenant, DATA_KINDS, wanted, upto_ms)
+            return without_data(wanted, tail, blocks)
+
+        bare = await self._engine.read(find) if len(wanted) else wanted
+        return list(map(int, bare))
+
+
+async def thin(engine: Engine, tenant: str, kinds: Sequence[str], upto: int, from_ms: NDArray[np.int64]) -> None:
+    """Delete from blocks of positions up to one the series that are older than their time, some blocks at a time."""
+    for kind in kinds:
+        extents = await engine.read(partial(pieces.extents_of_blocks, tenant=tenant, kind=kind, upto=upto))
+        for first in range(0, len(extents), AT_ONCE):
+            some = extents[first : first + AT_ONCE]
+            changes = await engine.read(partial(pieces.changes_of, tenant=tenant, extents=some, from_ms=from_ms))
+            if changes:
+                await engine.write(partial(_carry_out, tenant, changes))
+
+
+def _carry_out(tenant: str, changes: Sequence[Change], connection: sqlite3.Connection, _: Undo) -> None:
+    pieces.carry_out(connection, tenant, changes)
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:

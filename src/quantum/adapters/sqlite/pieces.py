@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Final
 from quantum.adapters import pieces
 from quantum.adapters.fact_tail import SAMPLES, SCORES, unpack_headers
 from quantum.adapters.pieces import Piece, Stored
+from quantum.adapters.thinning import Fate, fate_of, rest_of
 from quantum.domain.errors import NotFound
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from quantum.adapters.pieces import Extent
     from quantum.adapters.rolling import Asked
+    from quantum.adapters.thinning import BlockExtent, Change
 
 BODIES: Final = "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? ORDER BY block"
 
+BODY: Final = "SELECT body FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? AND block = ?"
+DELETE_BLOCK: Final = "DELETE FROM blocks WHERE tenant = ? AND kind = ? AND last_position = ? AND block = ?"
 INSERT_BLOCK: Final = (
     "INSERT INTO blocks (tenant, kind, last_position, block, min_slot, max_slot, min_ms, max_ms, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -97,8 +105,11 @@ def replace(connection: sqlite3.Connection, tenant: str, piece: Piece) -> None:
     insert(connection, tenant, piece)
 
 
-def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> int:
-    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them."""
+def forget(connection: sqlite3.Connection, tenant: str, upto: int, *, keeps_blocks: bool) -> int:
+    """Delete the pieces up to a landmark and the states before it; return from when on no sample was among them.
+
+    Their blocks may stay, without their facts, until they are thinned.
+    """
     known = connection.execute(
         "SELECT 1 FROM checkpoints WHERE tenant = ? AND position = ? AND landmark_at_ms IS NOT NULL", (tenant, upto)
     ).fetchone()
@@ -109,7 +120,7 @@ def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> int:
         (tenant, SAMPLES, upto),
     ).fetchone()
     connection.execute("DELETE FROM segments WHERE tenant = ? AND last_position <= ?", (tenant, upto))
-    for kind in (SAMPLES, SCORES):
+    for kind in () if keeps_blocks else (SAMPLES, SCORES):
         connection.execute(
             "DELETE FROM blocks WHERE tenant = ? AND kind = ? AND last_position <= ?", (tenant, kind, upto)
         )
@@ -118,6 +129,51 @@ def forget(connection: sqlite3.Connection, tenant: str, upto: int) -> int:
     set_mark(connection, tenant, ROLLED, upto)
     set_mark(connection, tenant, WHOLE_SINCE, whole_since_ms)
     return int(whole_since_ms)
+
+
+def extents_of_blocks(connection: sqlite3.Connection, tenant: str, kind: str, upto: int) -> list[BlockExtent]:
+    """Return the extents of all blocks of a kind and of positions up to one."""
+    return connection.execute(
+        "SELECT kind, last_position, block, min_slot, max_slot, max_ms FROM blocks"
+        " WHERE tenant = ? AND kind = ? AND last_position <= ?",
+        (tenant, kind, upto),
+    ).fetchall()
+
+
+def changes_of(
+    connection: sqlite3.Connection, tenant: str, extents: Sequence[BlockExtent], from_ms: NDArray[np.int64]
+) -> list[Change]:
+    """Return what is to become of some blocks; those that stay as they are are not mentioned."""
+    changes: list[Change] = []
+    for extent in extents:
+        fate = fate_of(extent, from_ms)
+        if fate is Fate.GOES:
+            changes.append((extent, None))
+        elif fate is Fate.MIXED:
+            (body,) = connection.execute(BODY, (tenant, *extent[:3])).fetchone()
+            changes += rest_of(extent, body, from_ms)
+    return changes
+
+
+def carry_out(connection: sqlite3.Connection, tenant: str, changes: Sequence[Change]) -> None:
+    """Replace or delete blocks."""
+    for (kind, last, number, *_), rest in changes:
+        connection.execute(DELETE_BLOCK, (tenant, kind, last, number))
+        if rest is not None:
+            row = (rest.min_slot, rest.max_slot, rest.min_ms, rest.max_ms, rest.body)
+            connection.execute(INSERT_BLOCK, (tenant, kind, last, number, *row))
+
+
+def blocks_with(
+    connection: sqlite3.Connection, tenant: str, kinds: Sequence[str], slots: NDArray[np.int64], upto_ms: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield kind and body of the blocks that may have something of some series up to a time."""
+    for kind in kinds:
+        yield from connection.execute(
+            "SELECT kind, body FROM blocks WHERE tenant = ? AND kind = ? AND min_ms <= ? AND max_slot >= ?"
+            " AND min_slot <= ?",
+            (tenant, kind, upto_ms, int(slots[0]), int(slots[-1])),
+        )
 
 
 def begins_after(connection: sqlite3.Connection, tenant: str) -> int:

@@ -9,10 +9,13 @@ import numpy as np
 from quantum.adapters import rolling
 from quantum.adapters.fact_tail import SAMPLES
 from quantum.adapters.sqlite import pieces
+from quantum.adapters.sqlite.facts import thin
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from quantum.adapters.chunks import Block
     from quantum.adapters.fact_tail import Tail
@@ -52,9 +55,13 @@ class SqliteRollups:
         """See RollupStore."""
         return self._tail.whole_since_ms
 
-    async def forget_rollups(self, before_ms: int) -> None:
+    async def forget_rollups(self, before_ms: int | NDArray[np.int64]) -> None:
         """See RollupStore."""
-        await self._engine.write(lambda connection, _: _forget(connection, self._tenant, before_ms))
+        if isinstance(before_ms, int):
+            await self._engine.write(lambda connection, _: _forget(connection, self._tenant, before_ms))
+            return
+        upto = await self._engine.read(lambda connection: pieces.begins_after(connection, self._tenant))
+        await thin(self._engine, self._tenant, tuple(rolling.KINDS.values()), upto, before_ms)
 
 
 def _next_run(connection: sqlite3.Connection, tenant: str, upto: int) -> Run | None:
