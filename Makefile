@@ -47,7 +47,7 @@ audit: ## ask OSV for known defects of the locked packages; needs the network
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
-	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/faults $(ARGS)
+	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
 
 bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare

@@ -39,6 +39,7 @@ LIVE_S: Final = 1.5
 CATCH_UP_S: Final = 120.0
 START_WITHIN_S: Final = 180.0
 """The first start on a machine compiles."""
+STOP_WITHIN_S: Final = 60.0
 KILLS: Final = 2
 
 
@@ -120,7 +121,9 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
         assert set(while_one_is_dead + while_kafka_is_away) == {200}
         check_samples(second, read_ledger(tmp_path / "ledger"), client, tell)
         check_alerts(second, client, sink, tell, KILLS)
-        assert second.child.stop() == 0
+        begin_s = time.monotonic()
+        assert second.child.stop(timeout_s=STOP_WITHIN_S) == 0
+        tell(f"roles: stopped and saved in {time.monotonic() - begin_s:.1f} s")
     check_against_one_process(environment)
 
 
