@@ -34,11 +34,12 @@ from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Sequence
 
     from litestar import Litestar
 
     from quantum.adapters.http.health import Vitals
+    from quantum.adapters.http.live import LiveSockets
     from quantum.application.ingest import Incoming
     from quantum.settings import Settings
 
@@ -73,20 +74,22 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
 async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run the role `ml`: score what others take in."""
     listening = _listen(settings)
-    container = build(settings, "ml")
-    vitals = container.worker_vitals()
+    process = build(settings, "ml")
+    workspaces: dict[str, Any] = process.workspaces()
+    vitals, pumps = process.worker_vitals(), []
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await stack.enter_async_context(container.reader())
-        worker = await stack.enter_async_context(container.worker())
-        await asyncio.to_thread(_compile_detector, container)
-        pump = Pump("lanes", worker.run_once, _complain)
-        vitals.checks = {pump.name: _health_of(pump)}
-        async with _running([pump]):
+        for workspace in workspaces.values():
+            await stack.enter_async_context(workspace.reader())
+            worker = await stack.enter_async_context(workspace.worker())
+            pumps.append(Pump(_name_of("lanes", settings, workspace), worker.run_once, _complain))
+        await asyncio.to_thread(_compile_detector, workspaces[settings.store.tenant])
+        vitals.checks = {pump.name: _health_of(pump) for pump in pumps}
+        async with _running(pumps):
             vitals.started = True
             listening.listen(BACKLOG)
             announce(_address_of(listening))
-            await _serve(health_app(vitals), vitals, listening)
+            await _serve(health_app(vitals), vitals, listening, ())
 
 
 async def run_all(settings: Settings, announce: Callable[[str], None], role: str = "all") -> None:
@@ -101,40 +104,53 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         Unavailable: something that is needed cannot be opened.
     """
     listening = _listen(settings)
-    container = build(settings, role)
-    app = container.app()
+    process = build(settings, role)
+    app = process.app()
+    workspaces: dict[str, Any] = process.workspaces()
+    home = workspaces[settings.store.tenant]
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await stack.enter_async_context(container.store())
-        await stack.enter_async_context(container.webhooks())
-        await stack.enter_async_context(container.counters())
-        if role == MONITORING:
-            await stack.enter_async_context(container.lanes())
-        await container.ingest().open(container.store())
-        await container.monitor().open()
-        stack.push_async_callback(container.monitor().close)
+        for workspace in workspaces.values():
+            await stack.enter_async_context(workspace.store())
+        await stack.enter_async_context(process.webhooks())
+        await stack.enter_async_context(process.counters())
+        for workspace in workspaces.values():
+            if role == MONITORING:
+                await stack.enter_async_context(workspace.lanes())
+            await _open(workspace, stack)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
-        await asyncio.to_thread(_compile_kernels, container)
+        await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
-            await stack.enter_async_context(container.scraper())
-        pumps = _pumps(settings, container)
-        container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
+            await stack.enter_async_context(home.scraper())
+        pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
+        pumps += _collections(settings, home)
+        checks = {pump.name: _health_of(pump) for pump in pumps}
         if role == MONITORING:
             # without workers samples are taken in all the same, so this is no reason to send senders away
-            container.vitals().degrading = {PIPELINE: container.vitals().checks.pop(PIPELINE)}
+            process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
+        process.vitals().checks = checks
         async with _running(pumps):
             if role == MONITORING:
-                configuring = asyncio.create_task(_configure_later(settings, container))
+                configuring = asyncio.create_task(_configure_later(settings, workspaces))
                 stack.callback(configuring.cancel)
             else:
-                await _configure(settings, container)
+                await _configure_all(settings, workspaces)
             if settings.ingest.statsd:
-                stack.callback((await listen(settings.ingest.statsd, container.gathered())).close)
-            container.vitals().started = True
+                stack.callback((await listen(settings.ingest.statsd, home.gathered())).close)
+            process.vitals().started = True
             # whoever reads the address may use it at once: what comes before the server looks waits for it
             listening.listen(BACKLOG)
             announce(_address_of(listening))
-            await _serve(app, container.vitals(), listening, container.sockets().close_all)
+            sockets = [workspace.sockets() for workspace in workspaces.values()]
+            await _serve(app, process.vitals(), listening, sockets)
+
+
+async def _open(workspace: Any, stack: AsyncExitStack) -> None:
+    """Let a tenant's pipeline catch up with its log; at the end, what is left is taken in and saved."""
+    await workspace.ingest().open(workspace.store())
+    await workspace.monitor().open()
+    stack.push_async_callback(workspace.monitor().close)
+    workspace.keys().open()
 
 
 def _address_of(listening: socket.socket) -> str:
@@ -142,18 +158,18 @@ def _address_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _compile_detector(container: Any) -> None:
-    container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+def _compile_detector(workspace: Any) -> None:
+    workspace.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
 
 
-def _compile_kernels(container: Any) -> None:
+def _compile_kernels(workspace: Any) -> None:
     begin_s = time.monotonic()
     remote_write.warm_up()
     keys.warm_up()
-    _compile_detector(container)
+    _compile_detector(workspace)
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed
-        container.promql().warm_up()
+        workspace.promql().warm_up()
         prometheus_points.warm_up()
         influx_line.warm_up()
 
@@ -175,22 +191,32 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _pumps(settings: Settings, container: Any) -> list[Pump]:
-    monitor, notifier = container.monitor(), container.notifier()
-    pumps = [
-        Pump(PIPELINE, monitor.run_once, _complain),
-        Pump("heartbeat", monitor.beat_once, _complain),
-        Pump("notifier", notifier.run_once, _complain),
-        Pump("upkeep", container.upkeep().run_once, _complain),
-        Pump("shadows", container.shadows().run_once, _complain),
-        Pump("training", container.training().run_once, _complain),
-    ]
+def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
+    """Return the pumps that every tenant has."""
+    steps = {
+        PIPELINE: workspace.monitor().run_once,
+        "heartbeat": workspace.monitor().beat_once,
+        "notifier": workspace.notifier().run_once,
+        "upkeep": workspace.upkeep().run_once,
+        "shadows": workspace.shadows().run_once,
+        "training": workspace.training().run_once,
+    }
+    return [Pump(_name_of(name, settings, workspace), step, _complain) for name, step in steps.items()]
+
+
+def _name_of(pump: str, settings: Settings, workspace: Any) -> str:
+    return f"{pump} of {workspace.tenant()}" if len(settings.served) > 1 else pump
+
+
+def _collections(settings: Settings, home: Any) -> list[Pump]:
+    """Return the pumps that gather samples by themselves, for the tenant that this machine belongs to."""
+    pumps = []
     if settings.host_metrics.enabled:
-        pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, _complain))
+        pumps.append(Pump("host metrics", HostCollection(settings, home).run_once, _complain))
     if settings.scrape:
-        pumps.append(Pump("scrape", container.scraper().run_once, _complain))
+        pumps.append(Pump("scrape", home.scraper().run_once, _complain))
     if settings.ingest.statsd:
-        pumps.append(Pump("statsd", StatsdCollection(container).run_once, _complain))
+        pumps.append(Pump("statsd", StatsdCollection(home).run_once, _complain))
     return pumps
 
 
@@ -208,11 +234,11 @@ def _health_of(pump: Pump) -> Callable[[], str]:
 class HostCollection:
     """Collects this machine's metrics at whole intervals and hands them in like any other sender."""
 
-    def __init__(self, settings: Settings, container: Any) -> None:
+    def __init__(self, settings: Settings, workspace: Any) -> None:
         self._interval_ms = settings.host_metrics.interval_ms
         self._metrics = HostMetrics(settings.host_metrics.host)
-        self._ingest = container.ingest()
-        self._clock = container.clock()
+        self._ingest = workspace.ingest()
+        self._clock = workspace.clock()
 
     async def run_once(self) -> None:
         """Wait for the next whole interval, collect, store."""
@@ -226,10 +252,10 @@ class HostCollection:
 class StatsdCollection:
     """Hands in what StatsD's events amount to, at whole intervals; what could not be stored is tried again."""
 
-    def __init__(self, container: Any) -> None:
-        self._gathered = container.gathered()
-        self._ingest = container.ingest()
-        self._clock = container.clock()
+    def __init__(self, workspace: Any) -> None:
+        self._gathered = workspace.gathered()
+        self._ingest = workspace.ingest()
+        self._clock = workspace.clock()
         self._pending: Incoming | None = None
 
     async def run_once(self) -> None:
@@ -244,25 +270,37 @@ class StatsdCollection:
         self._pending = None
 
 
-async def _configure_later(settings: Settings, container: Any) -> None:
-    """Configure once the pipeline has taken in what was there at the start, which may need workers."""
-    position, _ = await container.store().last()
-    await container.monitor().expect(position)
+async def _configure_later(settings: Settings, workspaces: dict[str, Any]) -> None:
+    """Configure once the pipelines have taken in what was there at the start, which may need workers."""
+    for workspace in workspaces.values():
+        position, _ = await workspace.store().last()
+        await workspace.monitor().expect(position)
     try:
-        await _configure(settings, container)
+        await _configure_all(settings, workspaces)
     except QuantumError as error:
         log.warning("the configuration is not in force", reason=str(error))
 
 
-async def _configure(settings: Settings, container: Any) -> None:
-    """Put the policies of a first start, and those of the settings, in force."""
-    control = container.control()
-    if container.monitor().recorded == 0:
+async def _configure_all(settings: Settings, workspaces: dict[str, Any]) -> None:
+    for workspace in workspaces.values():
+        await _configure(settings, workspace)
+    await _put_in_force(settings, workspaces[settings.store.tenant])
+
+
+async def _configure(settings: Settings, workspace: Any) -> None:
+    """Put in force what every tenant begins with, and how closely series are watched."""
+    control, monitor = workspace.control(), workspace.monitor()
+    if monitor.recorded == 0:
         for policy in DEFAULT_POLICIES:
             await control.submit(PutPolicy(policy, None, "first start"))
     allotment = settings.detection.allotment()
-    if container.monitor().pipeline.coverage.allotment != allotment:
+    if monitor.pipeline.coverage.allotment != allotment:
         await control.submit(PutCoverage(allotment, "settings"))
+
+
+async def _put_in_force(settings: Settings, home: Any) -> None:
+    """Put the receivers and policies of the settings in force, which are those of the tenant that has them."""
+    control = home.control()
     for receiver in read_receivers(settings.receivers):
         await control.submit(PutReceiver(receiver, None, "settings"))
     for policy in read_policies(settings.policies):
@@ -281,9 +319,7 @@ async def _running(pumps: list[Pump]) -> Any:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(
-    app: Litestar, vitals: Vitals, listening: socket.socket, say_goodbye: Callable[[], Awaitable[None]] | None = None
-) -> None:
+async def _serve(app: Litestar, vitals: Vitals, listening: socket.socket, sockets: Sequence[LiveSockets]) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     config = uvicorn.Config(
         app,
@@ -310,8 +346,7 @@ async def _serve(
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     vitals.draining = True
-    if say_goodbye is not None:
-        await say_goodbye()
+    await asyncio.gather(*(one.close_all() for one in sockets))
     server.should_exit = True
     await serving
     stopping.cancel()

@@ -51,6 +51,7 @@ KAFKA: Final = re.compile(r"kafka://[\w.-]+:\d{1,5}(,[\w.-]+:\d{1,5})*").fullmat
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+TenantName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class SettingsError(Rejected):
@@ -334,13 +335,14 @@ class Store(Section, frozen=True, kw_only=True):
     Attributes:
         kind: `sqlite` is one file, `postgres` a server, `memory` is for trying things out.
         url: address of the PostgreSQL database.
-        tenant: whose data this process keeps; several may share a database, each with one process that writes.
+        tenant: whose data this process keeps; with several, the one that has this machine's own metrics, and the
+            embedded store's `quantum.db`. Of each tenant of a shared database one process is the writer.
         wait_ms: how long a start waits for another process to let go of the tenant.
     """
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     url: str = ""
-    tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")] = "default"
+    tenant: TenantName = "default"
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
 
 
@@ -404,12 +406,14 @@ class Settings(Section, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: where the embedded store keeps its files.
+        tenants: whose data this process keeps, if there are several; `store.tenant` is one of them.
         scrape: tables of targets to ask for their metrics.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
     """
 
     data_dir: str = "quantum-data"
+    tenants: tuple[TenantName, ...] = ()
     store: Store = Store()
     server: Server = Server()
     auth: Auth = Auth()
@@ -426,6 +430,17 @@ class Settings(Section, frozen=True, kw_only=True):
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Every tenant whose data is kept, `store.tenant` first."""
+        return (self.store.tenant, *(one for one in self.tenants if one != self.store.tenant))
+
+    def tenant_named(self, name: str | None) -> str:
+        """Return the tenant that somebody named, `store.tenant` if they named none; raises SettingsError."""
+        if name is not None and name not in self.served:
+            raise SettingsError([f"--tenant: {name!r} is none of those that are served: {', '.join(self.served)}"])
+        return name or self.store.tenant
 
 
 def load_settings(
@@ -549,6 +564,7 @@ def _contradictions(settings: Settings) -> list[str]:
             f" {settings.stream.url!r})"
         )
     problems += _auth_problems(settings.auth)
+    problems += _tenant_problems(settings)
     if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
         problems.append(
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
@@ -595,6 +611,26 @@ def _role_problems(role: str, settings: Settings) -> list[str]:
             f"stream.kind: the role {role} needs kafka, other processes do not see {settings.stream.kind}; set"
             " stream.url = kafka://host:port too"
         )
+    return problems
+
+
+def _tenant_problems(settings: Settings) -> list[str]:
+    """Return why several tenants could not be served; a single one never is a problem."""
+    tenants, home = settings.tenants, settings.store.tenant
+    problems = []
+    if tenants and home not in tenants:
+        problems.append(
+            f"store.tenant: {home} is none of tenants; set it to the one that this machine's own metrics belong to"
+        )
+    if len({one.lower() for one in tenants}) < len(tenants):
+        problems.append("tenants: each is named once, and not only upper and lower case tell two of them apart")
+    if len(settings.served) > 1 and settings.auth.mode == "stub":
+        problems.append(
+            f"tenants: auth.mode is stub, which takes everybody for a member of {home}, so the others could not be"
+            " reached; set auth.mode = keycloak"
+        )
+    elif len(settings.served) > 1 and not settings.auth.tenant_claim:
+        problems.append(f"tenants: auth.tenant_claim is empty, which makes everybody a member of {home}; name a claim")
     return problems
 
 

@@ -34,7 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:litestar", "
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application on a store in memory that has a history; its pumps run."""
-    container = build(load_settings(environment={}, overrides={"store": "memory"}))
+    process = build(load_settings(environment={}, overrides={"store": "memory"}))
+    container = process.workspaces()["default"]
     async with container.store() as store:
         await container.ingest().open(store)
         await container.monitor().open()
@@ -49,7 +50,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
         steps = (container.monitor().run_once, container.training().run_once, container.shadows().run_once)
         pumps = [asyncio.create_task(repeat(step)) for step in steps]
-        transport = httpx.ASGITransport(container.app())
+        transport = httpx.ASGITransport(process.app())
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60.0) as found:
             yield found
         for pump in pumps:

@@ -24,7 +24,7 @@ from tests.system.test_replay_is_byte_equal import CODEC, recorded
 from quantum.adapters import wire
 from quantum.adapters.postgres import PostgresStore
 from quantum.application.timemachine import TimeMachine, history_lines
-from quantum.composition import build
+from quantum.composition import build_workspace
 from quantum.settings import load_settings
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def check_against_one_process(environment: dict[str, str]) -> None:
 
     async def check() -> None:
         settings = load_settings(environment=environment)
-        pipeline = build(settings).pipeline
+        pipeline = build_workspace(settings).pipeline
         async with PostgresStore(settings.store.url, settings.store.tenant) as store:
             machine = TimeMachine(store, store, store, store, pipeline, CODEC)
             history = await machine.replay(0, 2**60)

@@ -20,6 +20,8 @@ from quantum.adapters.http.problems import on_domain_error
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from quantum.application.denials import Denials
@@ -147,9 +149,11 @@ STANDING: Final = "standing"
 class Gate(ASGIMiddleware):
     """Lets through who may use a route; every other request is answered here, before its body is read."""
 
-    def __init__(self, identity: Identity, denials: Denials) -> None:
+    def __init__(self, identity: Identity, denials: Mapping[str, Denials]) -> None:
+        """Take who finds out who is asking, and whom to tell of denials by tenant; the first is told of strangers."""
         self._identity = identity
         self._denials = denials
+        self._of_strangers = next(iter(denials.values()))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
@@ -167,7 +171,8 @@ class Gate(ASGIMiddleware):
         method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
         target = " ".join(map(str, scope.get("path_params", {}).values()))
         actor = principal.subject if principal else ""
-        await self._denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
+        denials = self._denials.get(principal.tenant, self._of_strangers) if principal else self._of_strangers
+        await denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
 
     async def _check(self, scope: Scope) -> None:
         if any(part.startswith(NOT_IN_URLS) for part in scope["query_string"].split(b"&")):

@@ -25,6 +25,7 @@ from quantum.adapters.fact_tail import Undo
 from quantum.adapters.postgres.lease import LEASE_MS, Lease, refuse_if_forgetful, this_process
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
+from quantum.adapters.postgres.walls import look_at_walls, put_up_walls
 from quantum.domain.errors import Overloaded, QuantumError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Engine:
         try:
             with translated("the database cannot be opened"):
                 await migrate(self._connection, self._patience)
+                self._lease.opening = (await look_at_walls(self._connection)).opening
                 await self._lease.acquire(self._connection, self._patience.start_ms)
                 self._pool = _new_pool(self._url, self._patience.reader_s)
                 await self._pool.open()
@@ -161,7 +163,7 @@ class Engine:
         deadline_s = loop.time() + self._patience.start_ms / 1000
         while True:
             try:
-                await _check_schema(self._url)
+                self._lease.opening = await _opening_of(self._url)
                 break
             except Unavailable:
                 if loop.time() >= deadline_s:
@@ -302,12 +304,18 @@ class Engine:
         connection = await self._connected()
         async with connection.pipeline():
             await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
+            await self._say_whose(connection)
             await self._fence(connection, limit)
             results = [await _run(job, connection, undo) for job in jobs]
             commit = await connection.execute(b"COMMIT")
         if commit.statusmessage != "COMMIT":
             raise Unavailable("the database rolled the transaction back")
         return results
+
+    async def _say_whose(self, connection: Connection) -> None:
+        """Say whose the transaction is that begins, so that the database shows it no others' rows."""
+        if self._lease.opening is not None:
+            await connection.execute(self._lease.opening.encode(), (self._lease.tenant,))
 
     async def _connected(self) -> Connection:
         self._refuse_while_away()
@@ -399,6 +407,7 @@ class Engine:
             async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
                 async with connection.pipeline():
                     await connection.execute(ONE_MOMENT)
+                    await self._say_whose(connection)
                     result = await work(connection)
                     await connection.execute(b"COMMIT")
                 return result
@@ -422,22 +431,29 @@ async def connect(url: str) -> Connection:
 
 async def migrate(connection: Connection, patience: Patience) -> int:
     """Bring the schema up to date; return how many steps were taken. Safe to run twice and by two at once."""
-    if await taken_steps(connection) == len(STEPS):
+    is_complete = await taken_steps(connection) == len(STEPS)
+    if is_complete and not (await look_at_walls(connection)).missing:
         return 0
-    await make_guards(connection)
+    if not is_complete:
+        await make_guards(connection)
     lease = Lease(SCHEMA, this_process(), patience.lease_ms)
+    lease.opening = (await look_at_walls(connection)).opening
     await lease.acquire(connection, patience.start_ms)
     try:
-        return await take_steps(connection)
+        taken = await take_steps(connection)
+        await put_up_walls(connection)
+        return taken
     finally:
         await lease.release(connection)
 
 
-async def _check_schema(url: str) -> None:
+async def _opening_of(url: str) -> str | None:
+    """Return what a transaction begins with on a database whose schema is complete."""
     connection = await connect(url)
     try:
         with translated("the database cannot be read"):
             steps = await taken_steps(connection)
+            opening = (await look_at_walls(connection)).opening
     finally:
         await connection.close()
     if steps < len(STEPS):
@@ -445,6 +461,7 @@ async def _check_schema(url: str) -> None:
             f"the database lacks {len(STEPS) - steps} steps of its schema; start the role that writes, or run"
             " quantum migrate"
         )
+    return opening
 
 
 def with_defaults(url: str) -> str:
