@@ -40,6 +40,8 @@ ROUTES: Final = {
     "POST /api/v1/incidents/{incident_id}/verdict": "200 400 401 403 404 408 409 413 415 429 503",
     "GET /api/v1/models": "200 400 401 403 429 503",
     "GET /api/v1/models/coverage": "200 400 401 403 429 503",
+    "POST /api/v1/models": "201 400 401 403 404 408 409 413 415 429 503",
+    "GET /api/v1/models/{name}/file": "200 400 401 403 404 429 503",
     "GET /api/v1/models/{name}": "200 400 401 403 404 429 503",
     "POST /api/v1/models/{name}/promote": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/models/{name}/roll-back": "200 400 401 403 404 408 409 413 415 429 503",

@@ -84,6 +84,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/receivers/{name}": READERS,
     "GET /api/v1/models": READERS,
     "GET /api/v1/models/{name}": READERS,
+    "GET /api/v1/models/{name}/file": READERS,
     "POST /api/v1/models/{name}/score": READERS,
     "GET /api/v1/training-runs": READERS,
     "GET /api/v1/training-runs/{run_id}": READERS,
@@ -118,6 +119,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/policies/{key}/unlearn": ACTORS,
     "POST /api/v1/policies/preview": ACTORS,
     "POST /api/v1/replay": ACTORS,
+    "POST /api/v1/models": ACTORS,
     "POST /api/v1/models/{name}/try": ACTORS,
     "POST /api/v1/models/{name}/promote": ACTORS,
     "POST /api/v1/models/{name}/roll-back": ACTORS,
@@ -169,7 +171,9 @@ class Gate(ASGIMiddleware):
     async def _note(self, scope: Scope, refusal: Rejected) -> None:
         principal = scope["state"].get(PRINCIPAL)
         method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
-        target = " ".join(map(str, scope.get("path_params", {}).values()))
+        # a stranger may be another tenant's member with a key that has expired: what they named is not the first's
+        is_told = principal is not None or len(self._denials) == 1
+        target = " ".join(map(str, scope.get("path_params", {}).values())) if is_told else ""
         actor = principal.subject if principal else ""
         denials = self._denials.get(principal.tenant, self._of_strangers) if principal else self._of_strangers
         await denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
