@@ -114,6 +114,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             await stack.enter_async_context(workspace.store())
         await stack.enter_async_context(process.webhooks())
         await stack.enter_async_context(process.counters())
+        await stack.enter_async_context(process.transients())
         for workspace in workspaces.values():
             if role == MONITORING:
                 await stack.enter_async_context(workspace.lanes())
