@@ -24,7 +24,9 @@ from quantum.adapters.http import prometheus_points
 from quantum.adapters.http.protocol import BoundedHttp
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
+from quantum.adapters.turns import TurnPool
 from quantum.application import keys
+from quantum.application.control import TENANT
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
@@ -33,7 +35,7 @@ from quantum.domain.errors import Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from litestar import Litestar
 
@@ -65,6 +67,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
     app = process.app()
     workspaces: dict[str, Any] = process.workspaces()
     home = workspaces[settings.store.tenant]
+    if len(workspaces) > 1:
+        asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
         for workspace in workspaces.values():
@@ -141,8 +145,19 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         "shadows": workspace.shadows().run_once,
         "training": workspace.training().run_once,
     }
-    whose = f" of {workspace.tenant()}" if len(settings.served) > 1 else ""
-    return [Pump(f"{name}{whose}", step, _complain) for name, step in steps.items()]
+    tenant: str = workspace.tenant()
+    whose = f" of {tenant}" if len(settings.served) > 1 else ""
+    return [Pump(f"{name}{whose}", _in_turn(tenant, step), _complain) for name, step in steps.items()]
+
+
+def _in_turn(tenant: str, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Return a step of a pump that takes its tenant's turns."""
+
+    async def run() -> None:
+        TENANT.set(tenant)
+        await step()
+
+    return run
 
 
 def _collections(settings: Settings, home: Any) -> list[Pump]:
