@@ -343,6 +343,20 @@ class Engine:
         await self._pool.check()  # after a restart of the server every connection is dead
         return await self._read(work)
 
+    async def alone(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Run work that belongs into no transaction, on a connection of its own, however long it takes.
+
+        Raises:
+            Unavailable: the database did not do it.
+        """
+        self._refuse_while_away()
+        connection = await connect(self._url)
+        try:
+            with translated("the store did not do its upkeep"):
+                await work(connection)
+        finally:
+            await connection.close()
+
     async def _try_to_connect(self) -> None:
         """Find out whether the database is away or only busy."""
         try:
