@@ -26,7 +26,9 @@ from quantum.adapters.http.live import MAX_MESSAGE_CHARS
 from quantum.adapters.http.protocol import BoundedHttp, BoundedSocket
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
+from quantum.adapters.turns import TurnPool
 from quantum.application import keys
+from quantum.application.control import TENANT
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
@@ -35,7 +37,7 @@ from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from litestar import Litestar
 
@@ -85,7 +87,8 @@ async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
         for workspace in workspaces.values():
             await stack.enter_async_context(workspace.reader())
             worker = await stack.enter_async_context(workspace.worker())
-            pumps.append(Pump(_name_of("lanes", settings, workspace), worker.run_once, _complain))
+            step = _in_turn(workspace.tenant(), worker.run_once)
+            pumps.append(Pump(_name_of("lanes", settings, workspace), step, _complain))
         await asyncio.to_thread(_compile_detector, workspaces[settings.store.tenant])
         vitals.checks = {pump.name: _health_of(pump) for pump in pumps}
         async with _running(pumps):
@@ -111,6 +114,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
     app = process.app()
     workspaces: dict[str, Any] = process.workspaces()
     home = workspaces[settings.store.tenant]
+    if len(workspaces) > 1:
+        asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
         for workspace in workspaces.values():
@@ -205,11 +210,24 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         "shadows": workspace.shadows().run_once,
         "training": workspace.training().run_once,
     }
-    return [Pump(_name_of(name, settings, workspace), step, _complain) for name, step in steps.items()]
+    tenant: str = workspace.tenant()
+    return [
+        Pump(_name_of(name, settings, workspace), _in_turn(tenant, step), _complain) for name, step in steps.items()
+    ]
 
 
 def _name_of(pump: str, settings: Settings, workspace: Any) -> str:
     return f"{pump} of {workspace.tenant()}" if len(settings.served) > 1 else pump
+
+
+def _in_turn(tenant: str, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Return a step of a pump that takes its tenant's turns."""
+
+    async def run() -> None:
+        TENANT.set(tenant)
+        await step()
+
+    return run
 
 
 def _collections(settings: Settings, home: Any) -> list[Pump]:
