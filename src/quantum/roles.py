@@ -83,6 +83,7 @@ async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
     workspaces: dict[str, Any] = process.workspaces()
     vitals, pumps = process.worker_vitals(), []
     async with AsyncExitStack() as stack:
+        asyncio.get_running_loop().set_default_executor(TurnPool())
         stack.callback(listening.close)
         for workspace in workspaces.values():
             await stack.enter_async_context(workspace.reader())
