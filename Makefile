@@ -42,12 +42,14 @@ endif
 sbom: ## a bill of materials of the locked packages (CycloneDX) in dist/sbom.cdx.json
 	@$(PYTHON) -m tools.supply sbom
 
-audit: ## ask OSV for known defects of the locked packages; needs the network
+audit: ## licences of the locked packages, and what OSV knows of their defects, which needs the network
+	@$(PYTHON) -m tools.prepare --dev
+	@$(BIN)/python -m tools.licences
 	@$(PYTHON) -m tools.supply audit
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
-	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/faults $(ARGS)
+	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
 
 bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare
