@@ -47,6 +47,7 @@ class Watching:
         settings: of it; in memory unless they say otherwise.
         clock: its time, which passes only when told to.
         identity: who finds out who is asking, instead of what the settings say.
+        others: members of the process by name, instead of what the settings say.
         process: what the process has once.
         container: the workspace of `store.tenant`.
     """
@@ -54,6 +55,7 @@ class Watching:
     settings: Settings = field(default_factory=lambda: Settings(store=Store(kind="memory")))
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
     identity: Identity | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
     process: Any = None
     container: Any = None
     http: httpx.AsyncClient = field(init=False)
@@ -64,8 +66,11 @@ class Watching:
         self.process.clock.override(providers.Object(self.clock))
         if self.identity is not None:
             self.process.identity.override(providers.Object(self.identity))
+        for name, other in self.others.items():
+            getattr(self.process, name).override(providers.Object(other))
         self._stack = await AsyncExitStack().__aenter__()
         await self._stack.enter_async_context(self.process.counters())
+        await self._stack.enter_async_context(self.process.transients())
         for workspace in self.workspaces.values():
             await self._open(workspace)
         self.container = self.workspaces[self.settings.store.tenant]

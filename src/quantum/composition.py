@@ -30,6 +30,7 @@ from quantum.adapters.http.health import Gauge, Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
@@ -38,12 +39,14 @@ from quantum.adapters.http.query import query_routes
 from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.oidc import Oidc
 from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
+from quantum.adapters.transient import MemoryTransients, RedisTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
@@ -57,8 +60,10 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
 from quantum.application.teaching import Teaching
+from quantum.application.tickets import Tickets
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
@@ -76,7 +81,7 @@ if TYPE_CHECKING:
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Clock, Counters
+    from quantum.application.ports import Clock, Counters, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
@@ -154,6 +159,11 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
 def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
     """Return what counts requests: this process alone, or all that have the same Redis."""
     return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
+
+
+def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
+    """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
+    return RedisTransients(settings.redis.url) if settings.redis.url else MemoryTransients(clock)
 
 
 def build_rates(settings: Settings) -> Rates:
@@ -258,6 +268,26 @@ def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
     return Keycloak(trust, clock)
 
 
+def build_oidc(settings: Settings, keycloak: Keycloak, clock: SystemClock) -> Oidc:
+    """Return what the identity provider is asked for by a browser that signs in."""
+    return Oidc(settings.auth.issuer, settings.auth.dashboard_client, keycloak.check_id_token, clock)
+
+
+def build_sessions(
+    settings: Settings, transients: TransientStore, keycloak: Keycloak, clock: SystemClock, oidc: Oidc
+) -> Sessions:
+    """Return who is signed in."""
+    asked = settings.auth
+    lifetimes = Lifetimes(idle_ms=1000 * asked.session_idle_s, longest_ms=1000 * asked.session_longest_s)
+    return Sessions(transients, keycloak, clock, oidc.refresh, oidc.end, lifetimes)
+
+
+def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces: Mapping[str, Any]) -> SignIn | None:
+    """Return how browsers sign in; None where they cannot."""
+    sockets = [one.sockets() for one in workspaces.values()]
+    return SignIn(oidc, sessions, sockets) if settings.auth.dashboard_client else None
+
+
 def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
     """Return what knows how long each series is kept."""
     asked = settings.retention
@@ -334,16 +364,23 @@ def build_room(
 
 
 def build_app(
-    settings: Settings, workspaces: Mapping[str, Any], identity: Admission, vitals: Vitals, quotas: Quotas
+    settings: Settings,
+    workspaces: Mapping[str, Any],
+    identity: Admission,
+    tickets: Tickets,
+    sign_in: SignIn | None,
+    vitals: Vitals,
+    quotas: Quotas,
 ) -> Litestar:
     """Return the HTTP application."""
     return create_app(
         rooms={tenant: one.room() for tenant, one in workspaces.items()},
-        raw_routes=health_routes(vitals),
-        json_routes=[session_route(identity)],
+        raw_routes=[*health_routes(vitals), *login_routes(sign_in)],
+        json_routes=[session_route(identity, LOGIN if sign_in else ""), logout_route(sign_in)],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
+        tickets=tickets,
         quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
@@ -473,10 +510,14 @@ class Process(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
 
     clock = providers.Singleton(SystemClock)
+    transients = providers.Singleton(build_transients, settings, clock)
+    keycloak = providers.Singleton(build_keycloak, settings, clock)
+    oidc = providers.Singleton(build_oidc, settings, keycloak, clock)
+    sessions = providers.Singleton(build_sessions, settings, transients, keycloak, clock, oidc)
     identity = providers.Selector(
         settings.provided.auth.mode,
         stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
-        keycloak=providers.Singleton(build_keycloak, settings, clock),
+        keycloak=sessions,
     )
     reach = providers.Singleton(build_reach, settings)
     webhooks = providers.Singleton(Webhooks, reach)
@@ -497,7 +538,13 @@ class Process(containers.DeclarativeContainer):
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
     vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
-    app = providers.Singleton(build_app, settings, workspaces, admission, vitals, quotas)
+    tickets = providers.Singleton(Tickets, transients, admission, clock)
+    sign_in = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Object(None),
+        keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
+    )
+    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas)
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:

@@ -71,6 +71,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
             await stack.enter_async_context(workspace.store())
         await stack.enter_async_context(process.webhooks())
         await stack.enter_async_context(process.counters())
+        await stack.enter_async_context(process.transients())
         for workspace in workspaces.values():
             await _open(workspace, stack)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual

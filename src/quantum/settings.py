@@ -92,6 +92,9 @@ class Auth(Section, frozen=True, kw_only=True):
         audience: must be in the `aud` of a token.
         clients: one of them must be the `azp` of a token.
         tenant_claim: the claim of a token that names its tenant; empty means that everybody is of `store.tenant`.
+        dashboard_client: the client by which people sign in to the dashboard; empty means that they cannot.
+        session_idle_s: a session that is not used ends after so long.
+        session_longest_s: any session ends after so long.
     """
 
     mode: Literal["stub", "keycloak"] = "stub"
@@ -100,6 +103,9 @@ class Auth(Section, frozen=True, kw_only=True):
     audience: Annotated[str, msgspec.Meta(min_length=1)] = "quantum"
     clients: tuple[str, ...] = ("quantum-dashboard", "quantum-agent")
     tenant_claim: str = "tenant"
+    dashboard_client: str = "quantum-dashboard"
+    session_idle_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 1800
+    session_longest_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 36_000
 
 
 class HostMetrics(Section, frozen=True, kw_only=True):
@@ -239,7 +245,7 @@ class RequestRates(Section, frozen=True, kw_only=True):
 
 
 class Redis(Section, frozen=True, kw_only=True):
-    """A Redis that several processes share; nothing is lost without it.
+    """A Redis that several processes share. Without it nothing is lost, and nobody who signed in is let in meanwhile.
 
     Attributes:
         url: for example `redis://redis.example/0`; empty means none.
@@ -648,6 +654,10 @@ def _auth_problems(auth: Auth) -> list[str]:
         return [f"auth.issuer: mode keycloak needs the address of a realm, like {example} (it is {auth.issuer!r})"]
     if place.scheme == "http" and not _is_loopback(place.hostname):
         return [f"auth.issuer: {auth.issuer} is not https, so anybody on the way could sign tokens"]
+    if auth.dashboard_client and auth.dashboard_client not in auth.clients:
+        return [
+            f"auth.dashboard_client: {auth.dashboard_client} is none of auth.clients, so its tokens would be refused"
+        ]
     return []
 
 

@@ -21,11 +21,12 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
 
 from quantum.adapters.http import messages as m
-from quantum.adapters.http.access import PRINCIPAL, Gate, credential_of, refuse
+from quantum.adapters.http.access import PRINCIPAL, Gate, credential_of, refuse, rights_of
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.front import Front
+from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity
     from quantum.application.quotas import Quotas
+    from quantum.application.tickets import Tickets
 
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
@@ -54,8 +56,8 @@ PARAMETERS: Final = "query_parameters"
 """Under this name the application's state has the query parameters of every operation."""
 
 
-def session_route(identity: Identity) -> Any:
-    """Return the handler that says who is asking."""
+def session_route(identity: Identity, sign_in: str) -> Any:
+    """Return the handler that says who is asking, and where to sign in if that can be done."""
 
     @get("/api/v1/session", operation_id="getSession", tags=["session"], summary="Who am I?")
     async def session(request: Request[Any, Any, Any]) -> m.Session:
@@ -64,8 +66,10 @@ def session_route(identity: Identity) -> Any:
             subject=principal.subject,
             tenant=principal.tenant,
             roles=sorted(principal.roles),
+            may=rights_of(principal),
             means=principal.means,
             banner=identity.banner,
+            sign_in=sign_in,
         )
 
     return session
@@ -169,6 +173,7 @@ def create_app(
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
     identity: Identity,
+    tickets: Tickets,
     quotas: Quotas,
     vitals: Vitals,
     proxies: Proxies,
@@ -182,19 +187,20 @@ def create_app(
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
+        tickets: open sockets.
         quotas: how much each may ask.
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
     """
     first, room = next(iter(rooms.items()))
-    others = {tenant: _inner(other) for tenant, other in rooms.items() if tenant != first}
+    others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
     layers = [
-        Gate(identity, {tenant: one.denials for tenant, one in rooms.items()}),
+        Gate(identity, tickets, {tenant: one.denials for tenant, one in rooms.items()}),
         Toll(quotas),
         *([Porter(first, others)] if others else []),
     ]
     app = Litestar(
-        [*raw_routes, *room.raw_routes, _strict([*json_routes, *room.json_routes])],
+        [*raw_routes, *room.raw_routes, _strict([*json_routes, *room.json_routes, ticket_route(tickets)])],
         middleware=layers,
         exception_handlers=HANDLERS,
         compression_config=_compression(),
@@ -220,10 +226,10 @@ def create_app(
     return app
 
 
-def _inner(room: Room) -> Litestar:
+def _inner(room: Room, tickets: Tickets) -> Litestar:
     """Return the room of another tenant than the first: without doors of its own, and reached by the porter only."""
     app = Litestar(
-        [*room.raw_routes, _strict(room.json_routes)],
+        [*room.raw_routes, _strict([*room.json_routes, ticket_route(tickets)])],
         exception_handlers=HANDLERS,
         compression_config=_compression(),
         request_max_body_size=None,
