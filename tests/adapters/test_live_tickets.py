@@ -169,6 +169,7 @@ async def test_w42_a_socket_ends_within_a_minute_of_its_holders_role(served: Sce
 
 
 async def test_a_socket_ends_when_its_holder_signs_out_and_no_other_does(served: Scene) -> None:
+    """W44."""
     one, two = await served.signed_in(), await served.signed_in()
     async with (
         opening(served, f"?ticket={await ticket(served, one)}") as mine,

@@ -53,4 +53,5 @@ async def test_another_policy_has_no_budget(system: Watching) -> None:
 async def test_a_budget_that_makes_no_sense_is_refused(system: Watching) -> None:
     wrong = WEEKLY | {"condition": {"kind": "page_budget", "pages": 0}}
     problem = await system.json("POST", "/api/v1/policies", 400, json=wrong)
-    assert problem["reason"] == "policy_condition"
+    assert problem["reason"] == "malformed_body"
+    assert "pages" in problem["detail"]

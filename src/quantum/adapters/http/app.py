@@ -106,6 +106,20 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
                 await request.body()
         except TimeoutError:
             raise Rejected("request_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    if request.route_handler.parsed_data_field is not None:
+        _check_body(request.route_handler.parsed_data_field.annotation, await request.body())
+
+
+def _check_body(kind: Any, body: bytes) -> None:
+    """Refuse values of other types than they should have, also those that Litestar would turn into these ("1", "true").
+
+    Raises:
+        Rejected: `malformed_body`; the message names the member.
+    """
+    try:
+        msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise Rejected("malformed_body", f"the body is not what it has to be: {error}") from None
 
 
 def _check_parameters(request: Request[Any, Any, Any]) -> None:
