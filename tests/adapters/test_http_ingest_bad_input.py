@@ -625,3 +625,6 @@ def test_more_samples_a_second_than_allowed_are_answered_429_and_retry_after() -
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) in {29, 30}
         assert refused.json()["reason"] == "samples_per_second"
+        head = b"POST /api/v1/samples HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        unsent = served.raw(head + b"Content-Length: 1000\r\n\r\n")
+        assert status_of(unsent) == 429, "a body that would be refused is not waited for"

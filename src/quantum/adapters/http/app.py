@@ -30,6 +30,7 @@ from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
+from quantum.application.control import TENANT
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
@@ -170,6 +171,7 @@ class Porter(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         principal = scope["state"].get(PRINCIPAL)
+        TENANT.set(principal.tenant if principal else "")
         if principal is None or principal.tenant == self._first:
             # without a principal it is a route that is open to anybody, which has nobody's data
             await next_app(scope, receive, send)
