@@ -169,7 +169,9 @@ def test_answers_are_as_described(api: Any, route: str, kind: GenerationMode) ->
     check()
 
 
-@pytest.mark.parametrize("route", sorted(route for route in set(ROUTES) - {BY_PROTOBUF} if RIGHTS[route] is not ANYBODY))
+@pytest.mark.parametrize(
+    "route", sorted(route for route in set(ROUTES) - {BY_PROTOBUF} if RIGHTS[route] is not ANYBODY)
+)
 def test_sound_requests_of_who_may_not_are_refused_as_described(strict_api: Any, route: str) -> None:
     """A64: strangers, members without a role, and every role that the table of rights does not name for the route."""
     operation = operations(strict_api)[route]
