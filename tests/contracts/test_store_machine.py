@@ -1,16 +1,21 @@
 """FactLog and SampleStore, whatever happens in whatever order, against a dictionary that does the same slowly.
 
 Hypothesis writes stories of batches, resent and conflicting ones, samples out of order, seals, merges, landmarks,
-rolling up, forgetting, callers that hang up in the middle, and crashes: after each step the store answers as the
-dictionary does. A crash of the embedded store is a copy of its files while it is open, which is what a killed process
-leaves behind. On PostgreSQL it is a new session (that a kill leaves nothing half done there is tried by
-`tests/system/test_postgres.py`).
+rolling up, forgetting, callers that hang up in the middle, commits of which nobody hears whether they happened (they
+did, or they did not), and crashes: after each step the store answers as the dictionary does. A crash of the embedded
+store is a copy of its files while it is open, which is what a killed process leaves behind. On PostgreSQL it is a new
+session (that a kill leaves nothing half done is tried by `tests/system/test_postgres.py`). An answer is lost there
+by a proxy that keeps it to itself, a commit by one that ends the connection; SQLite's commit reports an error, before
+which it was carried out or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
+import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,20 +23,26 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.contracts.test_fact_log import NOTHING, columns, plain
 from tests.facts import labels
+from tests.parts.postgres import sql
+from tests.parts.proxy import run_proxy
+from tests.stores import store_maker
 
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
+from quantum.domain.errors import Unavailable
 from quantum.domain.facts import Fact, Heartbeat, Samples
 from quantum.domain.rollups import RESOLUTIONS_MS
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from tests.contracts.conftest import OpenStore
+    from tests.parts.proxy import Proxy
     from tests.stores import Store
 
 NAMES: Final = [labels(name) for name in "abcd"]
@@ -47,6 +58,7 @@ ROWS: Final = st.lists(
 NAMED: Final = st.sets(st.integers(0, 3), min_size=1)
 Rows = list[tuple[int, int, float]]
 STEPS: Final = 25
+PATIENCE_S: Final = 30.0
 
 
 def bits(value: float) -> int:
@@ -118,12 +130,42 @@ class Dictionary:
         )
 
 
+class DeafConnection:
+    """A connection to SQLite that reports an error of each commit, which happens or does not."""
+
+    def __init__(self, real: sqlite3.Connection, *, happens: bool) -> None:
+        self._real, self._happens = real, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
+        if text != "COMMIT":
+            return self._real.execute(text, *values)
+        if self._happens:
+            self._real.execute(text)
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+@contextmanager
+def deaf(engine: Any, *, happens: bool) -> Iterator[None]:
+    """Let an engine hear of no commit for the length of a `with` block."""
+    real = engine._connection
+    engine._connection = DeafConnection(real, happens=happens)
+    try:
+        yield
+    finally:
+        engine._connection = real
+
+
 class StoreMachine(RuleBasedStateMachine):
     """One story."""
 
-    def __init__(self, open_store: OpenStore, folder: Path) -> None:
+    def __init__(self, open_store: OpenStore, folder: Path, proxy: Proxy | None, url: str) -> None:
         super().__init__()
         self.open_store, self.folder, self.crashes = open_store, folder, 0
+        self.proxy: Any = proxy
+        self.url = url
         self.model = Dictionary()
         self.sent: list[Rows] = []
         self.now_ms = 0
@@ -169,6 +211,51 @@ class StoreMachine(RuleBasedStateMachine):
         position, _ = self.run(self.store.last())
         if position > self.model.position or STORED not in self.model.judge(rows):
             self.model.take(rows, self.now_ms)
+
+    @rule(rows=ROWS, happens=st.booleans(), sends_again=st.booleans())
+    def send_and_hear_nothing(self, rows: Rows, happens: bool, sends_again: bool) -> None:
+        if STORED not in self.model.judge(rows):
+            return
+        work = self.store.append_samples(self.proposal(rows), self.now_ms)
+        with pytest.raises(Unavailable):
+            self.run(self.unheard(work, self.model.position + 1, happens=happens))
+        if happens:
+            self.model.take(rows, self.now_ms)
+        if sends_again:
+            self.send(rows, 0)
+
+    @rule(happens=st.booleans())
+    def seal_and_hear_nothing(self, happens: bool) -> None:
+        if not isinstance(self.store, SqliteStore) or self.model.sealed == self.model.position:
+            return
+        with pytest.raises(Unavailable):
+            self.run(self.unheard(self.store.seal(self.model.position, NOTHING), 0, happens=happens))
+        if happens:
+            self.model.sealed = self.model.position
+
+    async def unheard(self, work: Coroutine[Any, Any, Any], position: int, *, happens: bool) -> Any:
+        """Do work that commits the fact of a position, or does not, and loses the answer either way."""
+        if isinstance(self.store, SqliteStore):
+            with deaf(self.store._file, happens=happens):
+                return await work
+        if not happens:
+            self.proxy.cut_after(1)
+            return await work
+        self.proxy.mute = True
+        try:
+            call = asyncio.create_task(work)
+            await asyncio.to_thread(self.wait_for, position)
+            self.proxy.cut()
+        finally:
+            self.proxy.mute = False
+        return await call
+
+    def wait_for(self, position: int) -> None:
+        """Wait until a fact is committed, by a connection of our own."""
+        text = "SELECT count(*) FROM facts WHERE tenant = %s AND position = %s"
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not sql(self.url, text, self.store._tenant, position)[0][0]:
+            assert time.monotonic() < deadline_s, f"position {position} is not committed"
 
     @rule()
     def beat(self) -> None:
@@ -251,14 +338,26 @@ class StoreMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(("kind", "stories"), [("memory", 60), ("file", 40), ("postgres", 25)])
 def test_whatever_happens_the_store_answers_as_a_dictionary_would(
-    kind: str, stories: int, new_store: Callable[[str], OpenStore], tmp_path: Path
+    kind: str, stories: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    run_state_machine_as_test(
-        lambda: StoreMachine(new_store(kind), tmp_path),  # type: ignore[arg-type] # any maker will do
-        settings=settings(
-            max_examples=stories,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-        ),
-    )
+    with ExitStack() as stack:
+        url = address = request.getfixturevalue("postgres_url") if kind == "postgres" else ""
+        proxy = stack.enter_context(run_proxy(socket_of(url))) if kind == "postgres" else None
+        if proxy is not None:
+            parts = {**conninfo_to_dict(url), "host": "127.0.0.1", "port": proxy.port}
+            address = make_conninfo(**parts)  # type: ignore[arg-type] # texts and a number
+        run_state_machine_as_test(
+            lambda: StoreMachine(store_maker(kind, str(tmp_path), address), tmp_path, proxy, url),  # type: ignore[arg-type] # any maker will do
+            settings=settings(
+                max_examples=stories,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+            ),
+        )
+
+
+def socket_of(url: str) -> str:
+    """Return the path of a server's socket."""
+    ((folder, port),) = sql(url, "SELECT current_setting('unix_socket_directories'), current_setting('port')")
+    return f"{folder.partition(',')[0]}/.s.PGSQL.{port}"

@@ -20,7 +20,7 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, path: str, tenant: str = "default") -> None:
-        self._file = Engine(path)
+        self._file = Engine(path, self.catch_up)
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteRollups.__init__(self, self._file, tenant, self._tail)
         SqliteConclusions.__init__(self, self._file, tenant)
@@ -38,7 +38,6 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
             Unavailable: it cannot be opened, or another process has it.
         """
         await self._file.__aenter__()
-        self._file.run_now(self.load)
         return self
 
     async def __aexit__(self, *details: object) -> None:

@@ -51,8 +51,15 @@ class Job:
 class Engine:
     """Runs work on a database file, or in memory for `:memory:`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, catch_up: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """Take a path, and what brings the memory from what it knows to what is committed.
+
+        It is called at the start, and when it is not known whether a commit happened; what failed transactions changed
+        in memory was undone before.
+        """
         self.path = path
+        self._catch_up = catch_up
+        self._is_stale = False
         self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_WAITING)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
@@ -79,6 +86,7 @@ class Engine:
         with _translated(f"{self.path} cannot be opened"):
             self._connection = self._connect()
             migrate(self._connection)
+            self._catch_up(self._connection)
 
     def _lock(self) -> None:
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -159,9 +167,14 @@ class Engine:
         try:
             with _translated("the store did not take the write"):
                 self._connection.execute("BEGIN IMMEDIATE")
+                if self._is_stale:
+                    self._catch_up(self._connection)
+                    self._is_stale = False
                 for job in jobs:
                     results.append(self._attempt(job, undo))
+                self._is_stale = True  # until it is known that the commit happened
                 self._connection.execute("COMMIT")
+                self._is_stale = False
             undo.conclude()
         except Unavailable as failure:
             undo.run()
@@ -204,11 +217,6 @@ class Engine:
                 return work(connection)
             finally:
                 connection.execute("ROLLBACK")
-
-    def run_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work on the writer's connection from the opening thread, before anything else uses it."""
-        with _translated(f"{self.path} cannot be read"):
-            return work(self._connection)
 
 
 class _translated:  # noqa: N801 - reads as a verb in a with statement
