@@ -273,7 +273,9 @@ def _compressed(column: NDArray[Any]) -> bytes:
 
 def unpack_integers(data: bytes) -> NDArray[np.int64]:
     """Return the column of `pack_integers`."""
-    return np.asarray(standalone.simple_decompress(data), np.int64)
+    column = standalone.simple_decompress(data)
+    # of a column without elements the library returns nothing
+    return np.zeros(0, np.int64) if column is None else np.asarray(column, np.int64)
 
 
 def pack_floats(column: NDArray[np.float64]) -> bytes:
