@@ -4,6 +4,10 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+TESTS := src/quantum tests --ignore=tests/images
+# tests of the running program come after the others and one by one, so that they have the machine for themselves
+SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
 .DEFAULT_GOAL := help
 .PHONY: help run frontend check test sbom audit faults bench bench-rivals images image-test up clean
@@ -26,10 +30,14 @@ check: ## style, types and architecture, in under a minute
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/test_documents.py
 
-test: ## every test, with real parts; a part that is missing is installed or is a failure. ARGS="-k name" goes to pytest
+test: ## every test, with real parts; a part that is missing is installed or is a failure. ARGS="-k name" picks some
 	@$(PYTHON) -m tools.prepare --dev
-	$(BIN)/pytest src/quantum tests --ignore=tests/images --cov=quantum.domain --cov=quantum.application --cov-branch \
-		--cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/pytest $(TESTS) -m "not system" $(SHARED) $(COVERED) --cov-report=
+	$(BIN)/pytest $(TESTS) -m system $(COVERED) --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=100
+else
+	$(BIN)/pytest $(TESTS) $(ARGS)
+endif
 
 sbom: ## a bill of materials of the locked packages (CycloneDX) in dist/sbom.cdx.json
 	@$(PYTHON) -m tools.supply sbom

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from tests.parts.keycloak import KeycloakServer
 
-FIGURES: Final = pytest.StashKey[list[str]]()
+FIGURE: Final = "figure"
+FAULTS: Final = Path(__file__).parent / "faults"
 
 
 def pytest_configure() -> None:
@@ -41,12 +43,27 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakServe
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """A function that shows a measured figure at the end of the test run."""
-    return request.config.stash.setdefault(FIGURES, []).append
+
+    def note(line: str) -> None:
+        record_property(FIGURE, line)
+
+    return note
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark faults as `system`; keep together, where several processes share the tests, what shares a costly part."""
+    for item in items:
+        if item.path.is_relative_to(FAULTS):
+            item.add_marker("system")
+        together = "keycloak" if "keycloak" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was measured."""
-    for line in config.stash.get(FIGURES, []):
-        terminalreporter.write_line(line)
+    for report in terminalreporter.getreports("passed"):
+        for name, line in report.user_properties:
+            if name == FIGURE and report.when == "call":
+                terminalreporter.write_line(str(line))

@@ -14,7 +14,7 @@ import pytest
 
 from quantum.application import ports
 from quantum.cli import COMMANDS
-from quantum.composition import build
+from quantum.composition import build, build_workspace
 from quantum.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def test_the_lock_files_name_only_public_registries() -> None:
 
 def test_every_limit_that_can_be_set_is_in_the_table_of_limits_under_its_id_and_its_setting() -> None:
     text = (ROOT / "docs/limits.md").read_text()
-    container = build(load_settings(environment={}))
+    container = build_workspace(load_settings(environment={}))
     ids = {**container.ingest().limits.by_id(), **container.bounds().by_id()}
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert [one for one in ids if not any(f"`{one}`" in row for row in rows)] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -255,3 +255,32 @@ def test_networks_and_receivers_out_of_reach_are_told_with_the_setting_that_is_w
 
 def test_the_variable_that_shows_tracebacks_is_no_setting() -> None:
     assert load_settings(None, {"QUANTUM_TRACEBACK": "1"}) == load_settings(None, {})
+
+
+SSO: Final = 'auth = {mode = "keycloak", issuer = "https://sso.example/realms/q"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SSO + 'tenants = ["acme", "beta"]', "store.tenant: default is none of tenants"),
+        (SSO + 'tenants = ["default", "acme", "Acme"]', "tenants: each is named once"),
+        (SSO + 'tenants = ["default", "default"]', "tenants: each is named once"),
+        (SSO + 'tenants = ["default", "a/b"]', "tenants"),
+        ('tenants = ["default", "acme"]', "tenants: auth.mode is stub"),
+        (SSO.replace("mode", 'tenant_claim = "", mode') + 'tenants = ["default", "b"]', "tenants: auth.tenant_claim"),
+    ],
+)
+def test_tenants_that_could_not_be_served_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    [found] = problems_of(file_with(tmp_path, text), {})
+    assert found.startswith(problem)
+
+
+def test_the_tenant_of_the_store_comes_first_of_those_that_are_served(tmp_path: Path) -> None:
+    text = SSO + 'tenants = ["acme", "default", "beta"]'
+    settings = load_settings(file_with(tmp_path, text), {})
+    assert settings.served == ("default", "acme", "beta")
+    assert (settings.tenant_named(None), settings.tenant_named("beta")) == ("default", "beta")
+    with pytest.raises(SettingsError, match="--tenant: 'elsewhere' is none of those that are served"):
+        settings.tenant_named("elsewhere")
+    assert load_settings(file_with(tmp_path, 'tenants = ["default"]'), {}).served == ("default",)

@@ -47,28 +47,34 @@ class Watching:
         settings: of it; in memory unless they say otherwise.
         clock: its time, which passes only when told to.
         identity: who finds out who is asking, instead of what the settings say.
+        others: members of the process by name, instead of what the settings say.
+        process: what the process has once.
+        container: the workspace of `store.tenant`.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(store=Store(kind="memory")))
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MS))
     identity: Identity | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
+    process: Any = None
     container: Any = None
     http: httpx.AsyncClient = field(init=False)
 
     async def __aenter__(self) -> Self:
         """Open everything and begin to take facts in."""
-        self.container = build(self.settings)
-        self.container.clock.override(providers.Object(self.clock))
+        self.process = build(self.settings)
+        self.process.clock.override(providers.Object(self.clock))
         if self.identity is not None:
-            self.container.identity.override(providers.Object(self.identity))
+            self.process.identity.override(providers.Object(self.identity))
+        for name, other in self.others.items():
+            getattr(self.process, name).override(providers.Object(other))
         self._stack = await AsyncExitStack().__aenter__()
-        await self._stack.enter_async_context(self.container.store())
-        await self.container.ingest().open(self.container.store())
-        await self._stack.enter_async_context(self.container.counters())
-        await self.monitor.open()
-        pump = asyncio.create_task(self._pump())
-        self._stack.push_async_callback(_end, pump)
-        self.container.vitals().started = True
+        await self._stack.enter_async_context(self.process.counters())
+        await self._stack.enter_async_context(self.process.transients())
+        for workspace in self.workspaces.values():
+            await self._open(workspace)
+        self.container = self.workspaces[self.settings.store.tenant]
+        self.process.vitals().started = True
         app: Any = self.app
         transport = httpx.ASGITransport(app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=20)
@@ -79,14 +85,24 @@ class Watching:
         """Stop."""
         await self._stack.aclose()
 
-    async def _pump(self) -> None:
-        while True:
-            await self.monitor.run_once()
+    async def _open(self, workspace: Any) -> None:
+        await self._stack.enter_async_context(workspace.store())
+        await workspace.ingest().open(workspace.store())
+        await workspace.monitor().open()
+        workspace.keys().open()
+        pump = asyncio.create_task(_pump(workspace.monitor()))
+        self._stack.push_async_callback(_end, pump)
+
+    @property
+    def workspaces(self) -> dict[str, Any]:
+        """What each tenant has for itself."""
+        found: dict[str, Any] = self.process.workspaces()
+        return found
 
     @property
     def app(self) -> Litestar:
         """The HTTP application."""
-        app: Litestar = self.container.app()
+        app: Litestar = self.process.app()
         return app
 
     @property
@@ -160,9 +176,15 @@ class Watching:
             try:
                 yield f"127.0.0.1:{listening.getsockname()[1]}"
             finally:
-                await self.container.sockets().close_all()
+                for workspace in self.workspaces.values():
+                    await workspace.sockets().close_all()
                 server.should_exit = True
                 await serving
+
+
+async def _pump(monitor: Monitor) -> None:
+    while True:
+        await monitor.run_once()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

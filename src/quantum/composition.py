@@ -1,5 +1,8 @@
 """The object graph: settings in, connected but unopened objects out. The only module that knows dependency-injector.
 
+There are two containers: `Process` has what a process has once, `Workspace` what each tenant has for itself, from the
+store to the handlers of requests. A workspace knows no other, so nothing in it can mix up whose data it has.
+
 Nothing here does I/O; `roles.py` opens what has to be opened, in order. Heavy libraries are imported inside the
 functions that need them.
 """
@@ -19,14 +22,15 @@ from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters, RedisCounters
 from quantum.adapters.http.api_keys import api_key_routes
-from quantum.adapters.http.app import create_app, session_route
+from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
-from quantum.adapters.http.health import Vitals, health_routes
+from quantum.adapters.http.health import Gauge, Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
+from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
@@ -35,14 +39,16 @@ from quantum.adapters.http.query import query_routes
 from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
+from quantum.adapters.oidc import Oidc
 from quantum.adapters.plugins import find_detector
 from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
+from quantum.adapters.transient import MemoryTransients, RedisTransients
 from quantum.adapters.webhook import Webhooks
-from quantum.application.api_keys import Admission, ApiKeys
+from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Denials
@@ -54,8 +60,10 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
 from quantum.application.teaching import Teaching
+from quantum.application.tickets import Tickets
 from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
@@ -73,28 +81,31 @@ if TYPE_CHECKING:
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresStore
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Counters
+    from quantum.application.ports import Clock, Counters, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
 
     Store = SqliteStore | PostgresStore
 
 
-def store_path(settings: Settings) -> str:
-    """Return where the embedded store keeps its file."""
-    return MEMORY if settings.store.kind == "memory" else str(Path(settings.data_dir) / "quantum.db")
+def store_path(settings: Settings, tenant: str) -> str:
+    """Return where the embedded store keeps the file of a tenant."""
+    if settings.store.kind == "memory":
+        return MEMORY
+    folder = Path(settings.data_dir)
+    return str(folder / "quantum.db" if tenant == settings.store.tenant else folder / "tenants" / f"{tenant}.db")
 
 
-def build_sqlite(settings: Settings) -> SqliteStore:
-    """Return the embedded store."""
-    return SqliteStore(store_path(settings), settings.store.tenant)
+def build_sqlite(settings: Settings, tenant: str) -> SqliteStore:
+    """Return a tenant's embedded store."""
+    return SqliteStore(store_path(settings, tenant), tenant)
 
 
-def build_postgres(settings: Settings) -> PostgresStore:
-    """Return the store on a PostgreSQL database."""
+def build_postgres(settings: Settings, tenant: str) -> PostgresStore:
+    """Return a tenant's store on a PostgreSQL database."""
     from quantum.adapters.postgres import Patience, PostgresStore  # noqa: PLC0415 - imports the driver
 
-    return PostgresStore(settings.store.url, settings.store.tenant, Patience(start_ms=settings.store.wait_ms))
+    return PostgresStore(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -150,6 +161,11 @@ def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
     return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
 
 
+def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
+    """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
+    return RedisTransients(settings.redis.url) if settings.redis.url else MemoryTransients(clock)
+
+
 def build_rates(settings: Settings) -> Rates:
     """Return how many requests a second each may make."""
     asked = settings.rates
@@ -161,28 +177,21 @@ def build_reach(settings: Settings) -> Reach:
     return Reach.of(*settings.outgoing.webhook_networks, setting="outgoing.webhook_networks")
 
 
-def build_vitals(
-    monitor: Monitor,
-    ingest: Ingest,
-    feed: MemoryFeed,
-    bounds: Bounds,
-    sockets: LiveSockets,
-    gathered: Gathered,
-    scraper: Scraper,
-    quotas: Quotas,
-    counters: Counters,
-) -> Vitals:
-    """Return what a process knows of its health."""
-    gauges: dict[str, Callable[[], float | Mapping[str, float]]] = {
+def build_bounds(settings: Settings) -> Bounds:
+    """Return the bounds of a tenant's bodies: each has its share of what all together may hold, so none has it all."""
+    asked = settings.limits
+    share = max(asked.max_in_flight_bytes // len(settings.served), asked.max_body_bytes + asked.max_decoded_bytes)
+    return Bounds(asked.max_body_bytes, asked.max_decoded_bytes, min(share, asked.max_in_flight_bytes))
+
+
+def build_gauges(
+    monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets, quotas: Quotas
+) -> dict[str, Gauge]:
+    """Return what is measured of one tenant."""
+    return {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
         "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
-        "quantum_shared_counters": lambda: float(counters.shared),
-        "quantum_statsd_packets_total": lambda: float(gathered.packets),
-        "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
-        "quantum_scrape_targets": scraper.states,
-        "quantum_scrapes_total": lambda: float(scraper.scrapes),
-        "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
@@ -196,7 +205,22 @@ def build_vitals(
         "quantum_live_topics": lambda: float(len(feed.watched(""))),
         "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
     }
-    return Vitals({}, gauges, version("quantum"))
+
+
+def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Counters) -> Vitals:
+    """Return what a process knows of its health."""
+    home = workspaces[settings.store.tenant]
+    gathered: Gathered = home.gathered()
+    scraper: Scraper = home.scraper()
+    gauges: dict[str, Gauge] = {
+        "quantum_shared_counters": lambda: float(counters.shared),
+        "quantum_statsd_packets_total": lambda: float(gathered.packets),
+        "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
+        "quantum_scrape_targets": scraper.states,
+        "quantum_scrapes_total": lambda: float(scraper.scrapes),
+        "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
+    }
+    return Vitals({}, gauges, version("quantum"), {tenant: one.gauges() for tenant, one in workspaces.items()})
 
 
 def build_shadows(store: Store, stream: MemoryStream, monitor: Monitor, compiler: MatcherCompiler) -> Shadows:
@@ -244,6 +268,26 @@ def build_keycloak(settings: Settings, clock: SystemClock) -> Keycloak:
     return Keycloak(trust, clock)
 
 
+def build_oidc(settings: Settings, keycloak: Keycloak, clock: SystemClock) -> Oidc:
+    """Return what the identity provider is asked for by a browser that signs in."""
+    return Oidc(settings.auth.issuer, settings.auth.dashboard_client, keycloak.check_id_token, clock)
+
+
+def build_sessions(
+    settings: Settings, transients: TransientStore, keycloak: Keycloak, clock: SystemClock, oidc: Oidc
+) -> Sessions:
+    """Return who is signed in."""
+    asked = settings.auth
+    lifetimes = Lifetimes(idle_ms=1000 * asked.session_idle_s, longest_ms=1000 * asked.session_longest_s)
+    return Sessions(transients, keycloak, clock, oidc.refresh, oidc.end, lifetimes)
+
+
+def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces: Mapping[str, Any]) -> SignIn | None:
+    """Return how browsers sign in; None where they cannot."""
+    sockets = [one.sockets() for one in workspaces.values()]
+    return SignIn(oidc, sessions, sockets) if settings.auth.dashboard_client else None
+
+
 def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
     """Return what knows how long each series is kept."""
     asked = settings.retention
@@ -272,8 +316,7 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler, keep
     )
 
 
-def build_app(
-    settings: Settings,
+def build_room(
     store: Store,
     ingest: Ingest,
     queries: Queries,
@@ -282,10 +325,8 @@ def build_app(
     budgets: Budgets,
     control: Control,
     machine: TimeMachine,
-    identity: Admission,
     keys: ApiKeys,
     sockets: LiveSockets,
-    vitals: Vitals,
     bounds: Bounds,
     promql: PromQueries,
     clock: SystemClock,
@@ -294,17 +335,15 @@ def build_app(
     teaching: Teaching,
     monitor: Monitor,
     training: TrainingRuns,
-    quotas: Quotas,
     denials: Denials,
-) -> Litestar:
-    """Return the HTTP application."""
+) -> Room:
+    """Return the handlers of a tenant's requests."""
     release = version("quantum")
-    return create_app(
+    return Room(
         raw_routes=[
             *ingest_routes(ingest, bounds),
             *influx_routes(ingest, bounds, clock, release),
             *otlp_routes(ingest, bounds),
-            *health_routes(vitals),
             live_route(sockets),
             prometheus_routes(promql, clock, release),
         ],
@@ -319,40 +358,56 @@ def build_app(
             *training_routes(training),
             audit_route(store),
             *api_key_routes(keys),
-            session_route(identity),
         ],
+        denials=denials,
+    )
+
+
+def build_app(
+    settings: Settings,
+    workspaces: Mapping[str, Any],
+    identity: Admission,
+    tickets: Tickets,
+    sign_in: SignIn | None,
+    vitals: Vitals,
+    quotas: Quotas,
+) -> Litestar:
+    """Return the HTTP application."""
+    return create_app(
+        rooms={tenant: one.room() for tenant, one in workspaces.items()},
+        raw_routes=[*health_routes(vitals), *login_routes(sign_in)],
+        json_routes=[session_route(identity, LOGIN if sign_in else ""), logout_route(sign_in)],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,
+        tickets=tickets,
         quotas=quotas,
-        denials=denials,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
     )
 
 
-class Container(containers.DeclarativeContainer):
-    """Everything of one process in the role `all`."""
+class Workspace(containers.DeclarativeContainer):
+    """Everything that one tenant has for itself."""
 
     settings = providers.Dependency(instance_of=Settings)
+    tenant = providers.Dependency(instance_of=str)
+    # shared by all tenants of the process; none of it keeps data
+    clock: providers.Dependency[Clock] = providers.Dependency()
+    reach = providers.Dependency(instance_of=Reach)
+    webhooks = providers.Dependency(instance_of=Webhooks)
+    compiler = providers.Dependency(instance_of=MatcherCompiler)
+    quotas = providers.Dependency(instance_of=Quotas)
+    owners = providers.Dependency(instance_of=KeyOwners)
 
-    clock = providers.Singleton(SystemClock)
     store = providers.Selector(
         settings.provided.store.kind,
-        memory=providers.Singleton(build_sqlite, settings),
-        sqlite=providers.Singleton(build_sqlite, settings),
-        postgres=providers.Singleton(build_postgres, settings),
+        memory=providers.Singleton(build_sqlite, settings, tenant),
+        sqlite=providers.Singleton(build_sqlite, settings, tenant),
+        postgres=providers.Singleton(build_postgres, settings, tenant),
     )
     stream = providers.Singleton(MemoryStream)
     feed = providers.Singleton(MemoryFeed)
-    identity = providers.Selector(
-        settings.provided.auth.mode,
-        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
-        keycloak=providers.Singleton(build_keycloak, settings, clock),
-    )
-    reach = providers.Singleton(build_reach, settings)
-    webhooks = providers.Singleton(Webhooks, reach)
-    compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
     full_detector = providers.Factory(build_full_detector, settings)
@@ -391,8 +446,7 @@ class Container(containers.DeclarativeContainer):
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
-    keys = providers.Singleton(ApiKeys, control, monitor, clock, settings.provided.store.tenant)
-    admission = providers.Singleton(Admission, keys, identity, settings.provided.store.tenant)
+    keys = providers.Singleton(ApiKeys, control, monitor, clock, tenant, owners)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
     )
@@ -411,23 +465,13 @@ class Container(containers.DeclarativeContainer):
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
 
-    bounds = providers.Singleton(
-        Bounds,
-        settings.provided.limits.max_body_bytes,
-        settings.provided.limits.max_decoded_bytes,
-        settings.provided.limits.max_in_flight_bytes,
-    )
+    bounds = providers.Singleton(build_bounds, settings)
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
-    counters = providers.Singleton(build_counters, settings)
-    quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
-    vitals = providers.Singleton(
-        build_vitals, monitor, ingest, feed, bounds, sockets, gathered, scraper, quotas, counters
-    )
-    app = providers.Singleton(
-        build_app,
-        settings,
+    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas)
+    room = providers.Singleton(
+        build_room,
         store,
         ingest,
         queries,
@@ -436,10 +480,8 @@ class Container(containers.DeclarativeContainer):
         budgets,
         control,
         machine,
-        admission,
         keys,
         sockets,
-        vitals,
         bounds,
         promql,
         clock,
@@ -448,17 +490,68 @@ class Container(containers.DeclarativeContainer):
         teaching,
         monitor,
         training,
-        quotas,
         denials,
     )
 
 
-def build_store(settings: Settings) -> Store:
-    """Return the store that the settings name, not opened."""
-    store: Store = build(settings).store()
-    return store
+def build_workspaces(settings: Settings, **shared: object) -> dict[str, Any]:
+    """Return a workspace for every tenant, that of `store.tenant` first."""
+    return {tenant: Workspace(settings=settings, tenant=tenant, **shared) for tenant in settings.served}
+
+
+def build_keys(workspaces: Mapping[str, Any]) -> dict[str, ApiKeys]:
+    """Return the keys of every tenant."""
+    return {tenant: one.keys() for tenant, one in workspaces.items()}
+
+
+class Process(containers.DeclarativeContainer):
+    """Everything that a process in the role `all` has once, and the workspaces of its tenants."""
+
+    settings = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    transients = providers.Singleton(build_transients, settings, clock)
+    keycloak = providers.Singleton(build_keycloak, settings, clock)
+    oidc = providers.Singleton(build_oidc, settings, keycloak, clock)
+    sessions = providers.Singleton(build_sessions, settings, transients, keycloak, clock, oidc)
+    identity = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Singleton(StubIdentity, settings.provided.store.tenant),
+        keycloak=sessions,
+    )
+    reach = providers.Singleton(build_reach, settings)
+    webhooks = providers.Singleton(Webhooks, reach)
+    compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
+    counters = providers.Singleton(build_counters, settings)
+    quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
+    owners = providers.Singleton(KeyOwners)
+
+    workspaces = providers.Singleton(
+        build_workspaces,
+        settings,
+        clock=clock,
+        reach=reach,
+        webhooks=webhooks,
+        compiler=compiler,
+        quotas=quotas,
+        owners=owners,
+    )
+    admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
+    vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
+    tickets = providers.Singleton(Tickets, transients, admission, clock)
+    sign_in = providers.Selector(
+        settings.provided.auth.mode,
+        stub=providers.Object(None),
+        keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
+    )
+    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas)
+
+
+def build_workspace(settings: Settings, tenant: str | None = None) -> Any:
+    """Return one tenant's workspace, by default that of `store.tenant`; its members are made when first asked for."""
+    return build(settings).workspaces()[tenant or settings.store.tenant]
 
 
 def build(settings: Settings) -> Any:
     """Return the container of a process; its members are made when they are first asked for."""
-    return Container(settings=settings)
+    return Process(settings=settings)

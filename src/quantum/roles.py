@@ -61,42 +61,56 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         Unavailable: something that is needed cannot be opened.
     """
     listening = _listen(settings)
-    container = build(settings)
-    app = container.app()
+    process = build(settings)
+    app = process.app()
+    workspaces: dict[str, Any] = process.workspaces()
+    home = workspaces[settings.store.tenant]
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await stack.enter_async_context(container.store())
-        await stack.enter_async_context(container.webhooks())
-        await stack.enter_async_context(container.counters())
-        await container.ingest().open(container.store())
-        await container.monitor().open()
-        stack.push_async_callback(container.monitor().close)
+        for workspace in workspaces.values():
+            await stack.enter_async_context(workspace.store())
+        await stack.enter_async_context(process.webhooks())
+        await stack.enter_async_context(process.counters())
+        await stack.enter_async_context(process.transients())
+        for workspace in workspaces.values():
+            await _open(workspace, stack)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
-        await asyncio.to_thread(_compile_kernels, container)
+        await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
-            await stack.enter_async_context(container.scraper())
-        pumps = _pumps(settings, container)
-        container.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
+            await stack.enter_async_context(home.scraper())
+        pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
+        pumps += _collections(settings, home)
+        process.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
         async with _running(pumps):
-            await _configure(settings, container)
+            for workspace in workspaces.values():
+                await _configure(settings, workspace)
+            await _put_in_force(settings, home)
             if settings.ingest.statsd:
-                stack.callback((await listen(settings.ingest.statsd, container.gathered())).close)
-            container.vitals().started = True
+                stack.callback((await listen(settings.ingest.statsd, home.gathered())).close)
+            process.vitals().started = True
             # whoever reads the address may use it at once: what comes before the server looks waits for it
             listening.listen(BACKLOG)
             host, port = listening.getsockname()[:2]
             announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            await _serve(app, container, listening)
+            await _serve(app, process, listening)
 
 
-def _compile_kernels(container: Any) -> None:
+async def _open(workspace: Any, stack: AsyncExitStack) -> None:
+    """Let a tenant's pipeline catch up with its log; at the end, what is left is taken in and saved."""
+    await workspace.ingest().open(workspace.store())
+    await workspace.monitor().open()
+    stack.push_async_callback(workspace.monitor().close)
+    workspace.keys().open()
+
+
+def _compile_kernels(workspace: Any) -> None:
     begin_s = time.monotonic()
     remote_write.warm_up()
     keys.warm_up()
-    container.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+    workspace.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed
-        container.promql().warm_up()
+        workspace.promql().warm_up()
         prometheus_points.warm_up()
         influx_line.warm_up()
 
@@ -118,27 +132,34 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _pumps(settings: Settings, container: Any) -> list[Pump]:
-    monitor, notifier = container.monitor(), container.notifier()
+def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
+    """Return the pumps that every tenant has."""
+    steps = {
+        "pipeline": workspace.monitor().run_once,
+        "heartbeat": workspace.monitor().beat_once,
+        "notifier": workspace.notifier().run_once,
+        "upkeep": workspace.upkeep().run_once,
+        "shadows": workspace.shadows().run_once,
+        "training": workspace.training().run_once,
+    }
+    whose = f" of {workspace.tenant()}" if len(settings.served) > 1 else ""
+    return [Pump(f"{name}{whose}", step, _complain) for name, step in steps.items()]
 
-    def complain(name: str, error: Exception) -> None:
-        log.error("a pump failed and will try again", pump=name, exc_info=error)
 
-    pumps = [
-        Pump("pipeline", monitor.run_once, complain),
-        Pump("heartbeat", monitor.beat_once, complain),
-        Pump("notifier", notifier.run_once, complain),
-        Pump("upkeep", container.upkeep().run_once, complain),
-        Pump("shadows", container.shadows().run_once, complain),
-        Pump("training", container.training().run_once, complain),
-    ]
+def _collections(settings: Settings, home: Any) -> list[Pump]:
+    """Return the pumps that gather samples by themselves, for the tenant that this machine belongs to."""
+    pumps = []
     if settings.host_metrics.enabled:
-        pumps.append(Pump("host metrics", HostCollection(settings, container).run_once, complain))
+        pumps.append(Pump("host metrics", HostCollection(settings, home).run_once, _complain))
     if settings.scrape:
-        pumps.append(Pump("scrape", container.scraper().run_once, complain))
+        pumps.append(Pump("scrape", home.scraper().run_once, _complain))
     if settings.ingest.statsd:
-        pumps.append(Pump("statsd", StatsdCollection(container).run_once, complain))
+        pumps.append(Pump("statsd", StatsdCollection(home).run_once, _complain))
     return pumps
+
+
+def _complain(name: str, error: Exception) -> None:
+    log.error("a pump failed and will try again", pump=name, exc_info=error)
 
 
 def _health_of(pump: Pump) -> Callable[[], str]:
@@ -148,11 +169,11 @@ def _health_of(pump: Pump) -> Callable[[], str]:
 class HostCollection:
     """Collects this machine's metrics at whole intervals and hands them in like any other sender."""
 
-    def __init__(self, settings: Settings, container: Any) -> None:
+    def __init__(self, settings: Settings, workspace: Any) -> None:
         self._interval_ms = settings.host_metrics.interval_ms
         self._metrics = HostMetrics(settings.host_metrics.host)
-        self._ingest = container.ingest()
-        self._clock = container.clock()
+        self._ingest = workspace.ingest()
+        self._clock = workspace.clock()
 
     async def run_once(self) -> None:
         """Wait for the next whole interval, collect, store."""
@@ -166,10 +187,10 @@ class HostCollection:
 class StatsdCollection:
     """Hands in what StatsD's events amount to, at whole intervals; what could not be stored is tried again."""
 
-    def __init__(self, container: Any) -> None:
-        self._gathered = container.gathered()
-        self._ingest = container.ingest()
-        self._clock = container.clock()
+    def __init__(self, workspace: Any) -> None:
+        self._gathered = workspace.gathered()
+        self._ingest = workspace.ingest()
+        self._clock = workspace.clock()
         self._pending: Incoming | None = None
 
     async def run_once(self) -> None:
@@ -184,15 +205,20 @@ class StatsdCollection:
         self._pending = None
 
 
-async def _configure(settings: Settings, container: Any) -> None:
-    """Put the policies of a first start, and those of the settings, in force."""
-    control = container.control()
-    if container.monitor().recorded == 0:
+async def _configure(settings: Settings, workspace: Any) -> None:
+    """Put in force what every tenant begins with, and how closely series are watched."""
+    control, monitor = workspace.control(), workspace.monitor()
+    if monitor.recorded == 0:
         for policy in DEFAULT_POLICIES:
             await control.submit(PutPolicy(policy, None, "first start"))
     allotment = settings.detection.allotment()
-    if container.monitor().pipeline.coverage.allotment != allotment:
+    if monitor.pipeline.coverage.allotment != allotment:
         await control.submit(PutCoverage(allotment, "settings"))
+
+
+async def _put_in_force(settings: Settings, home: Any) -> None:
+    """Put the receivers and policies of the settings in force, which are those of the tenant that has them."""
+    control = home.control()
     for receiver in read_receivers(settings.receivers):
         await control.submit(PutReceiver(receiver, None, "settings"))
     for policy in read_policies(settings.policies):
@@ -211,7 +237,7 @@ async def _running(pumps: list[Pump]) -> Any:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(app: Litestar, container: Any, listening: socket.socket) -> None:
+async def _serve(app: Litestar, process: Any, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     config = uvicorn.Config(
         app,
@@ -237,8 +263,8 @@ async def _serve(app: Litestar, container: Any, listening: socket.socket) -> Non
     serving = asyncio.create_task(_serve_quietly(server, listening))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    container.vitals().draining = True
-    await container.sockets().close_all()
+    process.vitals().draining = True
+    await asyncio.gather(*(workspace.sockets().close_all() for workspace in process.workspaces().values()))
     server.should_exit = True
     await serving
     stopping.cancel()

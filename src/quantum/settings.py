@@ -49,6 +49,7 @@ TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+TenantName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class SettingsError(Rejected):
@@ -91,6 +92,9 @@ class Auth(Section, frozen=True, kw_only=True):
         audience: must be in the `aud` of a token.
         clients: one of them must be the `azp` of a token.
         tenant_claim: the claim of a token that names its tenant; empty means that everybody is of `store.tenant`.
+        dashboard_client: the client by which people sign in to the dashboard; empty means that they cannot.
+        session_idle_s: a session that is not used ends after so long.
+        session_longest_s: any session ends after so long.
     """
 
     mode: Literal["stub", "keycloak"] = "stub"
@@ -99,6 +103,9 @@ class Auth(Section, frozen=True, kw_only=True):
     audience: Annotated[str, msgspec.Meta(min_length=1)] = "quantum"
     clients: tuple[str, ...] = ("quantum-dashboard", "quantum-agent")
     tenant_claim: str = "tenant"
+    dashboard_client: str = "quantum-dashboard"
+    session_idle_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 1800
+    session_longest_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 36_000
 
 
 class HostMetrics(Section, frozen=True, kw_only=True):
@@ -238,7 +245,7 @@ class RequestRates(Section, frozen=True, kw_only=True):
 
 
 class Redis(Section, frozen=True, kw_only=True):
-    """A Redis that several processes share; nothing is lost without it.
+    """A Redis that several processes share. Without it nothing is lost, and nobody who signed in is let in meanwhile.
 
     Attributes:
         url: for example `redis://redis.example/0`; empty means none.
@@ -332,13 +339,14 @@ class Store(Section, frozen=True, kw_only=True):
     Attributes:
         kind: `sqlite` is one file, `postgres` a server, `memory` is for trying things out.
         url: address of the PostgreSQL database.
-        tenant: whose data this process keeps; several may share a database, each with one process that writes.
+        tenant: whose data this process keeps; with several, the one that has this machine's own metrics, and the
+            embedded store's `quantum.db`. Of each tenant of a shared database one process is the writer.
         wait_ms: how long a start waits for another process to let go of the tenant.
     """
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     url: str = ""
-    tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")] = "default"
+    tenant: TenantName = "default"
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
 
 
@@ -387,12 +395,14 @@ class Settings(Section, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: where the embedded store keeps its files.
+        tenants: whose data this process keeps, if there are several; `store.tenant` is one of them.
         scrape: tables of targets to ask for their metrics.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
     """
 
     data_dir: str = "quantum-data"
+    tenants: tuple[TenantName, ...] = ()
     store: Store = Store()
     server: Server = Server()
     auth: Auth = Auth()
@@ -408,6 +418,17 @@ class Settings(Section, frozen=True, kw_only=True):
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Every tenant whose data is kept, `store.tenant` first."""
+        return (self.store.tenant, *(one for one in self.tenants if one != self.store.tenant))
+
+    def tenant_named(self, name: str | None) -> str:
+        """Return the tenant that somebody named, `store.tenant` if they named none; raises SettingsError."""
+        if name is not None and name not in self.served:
+            raise SettingsError([f"--tenant: {name!r} is none of those that are served: {', '.join(self.served)}"])
+        return name or self.store.tenant
 
 
 def load_settings(
@@ -524,6 +545,7 @@ def _contradictions(settings: Settings) -> list[str]:
             " postgresql://quantum@db.example/quantum; QUANTUM_STORE__URL keeps a password out of the file"
         )
     problems += _auth_problems(settings.auth)
+    problems += _tenant_problems(settings)
     if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
         problems.append(
             f"server.host: {settings.server.host} is reachable by other machines, but auth.mode is stub, which lets"
@@ -555,6 +577,26 @@ def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
         for name, count in days
         if count * DAY_MS < max_age_ms
     ]
+    return problems
+
+
+def _tenant_problems(settings: Settings) -> list[str]:
+    """Return why several tenants could not be served; a single one never is a problem."""
+    tenants, home = settings.tenants, settings.store.tenant
+    problems = []
+    if tenants and home not in tenants:
+        problems.append(
+            f"store.tenant: {home} is none of tenants; set it to the one that this machine's own metrics belong to"
+        )
+    if len({one.lower() for one in tenants}) < len(tenants):
+        problems.append("tenants: each is named once, and not only upper and lower case tell two of them apart")
+    if len(settings.served) > 1 and settings.auth.mode == "stub":
+        problems.append(
+            f"tenants: auth.mode is stub, which takes everybody for a member of {home}, so the others could not be"
+            " reached; set auth.mode = keycloak"
+        )
+    elif len(settings.served) > 1 and not settings.auth.tenant_claim:
+        problems.append(f"tenants: auth.tenant_claim is empty, which makes everybody a member of {home}; name a claim")
     return problems
 
 
@@ -612,6 +654,10 @@ def _auth_problems(auth: Auth) -> list[str]:
         return [f"auth.issuer: mode keycloak needs the address of a realm, like {example} (it is {auth.issuer!r})"]
     if place.scheme == "http" and not _is_loopback(place.hostname):
         return [f"auth.issuer: {auth.issuer} is not https, so anybody on the way could sign tokens"]
+    if auth.dashboard_client and auth.dashboard_client not in auth.clients:
+        return [
+            f"auth.dashboard_client: {auth.dashboard_client} is none of auth.clients, so its tokens would be refused"
+        ]
     return []
 
 

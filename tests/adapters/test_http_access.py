@@ -178,6 +178,7 @@ async def test_no_spelling_of_a_path_or_method_leads_around_the_table(
 
 
 async def test_a_stranger_is_told_to_be_one(system: Watching) -> None:
-    assert await system.get("/api/v1/session") == {"subject": "", "tenant": "", "roles": [], "means": "", "banner": ""}
+    nobody = {"subject": "", "tenant": "", "roles": [], "may": [], "means": "", "banner": "", "sign_in": ""}
+    assert await system.get("/api/v1/session") == nobody
     answer = await system.http.get("/api/v1/session", headers={"authorization": "Bearer unheard-of"})
     assert answer.status_code == 401

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 from tests.facts import START_MS
-from tests.models import STEP_MS, history, members
+from tests.models import STEP_MS, history, members, trained
 
+from quantum.adapters.http.model_files import file_of
 from quantum.application.ports import SampleProposal
 from quantum.composition import build
+from quantum.domain.models import ModelKind
 from quantum.domain.series import SampleBatch
 from quantum.settings import load_settings
 
@@ -34,7 +38,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:litestar", "
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application on a store in memory that has a history; its pumps run."""
-    container = build(load_settings(environment={}, overrides={"store": "memory"}))
+    process = build(load_settings(environment={}, overrides={"store": "memory"}))
+    container = process.workspaces()["default"]
     async with container.store() as store:
         await container.ingest().open(store)
         await container.monitor().open()
@@ -49,7 +54,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
         steps = (container.monitor().run_once, container.training().run_once, container.shadows().run_once)
         pumps = [asyncio.create_task(repeat(step)) for step in steps]
-        transport = httpx.ASGITransport(container.app())
+        transport = httpx.ASGITransport(process.app())
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60.0) as found:
             yield found
         for pump in pumps:
@@ -152,3 +157,40 @@ async def test_a_run_that_waits_is_cancelled(client: httpx.AsyncClient) -> None:
     assert run["state"] == "cancelled"
     await client.post(f"/api/v1/training-runs/{first['id']}/cancel")
     assert (await ended(client, first["id"]))["state"] == "cancelled"
+
+
+async def test_a_model_is_imported_exported_imported_under_another_name_and_watches(client: httpx.AsyncClient) -> None:
+    sent = json.loads(msgspec.json.encode(file_of(trained(ModelKind.PEERS).model, "a test")))
+    made = await ask(client, "/api/v1/models", sent, 201)
+    assert (made["version"], made["state"], made["lineage"]["code"]) == (1, "shadow", "imported: a test")
+    file = await ask(client, f"/api/v1/models/{sent['name']}/file?version=1")
+    assert file == sent | {"origin": "quantum imported: a test"}
+    made = await ask(client, "/api/v1/models", file | {"name": "theirs"}, 201)
+    assert made["lineage"]["code"] == "imported: quantum imported: a test"
+    theirs = await ask(client, "/api/v1/models/theirs/file")
+    assert theirs["columns"] == file["columns"]
+    assert (await ask(client, "/api/v1/models/theirs"))["shadow"]["version"] == 1
+    trial = {"version": 1, "start_ms": START_MS, "end_ms": START_MS * 2}
+    assert (await ask(client, "/api/v1/models/theirs/try", trial))["name"] == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"sha256": "0" * 64}, 400, "sha256 of the columns"),
+        ({"name": "robust-ensemble"}, 400, "name of a detector"),
+        ({"name": "../x"}, 400, "letters, digits"),
+        ({"selector": '{cpu=~"("}'}, 400, "regular expression"),
+        ({"format": 2}, 400, "Invalid enum value 2"),
+        ({"columns": {}}, 400, "missing required field"),
+        ({"origin": "x" * 101}, 400, "length <= 100"),
+        ({"origin": "x" * (8 << 20)}, 413, ""),
+    ],
+)
+async def test_a_file_that_is_no_model_is_refused_and_nothing_is_kept(
+    client: httpx.AsyncClient, change: dict[str, Any], status: int, words: str
+) -> None:
+    file = json.loads(msgspec.json.encode(file_of(trained(ModelKind.PEERS).model, "a test")))
+    problem = await ask(client, "/api/v1/models", file | change, status)
+    assert words in problem["detail"]
+    assert (await ask(client, "/api/v1/models"))["items"] == []

@@ -38,8 +38,12 @@ ROUTES: Final = {
     "POST /api/v1/incidents/{incident_id}/note": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/incidents/{incident_id}/resolve": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/incidents/{incident_id}/verdict": "200 400 401 403 404 408 409 413 415 429 503",
+    "POST /api/v1/live/tickets": "201 400 401 403 404 408 409 413 415 429 503",
+    "POST /api/v1/logout": "200 400 401 403 404 408 409 413 415 503",
     "GET /api/v1/models": "200 400 401 403 429 503",
     "GET /api/v1/models/coverage": "200 400 401 403 429 503",
+    "POST /api/v1/models": "201 400 401 403 404 408 409 413 415 429 503",
+    "GET /api/v1/models/{name}/file": "200 400 401 403 404 429 503",
     "GET /api/v1/models/{name}": "200 400 401 403 404 429 503",
     "POST /api/v1/models/{name}/promote": "200 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/models/{name}/roll-back": "200 400 401 403 404 408 409 413 415 429 503",
@@ -69,7 +73,7 @@ ROUTES: Final = {
     "GET /api/v1/series/{fingerprint}/window": "200 400 401 403 404 429 503",
     "GET /api/v1/series/{fingerprint}/forecast": "200 400 401 403 404 429 503",
     "GET /api/v1/series/{fingerprint}/why": "200 400 401 403 404 429 503",
-    "GET /api/v1/session": "200 400 401 503",
+    "GET /api/v1/session": "200 400 401 403 503",
     "GET /api/v1/training-runs": "200 400 401 403 429 503",
     "POST /api/v1/training-runs": "202 400 401 403 404 408 409 413 415 429 503",
     "GET /api/v1/training-runs/{run_id}": "200 400 401 403 404 429 503",
@@ -82,6 +86,7 @@ ROUTES: Final = {
     "GET /startupz": "200 400 503",
 }
 """Every route of the API, and what it may answer."""
+WITHOUT_INPUT: Final = {"POST /api/v1/logout", "POST /api/v1/live/tickets"}
 BY_PROTOBUF: Final = "POST /prometheus/api/v1/write"
 """Its body is not JSON; it has tests of its own."""
 
@@ -132,7 +137,7 @@ def test_the_description_is_valid_openapi_3_1(api: Any) -> None:
 def test_answers_are_as_described(api: Any, route: str, kind: GenerationMode) -> None:
     operation = operations(api)[route]
     if kind is GenerationMode.NEGATIVE and not (operation.query or operation.body or operation.path_parameters):
-        assert route.startswith("GET ")  # nothing about it can be unsound
+        assert route.startswith("GET ") or route in WITHOUT_INPUT  # nothing about it can be unsound
         return
 
     @settings(

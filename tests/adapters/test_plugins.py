@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quantum.adapters.plugins import find_detector
-from quantum.composition import build
+from quantum.composition import build_workspace
 from quantum.domain.detectors.conformance import check_detector
 from quantum.domain.errors import Unavailable
 from quantum.settings import load_settings
@@ -79,5 +79,7 @@ def test_what_cannot_be_used_is_refused_with_the_reason(name: str, complaint: st
 
 
 def test_the_setting_puts_it_on_duty() -> None:
-    container = build(load_settings(environment={"QUANTUM_DETECTION__DETECTOR": "mine"}, overrides={"store": "memory"}))
+    container = build_workspace(
+        load_settings(environment={"QUANTUM_DETECTION__DETECTOR": "mine"}, overrides={"store": "memory"})
+    )
     assert container.detector().full.name == "mine"

@@ -609,7 +609,7 @@ def statements() -> list[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             text = ""
             if isinstance(node, ast.JoinedStr):
-                text = "".join(str(getattr(part, "value", "x")) for part in node.values)
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 text = node.value
             elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):

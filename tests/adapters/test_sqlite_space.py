@@ -18,10 +18,12 @@ from quantum.domain.series import SampleBatch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.stores import Store
+
 ROWS = 20_000
 
 
-async def fill(store: SqliteStore, pieces: int) -> None:
+async def fill(store: Store, pieces: int) -> None:
     """Seal so many pieces of samples that compress badly."""
     random = np.random.default_rng(pieces)
     for _ in range(pieces):
@@ -37,7 +39,7 @@ async def forget_all(store: SqliteStore) -> None:
     await store.forget(position)
 
 
-async def tidy(store: SqliteStore) -> None:
+async def tidy(store: Store) -> None:
     while await store.merge():
         pass
 

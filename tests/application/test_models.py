@@ -326,3 +326,29 @@ async def test_what_is_scored_at_once_has_a_limit(served: Service, monkeypatch: 
     monkeypatch.setattr(service, "MAX_SCORED_ROWS", 9)
     with pytest.raises(Rejected, match="2 series with 10 rows are too many"):
         await served.models.score("jump", None, windows(5, SERIES[:2]))
+
+
+async def test_a_model_that_was_trained_elsewhere_watches_as_a_shadow_and_goes_through_the_gate(
+    served: Service,
+) -> None:
+    made = await served.models.take_in(PEERS, "cpu", "scikit-learn", "ada")
+    assert (made.version, made.state, made.lineage.code) == (1, ModelState.SHADOW, "imported: scikit-learn")
+    assert (made.lineage.parent, made.lineage.actor, made.lineage.selector) == (None, "ada", "cpu")
+    found = await served.models.named("siblings")
+    assert found.shadow is not None
+    assert await served.models.exported("siblings", None) == (PEERS, found.versions[0])
+    await served.live(60)
+    await served.models.promote("siblings", 1, "me")
+    again = await served.models.take_in(replace(PEERS, combine=Combine.BOTH), "cpu", "", "ada")
+    assert (again.version, again.lineage.parent, again.lineage.code) == (2, 1, "imported")
+    model, version = await served.models.exported("siblings", None)
+    assert (model, version.version) == (PEERS, 1)
+    assert (await served.models.exported("siblings", 2))[0].combine is Combine.BOTH
+    with pytest.raises(NotFound, match="there is no version 3 of model 'siblings'"):
+        await served.models.exported("siblings", 3)
+
+
+@pytest.mark.parametrize("name", ["jump", "coverage"])
+async def test_an_imported_model_cannot_have_the_name_of_a_detector(served: Service, name: str) -> None:
+    with pytest.raises(Rejected, match="is the name of a detector"):
+        await served.models.take_in(replace(PEERS, name=name), "cpu", "", "me")

@@ -39,6 +39,7 @@ def test_the_measurement_reports_figures_of_a_real_server(capsys: pytest.Capture
     assert run_command(["bench", "ingest", "--json", "--scale", "0.01"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {result["case"] for result in report["results"]} >= {"2000 series x 1", "250 series x 20"}
+    assert {result["server"] for result in report["results"]} == {"quantum (sqlite)", "quantum (sqlite, detection off)"}
     for result in report["results"]:
         assert result["samples"] > 0
         assert 0 < result["p50_ms"] <= result["p99_ms"]

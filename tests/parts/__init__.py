@@ -6,6 +6,7 @@ can be had neither way is a failure that says what to do, never a skip: a test t
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ PACKAGES: Final = {
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 """Debian asks this program whether a service may be started; exit status 101 says no."""
 INSTALL_TIMEOUT_S: Final = 900
+LOCK: Final = Path(__file__).parents[2] / ".tools/parts.lock"
+"""Held while a part is looked for: what another process is just installing is there, but does not run yet."""
 
 
 def need(name: str) -> Path:
@@ -47,7 +50,10 @@ def need(name: str) -> Path:
     variable = f"TEST_{name.upper().replace('-', '_')}"
     if named := os.environ.get(variable):
         return _executable(named) or _give_up(f"{variable} names {named}, which is not an executable file")
-    return _executable(name) or _install(name)
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _executable(name) or _install(name)
 
 
 @cache

@@ -145,6 +145,7 @@ def run_keycloak(home: Path) -> Iterator[KeycloakServer]:
         "--http-enabled=true",
         "--http-host=127.0.0.1",
         f"--http-port={server.url.rpartition(':')[2]}",
+        f"--http-management-port={free_port()}",
         f"--hostname={server.url}",
     ]
     environment = _environment() | {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}

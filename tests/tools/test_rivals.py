@@ -74,3 +74,14 @@ def test_a_figure_that_is_not_known_is_left_out() -> None:
         {"server": "prometheus", "disk": None},
     ]
     assert [row["rivals"] for row in rivals.compare("disk", rivals.BYTES, results, "disk")] == [{}]
+
+
+def test_what_detection_costs_is_a_row_of_its_own_without_a_target() -> None:
+    servers = {"quantum (sqlite)": 3.0, "quantum (sqlite, detection off)": 1.0, "victoria-metrics": 2.0}
+    case = {"case": "2000 series x 1", "p50_ms": 1.0}
+    report = {"results": [{"server": one, "cpu_s_per_million": cost, **case} for one, cost in servers.items()]}
+    alike, detecting, _ = rivals.ingest_rows(report)
+    assert (alike["measure"], alike["ratios"]) == ("ingest, 2000 series x 1 (SQLite)", {"victoria-metrics": 0.5})
+    assert alike["targets"] == {"victoria-metrics": 0.7}
+    assert (detecting["measure"], detecting["quantum"]) == ("ingest with detection, 2000 series x 1 (SQLite)", 3.0)
+    assert detecting["targets"] == {}

@@ -3,6 +3,8 @@ import { TestBed } from '@angular/core/testing';
 import { provideRouter, withComponentInputBinding } from '@angular/router';
 import { RouterTestingHarness } from '@angular/router/testing';
 import { Observable, of, throwError } from 'rxjs';
+import { Me, noticeTheEnd } from '../app/api/me';
+import { Session } from '../app/api/messages';
 import { routes } from '../app/app.routes';
 import { Sockets } from './socket';
 
@@ -11,7 +13,7 @@ export type Answers = Record<string, unknown>;
 
 /** A refusal of the API as the server words it. */
 export class Refusal {
-  constructor(readonly status: number, readonly detail = '') {}
+  constructor(readonly status: number, readonly detail = '', readonly reason = '') {}
 }
 
 /** A page of the dashboard, opened by its address as a browser does, with an API and a socket that the test plays. */
@@ -24,14 +26,16 @@ export class Page {
     TestBed.configureTestingModule({
       providers: [
         provideRouter(routes, withComponentInputBinding()),
-        provideHttpClient(withInterceptors([this.answer])),
+        provideHttpClient(withInterceptors([noticeTheEnd, this.answer])),
         this.sockets.provider,
       ],
     });
   }
 
-  static async open(url: string, answers: Answers): Promise<Page> {
+  /** Open a page; for somebody, or else as if nobody knew who it is. */
+  static async open(url: string, answers: Answers, session: Session | null = null): Promise<Page> {
     const page = new Page(answers);
+    TestBed.inject(Me).session.set(session);
     page.harness = await RouterTestingHarness.create(url);
     await page.settle();
     return page;
@@ -102,7 +106,7 @@ export class Page {
     const body: unknown = typeof known === 'function' ? (known as (asked: HttpRequest<unknown>) => unknown)(request) : known;
     if (body instanceof Observable) return body as Observable<HttpResponse<unknown>>;
     if (!(body instanceof Refusal)) return of(new HttpResponse({ status: 200, body }));
-    const error = body.detail ? { detail: body.detail } : null;
+    const error = body.detail ? { detail: body.detail, reason: body.reason } : null;
     return throwError(() => new HttpErrorResponse({ status: body.status, error, url: request.url }));
   };
 }

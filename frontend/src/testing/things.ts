@@ -1,5 +1,5 @@
 import {
-  AlertItem, AnomalyItem, AuditItem, Contributor, EvidenceItem, IncidentItem, LessonItem, OptionItem, OverviewMessage, PolicyItem, ProposalItem, ReplayReport, SeriesItem, WhyCard, Window,
+  AlertItem, AnomalyItem, AuditItem, Contributor, EvidenceItem, IncidentItem, LessonItem, OptionItem, OverviewMessage, PolicyItem, ProposalItem, ReplayReport, SeriesItem, Session, WhyCard, Window,
 } from '../app/api/messages';
 
 /** Things as the API gives them, each plausible; a test names what matters to it. */
@@ -65,6 +65,13 @@ export function aPolicy(part: Partial<PolicyItem> = {}): PolicyItem {
     severity: 'critical', summary: 'Look at the queue first.', receivers: ['on-call'], enabled: true, ...part,
   };
 }
+
+export function aSession(part: Partial<Session> = {}): Session {
+  return { subject: 'ada', tenant: 'default', roles: ['admin'], may: ['read', 'act', 'administer', 'send'], means: 'session', banner: '', sign_in: '', ...part };
+}
+
+/** Somebody who may read and nothing else. */
+export const VIEWER = aSession({ subject: 'vera', roles: ['viewer'], may: ['read'], sign_in: '/api/v1/login' });
 
 export function anEvidence(part: Partial<EvidenceItem> = {}): EvidenceItem {
   return {

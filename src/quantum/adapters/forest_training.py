@@ -86,8 +86,13 @@ def _finished(model: TrainedModel, unseen: NDArray[np.float64], readings: int) -
 
 
 def _with_columns(model: TrainedModel, trees: dict[str, NDArray[Any]], knots: Knots) -> TrainedModel:
+    return replace(model, columns=columns_of(trees, knots))
+
+
+def columns_of(trees: dict[str, NDArray[Any]], knots: Knots) -> tuple[Column, ...]:
+    """Return the columns of a model from its forest, as `flattened` returns it, and its knots."""
     arrays = {**trees, "raw": knots.raw, "decades": knots.decades, "slope": np.array([knots.slope])}
-    return replace(model, columns=tuple(Column.of(name, arrays[name].astype(COLUMNS[name])) for name in COLUMNS))
+    return tuple(Column.of(name, arrays[name].astype(COLUMNS[name])) for name in COLUMNS)
 
 
 # ---- what a model sees of the history ------------------------------------------------------------------------------

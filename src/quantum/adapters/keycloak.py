@@ -202,7 +202,27 @@ class Keycloak:
             self._judged.popitem(last=False)
         return principal
 
+    async def check_id_token(self, token: str, client: str, nonce: str) -> None:
+        """Return if an ID token was given to a client for one attempt to sign in (OpenID Connect Core, 3.1.3.7).
+
+        Raises:
+            Rejected: `invalid_credential`.
+            Unavailable: it cannot be judged now.
+        """
+        if len(token) > MAX_TOKEN_CHARS:
+            raise _refusal("it is too long")
+        claims = await self._claims(token)
+        if claims.get("typ") != "ID" or claims.get("iss") != self._trust.issuer or claims.get("aud") != client:
+            raise _refusal("it is no ID token for this client")
+        if claims.get("nonce") != nonce:
+            raise _refusal("it is of another attempt to sign in")
+        _check_times(claims, self._clock.now_ms())
+
     async def _judge(self, token: str) -> Principal:
+        return principal_of(await self._claims(token), self._trust, self._clock.now_ms())
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        """Return what a token says whose signature is that of the issuer."""
         header, payload, _ = segments(token)
         kid = _key_id(_members(header))
         key = await self.keys.find(kid)
@@ -210,7 +230,7 @@ class Keycloak:
             jws.deserialize_compact(token, key, algorithms=[ALGORITHM])
         except (JoseError, ValueError):
             raise _refusal("its signature is not that of its key") from None
-        return principal_of(_members(payload), self._trust, self._clock.now_ms())
+        return _members(payload)
 
 
 def segments(token: str) -> tuple[bytes, bytes, bytes]:

@@ -22,6 +22,11 @@ GROUP: Final = "quantum.detectors"
 DEFAULT: Final = "robust-ensemble"
 
 
+def installed_detectors() -> tuple[str, ...]:
+    """Return the names of detectors that other packages offer."""
+    return tuple(sorted(entry_points(group=GROUP).names))
+
+
 def find_detector(name: str) -> Callable[[], Detector]:
     """Return what makes detectors of a name.
 

@@ -15,7 +15,7 @@ from quantum.domain.errors import NotFound, Rejected
 from quantum.domain.facts import IssueApiKey, RevokeApiKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from quantum.application.control import Control
     from quantum.application.monitoring import Monitor
@@ -32,17 +32,45 @@ ROLE_OF_SCOPE: Final = {"ingest": "ingest", "read": "viewer"}
 NO_GOOD: Final = "the key is unknown, expired or revoked"
 
 
+class KeyOwners:
+    """Which tenant's key ring has a key, by the key's id: one look, however many tenants there are.
+
+    Ids are drawn at random by this process and never by who asks, so that no tenant can take another's.
+    """
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, str] = {}
+
+    def note(self, key_id: str, tenant: str) -> None:
+        """Note who has a key; whoever had its id first keeps it."""
+        self._tenants.setdefault(key_id, tenant)
+
+    def forget(self, key_id: str) -> None:
+        """Note that nobody has a key any more."""
+        self._tenants.pop(key_id, None)
+
+    def of(self, key_id: str) -> str | None:
+        """Return the tenant that has a key, or None."""
+        return self._tenants.get(key_id)
+
+
 class ApiKeys:
     """The keys of a tenant."""
 
     banner = ""
 
-    def __init__(self, control: Control, monitor: Monitor, clock: Clock, tenant: str) -> None:
+    def __init__(self, control: Control, monitor: Monitor, clock: Clock, tenant: str, owners: KeyOwners) -> None:
         self._control = control
         self._monitor = monitor
         self._clock = clock
         self._tenant = tenant
+        self._owners = owners
         self._used_ms: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Let the keys be found that were issued before; the pipeline has caught up."""
+        for key in self.every():
+            self._owners.note(key.id, self._tenant)
 
     @property
     def _ring(self) -> KeyRing:
@@ -73,16 +101,18 @@ class ApiKeys:
         key = f"{PREFIX}{key_id}_{secrets.token_hex(SECRET_BYTES)}"
         command = IssueApiKey(key_id, name, _digest(key), tuple(scopes), expires_at_ms, actor)
         await self._control.submit(command)
+        self._owners.note(key_id, self._tenant)
         return key_id, key
 
     async def revoke(self, key_id: str, actor: str) -> None:
         """Refuse a key from now on; raises NotFound or Unavailable."""
         await self._control.submit(RevokeApiKey(key_id, actor))
         self._used_ms.pop(key_id, None)
+        self._owners.forget(key_id)
 
     async def identify(self, credential: str) -> Principal:
         """See Identity."""
-        key_id = credential.removeprefix(PREFIX).partition("_")[0]
+        key_id = id_in(credential)
         found = self._ring.find(key_id)
         # an id is no secret; what is compared in constant time is the digest of all of it
         equal = hmac.compare_digest(_digest(credential), found.digest if found else NOBODYS)
@@ -103,13 +133,16 @@ class ApiKeys:
 class Admission:
     """Identity by whatever is shown: API keys by their beginning, everything else by another identity.
 
-    Only members of the tenant whose data is here are let in.
+    Only members of tenants whose data is here are let in. A key that nobody has is judged like one with a wrong secret,
+    by the first tenant's ring, so that the answer and the time for it say nothing about whose keys there are.
     """
 
-    def __init__(self, keys: ApiKeys, others: Identity, tenant: str) -> None:
+    def __init__(self, keys: Mapping[str, ApiKeys], owners: KeyOwners, others: Identity) -> None:
+        """Take the keys of every tenant, of which there is at least one."""
         self._keys = keys
+        self._owners = owners
         self._others = others
-        self._tenant = tenant
+        self._first = next(iter(keys.values()))
 
     @property
     def banner(self) -> str:
@@ -119,14 +152,19 @@ class Admission:
     async def identify(self, credential: str) -> Principal:
         """See Identity."""
         if credential.startswith(PREFIX):
-            return await self._keys.identify(credential)
+            return await self._keys.get(self._owners.of(id_in(credential)) or "", self._first).identify(credential)
         found = await self._others.identify(credential)
-        if found.tenant != self._tenant:
+        if found.tenant not in self._keys:
             raise Rejected(
                 "tenant_not_served",
                 f"{found.subject} is of tenant {found.tenant!r}, whose data is not kept by this process",
             )
         return found
+
+
+def id_in(credential: str) -> str:
+    """Return the id in a key, which is no secret; of what is no key, something that is nobody's id."""
+    return credential.removeprefix(PREFIX).partition("_")[0]
 
 
 def _digest(key: str) -> bytes:

@@ -17,7 +17,7 @@ from quantum.application.ports import Page
 from quantum.domain.alerts import Verdict
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
 from quantum.domain.facts import PromoteModel, RetireModel
-from quantum.domain.models import ModelState, ModelVersion
+from quantum.domain.models import Lineage, ModelState, ModelVersion
 from quantum.domain.scoring import Scores
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ MAX_INCIDENTS: Final = 1000
 MAX_SCORED_ROWS: Final = 100_000
 MAX_SCORED_SERIES: Final = 1000
 END: Final = 2**62
+RESERVED: Final = "coverage"
+"""No model can have this name: under it the API tells of coverage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +236,53 @@ class Models:
             await self._control.submit(RetireModel(name, actor))
         await self._shadows.refresh()
         return await self.named(name)
+
+    # ---- models of others -------------------------------------------------------------------------------------
+
+    async def take_in(self, model: TrainedModel, selector: str, origin: str, actor: str) -> ModelVersion:
+        """Keep a model that was trained elsewhere as the next version of its name: a shadow, as any other.
+
+        Args:
+            model: checked by `check_imported`.
+            selector: of the series it is for, as it was written.
+            origin: what trained it, in the words of who brings it.
+            actor: who that is.
+
+        Raises:
+            Rejected: `model_name`, for the name of a detector; `regex`, for a pattern of its matchers.
+        """
+        if model.name in (self._detector().name, RESERVED):
+            raise Rejected("model_name", f"{model.name!r} is the name of a detector")
+        self._compile(model.matchers)
+        served = self._monitor.pipeline.models.find(model.name)
+        lineage = Lineage(
+            selector=selector,
+            series=0,
+            samples=0,
+            start_ms=0,
+            end_ms=0,
+            parent=None if served is None else served.command.version,
+            code=f"imported: {origin}" if origin else "imported",
+            seed=0,
+            actor=actor,
+        )
+        made = await self._store.add_model(model, lineage, (), self._clock.now_ms())
+        await self._shadows.refresh()
+        return made
+
+    async def exported(self, name: str, version: int | None) -> tuple[TrainedModel, ModelVersion]:
+        """Return a version with its model: the one asked for, or that which counts, or else the newest.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self.named(name)
+        if version is None:
+            version = found.promoted.version if found.promoted is not None else found.versions[-1].version
+        known = next((one for one in found.versions if one.version == version), None)
+        if known is None:
+            raise NotFound(f"there is no version {version} of model {name!r}")
+        return await self._store.model(name, version), known
 
     # ---- scores on demand -------------------------------------------------------------------------------------
 

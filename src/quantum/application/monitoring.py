@@ -107,8 +107,8 @@ class Recent:
         self.rows = sum(len(slots) for _, _, slots in self._parts)
 
     def scored(self, upto: int) -> ScoredRows:
-        """Return scores of facts up to a position as columns."""
-        parts = [part for part in self._parts if part[0] <= upto]
+        """Return scores of facts up to a position as columns, without facts of which nothing has a band."""
+        parts = [part for part in self._parts if part[0] <= upto and not np.isnan(part[1].expected).all()]
         slots = np.concatenate([np.zeros(0, np.int64), *(part[2] for part in parts)])
         columns = (
             np.concatenate([np.zeros(0), *(getattr(points, name) for _, points, _ in parts)])

@@ -435,7 +435,7 @@ class Principal:
         tenant: whose data it may see.
         scopes: what its credential was given for, where that is less than its owner may do.
         expires_at_ms: when what it showed is of no more use; None if never.
-        means: how it was identified: `stub`, `key` or `token`.
+        means: how it was identified: `stub`, `key`, `token` or `session`.
     """
 
     subject: str
@@ -460,6 +460,27 @@ class Counters(Protocol):
         more); one that is too many is not counted. Names do not affect each other. It never fails and waits a tenth of
         a second at most: where counters cannot be shared, this process counts by itself.
         """
+
+
+class TransientStore(Protocol):
+    """Keeps values for a while, each under a secret: sessions, tickets. To lose them costs a sign-in.
+
+    Who reads all that is kept and does not know a secret learns neither it nor its value. After its time a value is
+    there no more. Secrets do not affect each other. Every method raises Unavailable within two seconds if nothing can
+    be said now; what was asked for may then have happened or not.
+    """
+
+    async def add(self, secret: str, value: bytes, for_ms: int) -> bool:
+        """Keep a value unless the secret has one; return whether it is kept. Of many at once, one is."""
+
+    async def find(self, secret: str) -> bytes | None:
+        """Return the value of a secret, None if it has none."""
+
+    async def replace(self, secret: str, value: bytes, for_ms: int) -> bool:
+        """Keep another value, for another time, where there is one; return whether there was."""
+
+    async def take(self, secret: str) -> bytes | None:
+        """Return the value of a secret and keep it no longer, None if it has none. Of many at once, one gets it."""
 
 
 class Identity(Protocol):

@@ -1,4 +1,4 @@
-"""`quantum bench ingest`: what it costs to take samples in over HTTP, durably, with every feature on.
+"""`quantum bench ingest`: what it costs to take samples in over HTTP, durably, with detection and without.
 
 Real servers in processes of their own store on disk; Quantum answers after the commit. They are all running and take
 turns, five times, so that whatever else the machine does meets them alike; medians are told. Times are compared with
@@ -118,7 +118,7 @@ def bench_ingest(
             pids = (pid,) if database_pid is None else (pid, database_pid)
             results, missing = [one for case in cases for one in _measure_running(case, url, pids)], {}
         else:
-            asked = line_up(stack, rivals=rivals, own_postgres=own_postgres)
+            asked = line_up(stack, rivals=rivals, own_postgres=own_postgres, without_detection=True)
             results, missing = [one for case in cases for one in _measure_case(case, asked)], asked.missing
     report = {"machine": machine(), "missing": missing, "results": results}
     if as_json:

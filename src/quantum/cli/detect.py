@@ -1,7 +1,8 @@
 """`quantum detect`: score CSV files with the detector of the live system, in one causal pass.
 
 `anomaly_score` is the onset score: the row where something new begins stands out, the rows of the same episode are
-damped (see `quantum.domain.detectors.onset`). The chart and the summary show the detector's score itself.
+damped (see `quantum.domain.detectors.onset`). Detectors of other packages and models have no evidence of onsets: theirs
+is the score itself. The chart and the summary show the detector's score itself.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 from cyclopts import Parameter
@@ -19,10 +21,17 @@ from rich.console import Console
 from rich.progress import track
 
 from quantum.adapters.csv_files import BadFile, SeriesFile, read_series, write_scored
+from quantum.adapters.http.model_files import read_model_file
+from quantum.adapters.plugins import find_detector, installed_detectors
 from quantum.cli import CommandFailed
+from quantum.domain.detectors import Detector
 from quantum.domain.detectors.onset import Onsets
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.trained import detector_of
+from quantum.domain.errors import Rejected, Unavailable
+from quantum.domain.labels import LabelSet, MatcherCompiler
+from quantum.domain.models import ModelKind, TrainedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,12 +42,22 @@ MARK_FROM: Final = 0.45
 """Scores from here on are marked in the chart: the live system's anomaly threshold."""
 TOP: Final = 10
 """How many anomalies the summary names."""
-DetectorName = Literal["robust-ensemble", "robust-seasonal"]
-DETECTORS: Final[dict[DetectorName, type[RobustEnsemble | RobustSeasonal]]] = {
+DETECTORS: Final[dict[str, type[RobustEnsemble | RobustSeasonal]]] = {
     "robust-ensemble": RobustEnsemble,
     "robust-seasonal": RobustSeasonal,
 }
 """The live system's detectors: of the tier full, and of the tier cheap."""
+MODEL_SUFFIX: Final = ".json"
+
+
+def check_detector_name(_: object, name: str) -> None:
+    """Refuse a name of no detector that is shipped or installed; a file is looked into later."""
+    if name not in (*DETECTORS, *installed_detectors()) and not name.endswith(MODEL_SUFFIX):
+        known = ", ".join((*DETECTORS, *installed_detectors()))
+        raise ValueError(f"there is no detector named {name!r}: there are {known}, and files of models (*.json)")
+
+
+DetectorName = Annotated[str, Parameter(validator=check_detector_name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +92,18 @@ def detect(
         inputs: CSV files or folders; a folder gives the same tree under --output.
         output: the scored file, or the folder for several; without it a single file goes to standard output.
         plot: draw a chart of a single file here, as PNG.
-        detector: which detector scores: the default one, or the cheap one that many series get at once.
+        detector: which detector scores: robust-ensemble (the default one), robust-seasonal (the cheap one that many
+            series get at once), one of another package, or the file of a window-forest model.
         as_json: print a summary as JSON (a single file then needs --output to be written).
     """
-    jobs = plan_jobs(inputs, output)
+    jobs, make = plan_jobs(inputs, output), maker_of(detector)
     if plot is not None and len(jobs) > 1:
         raise CommandFailed("--plot draws one series: give a single file")
     begun, done, failed = time.perf_counter(), list[tuple[Job, Scored]](), 0
     console = Console(stderr=True)
     for job in track(jobs, "scoring", console=console, disable=not console.is_terminal or len(jobs) == 1):
         try:
-            scored = score_series(read_series(job.source), detector)
+            scored = score_series(read_series(job.source), make)
             _write(job, scored, is_quiet=as_json)
         except (BadFile, OSError) as error:
             failed += 1
@@ -97,12 +117,50 @@ def detect(
     return 1 if failed else 0
 
 
-def score_series(series: SeriesFile, detector: DetectorName = "robust-ensemble") -> Scored:
-    """Score one series from its first row to its last; rows without a value have no score (NaN)."""
-    bank, onsets = DETECTORS[detector](), Onsets()
-    slots = np.zeros(len(series.values), np.int64)
-    scores, evidence = bank.score_with_evidence(slots, series.at_ms, series.values)
-    told = onsets.decide(slots, evidence)
+def maker_of(detector: str) -> Callable[[], Detector]:
+    """Return what makes a fresh detector for each series.
+
+    Raises:
+        CommandFailed: a package's detector cannot be used, or a file holds no model for single series.
+    """
+    try:
+        if detector in DETECTORS:
+            return DETECTORS[detector]
+        if detector.endswith(MODEL_SUFFIX):
+            return _maker_of_model(read_model_file(Path(detector).read_bytes()))
+        return find_detector(detector)
+    except OSError as error:
+        raise CommandFailed(f"{detector} cannot be read: {error.strerror}") from None
+    except (Rejected, Unavailable) as error:
+        raise CommandFailed(f"{detector}: {error}") from None
+
+
+def _maker_of_model(model: TrainedModel) -> Callable[[], Detector]:
+    if model.kind is not ModelKind.WINDOWS:
+        raise CommandFailed(f"a {model.kind.value} compares several series; here a {ModelKind.WINDOWS.value} is needed")
+    # a file of rows has no labels: the model is for whatever it is given
+    everywhere, no_patterns = replace(model, matchers=()), MatcherCompiler(lambda pattern: pattern.__eq__)
+
+    def make() -> Detector:
+        found = detector_of(everywhere, 1, no_patterns)
+        found.meet(0, LabelSet(()))
+        return found
+
+    return make
+
+
+def score_series(series: SeriesFile, make: Callable[[], Detector] = RobustEnsemble) -> Scored:
+    """Score one series from its first row to its last; rows without a value have no score (NaN).
+
+    What is told are onsets for the detectors that have evidence of them, else the scores.
+    """
+    bank, slots = make(), np.zeros(len(series.values), np.int64)
+    if isinstance(bank, RobustEnsemble | RobustSeasonal):
+        scores, evidence = bank.score_with_evidence(slots, series.at_ms, series.values)
+        told = Onsets().decide(slots, evidence)
+    else:
+        scores = bank.score_and_learn(slots, series.at_ms, series.values)
+        told = scores.score.copy()
     told[~np.isfinite(series.values)] = np.nan
     return Scored(series, told, scores)
 

@@ -55,7 +55,7 @@ def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
         return [Finding("settings", well=False, words="; ".join(error.problems))]
     return [
         Finding("settings", well=True, words="read without a problem"),
-        asyncio.run(_store(settings)),
+        *(asyncio.run(_store(settings, tenant)) for tenant in settings.served),
         _space(settings),
         _address(settings),
         _kernels(),
@@ -63,16 +63,16 @@ def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
     ]
 
 
-async def _store(settings: Settings) -> Finding:
+async def _store(settings: Settings, tenant: str) -> Finding:
     if settings.store.kind == "postgres":
-        return await _postgres(settings)
-    path = store_path(settings)
+        return await _postgres(settings, tenant)
+    path = store_path(settings, tenant)
     if path == MEMORY:
         return Finding("store", well=True, words="in memory: nothing survives a restart")
     if not await asyncio.to_thread(Path(path).exists):
         return Finding("store", well=True, words=f"{path} does not exist yet; the first start makes it")
     try:
-        async with SqliteStore(path, settings.store.tenant) as store:
+        async with SqliteStore(path, tenant) as store:
             verdict, (position, _) = await store.check(), await store.last()
     except QuantumError as error:
         return Finding("store", well="in use by another Quantum" in str(error), words=str(error))
@@ -80,12 +80,12 @@ async def _store(settings: Settings) -> Finding:
     return Finding("store", well=verdict == "ok", words=words)
 
 
-async def _postgres(settings: Settings) -> Finding:
+async def _postgres(settings: Settings, tenant: str) -> Finding:
     from quantum.adapters.postgres import survey  # noqa: PLC0415 - imports the driver
 
     where = without_password(settings.store.url)
     try:
-        found = await survey(settings.store.url, settings.store.tenant)
+        found = await survey(settings.store.url, tenant)
     except QuantumError as error:
         return Finding("store", well=False, words=f"{where}: {error}")
     return Finding("store", well=not found.risks, words=f"{where}: {'; '.join((*found.risks, *found.facts))}")
@@ -135,8 +135,9 @@ def migrate(*, config: Config = None, data_dir: DataDir = None) -> None:
         steps = asyncio.run(migrate_database(settings.store.url))
         print(f"{without_password(settings.store.url)} is up to date ({steps} steps were missing)")
         return
-    asyncio.run(_open(store_path(settings)))
-    print(f"{store_path(settings)} is up to date")
+    for tenant in settings.served:
+        asyncio.run(_open(store_path(settings, tenant)))
+        print(f"{store_path(settings, tenant)} is up to date")
 
 
 async def _open(path: str) -> None:

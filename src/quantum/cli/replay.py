@@ -18,7 +18,7 @@ from quantum.adapters.http.control import replay_report
 from quantum.adapters.http.tables import read_draft
 from quantum.application.timemachine import TimeMachine
 from quantum.cli import CommandFailed
-from quantum.composition import build
+from quantum.composition import build_workspace
 from quantum.settings import load_settings
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def replay(
     ] = None,
     against: Annotated[Literal["live", "nothing"], Parameter(help="What to compare with")] = "live",
     data_dir: Annotated[str | None, Parameter(help="Where the embedded store keeps its files")] = None,
+    tenant: Annotated[str | None, Parameter(help="Whose history; default: store.tenant")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=(), help="Print the report as JSON")] = False,
 ) -> None:
     """Replay stored history through alert policies; nothing leaves this machine. Stop a running server first."""
@@ -54,9 +55,9 @@ def replay(
     async def work() -> ReplayReport:
         console = Console(stderr=True)
         progress = Progress(console=console, transient=True) if console.is_terminal else None
-        container = build(settings)
-        async with container.store() as store:
-            machine = TimeMachine(store, store, store, store, container.pipeline, container.codec())
+        workspace = build_workspace(settings, settings.tenant_named(tenant))
+        async with workspace.store() as store:
+            machine = TimeMachine(store, store, store, store, workspace.pipeline, workspace.codec())
             with progress or nullcontext():
                 task = progress.add_task("replaying", total=1.0) if progress else None
                 history = await machine.replay(start_ms, end_ms, draft, progress=_teller(progress, task))

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -42,6 +42,11 @@ AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print every
 Scale = Annotated[float, Parameter(help="Multiplies the size of the measurement")]
 
 DATABASE: Final = "bench"
+DETECTION_OFF: Final = """[[detection.rules]]
+match = '{__name__=~".+"}'
+tier = "none"
+"""
+"""Settings with which Quantum only stores, as its rivals do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,18 @@ class Store:
         kind: as in the settings.
         url: of its database, if it is not in a file.
         cluster: where each run gets an empty database, or None if it is the store of the settings.
+        detects: whether samples are scored; without, Quantum does what its rivals do.
     """
 
     kind: str
     url: str = ""
     cluster: Cluster | None = None
+    detects: bool = True
+
+    @property
+    def server(self) -> str:
+        """The name of a Quantum that has this store."""
+        return f"quantum ({self.kind})" if self.detects else f"quantum ({self.kind}, detection off)"
 
     def opened(self, name: str) -> Store:
         """Return the store that a run is to use."""
@@ -102,7 +114,7 @@ class Store:
             return self
         with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return Store(self.kind, self.cluster.url(name))
+        return replace(self, url=self.cluster.url(name), cluster=None)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that say so."""
@@ -130,7 +142,14 @@ class Field:
     missing: dict[str, str]
 
 
-def line_up(stack: ExitStack, *, rivals: bool, own_postgres: bool, only: frozenset[str] = frozenset()) -> Field:
+def line_up(
+    stack: ExitStack,
+    *,
+    rivals: bool,
+    own_postgres: bool,
+    only: frozenset[str] = frozenset(),
+    without_detection: bool = False,
+) -> Field:
     """Return who takes part: Quantum on the store of the settings, on PostgreSQL if asked for, and rivals.
 
     Args:
@@ -138,9 +157,11 @@ def line_up(stack: ExitStack, *, rivals: bool, own_postgres: bool, only: frozens
         rivals: whether the rivals take part.
         own_postgres: whether to start that database.
         only: names of rivals, if not all of them can.
+        without_detection: whether each Quantum takes part a second time, with detection off.
     """
     stores = [_store_of_settings(), *(_own_stores(stack) if own_postgres else ())]
-    ours = [Contender(f"quantum ({store.kind})", partial(run_quantum, store)) for store in stores]
+    ways = [*stores, *(replace(store, detects=False) for store in stores if without_detection)]
+    ours = [Contender(store.server, partial(run_quantum, store)) for store in ways]
     asked = {name: rival for name, rival in RIVALS.items() if rivals and (not only or name in only)}
     here = [Contender(name, start) for name, (program, _, start) in asked.items() if shutil.which(program)]
     missing = {name: advice for name, (program, advice, _) in asked.items() if not shutil.which(program)}
@@ -171,6 +192,9 @@ def _store_of_settings() -> Store:
 def run_quantum(store: Store, folder: Path) -> Iterator[Server]:
     """Run Quantum as a user does, without the collection of this machine's own metrics; the tenant is a new one."""
     command = [sys.executable, "-m", "quantum", "run", "--port", "0", "--data-dir", str(folder)]
+    if not store.detects:
+        (folder / "off.toml").write_text(DETECTION_OFF)
+        command += ["--config", str(folder / "off.toml")]
     store = store.opened(folder.name)
     environment = {**os.environ, "QUANTUM_HOST_METRICS__ENABLED": "false", "QUANTUM_LOGS__LEVEL": "error"}
     environment |= {"QUANTUM_STORE__TENANT": folder.name, **store.environment()}
@@ -184,7 +208,7 @@ def run_quantum(store: Store, folder: Path) -> Iterator[Server]:
         base, database = addresses[0], database_pid(store.url) if is_database else None
         _wait_for(int(base.rsplit(":", 1)[1]))
         yield Server(
-            name=f"quantum ({store.kind})",
+            name=store.server,
             write_url=f"{base}/prometheus/api/v1/write",
             pids=(process.pid,) if database is None else (process.pid, database),
             lines_url=f"{base}/influx/write?precision=ms",

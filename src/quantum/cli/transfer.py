@@ -21,7 +21,7 @@ from quantum.adapters.sample_files import CsvWriter, TextWriter, read_csv, read_
 from quantum.application.ingest import Ingest
 from quantum.application.transfer import give_out, matching_series, take_in
 from quantum.cli import CommandFailed
-from quantum.composition import build_limits, build_store, store_path
+from quantum.composition import build_limits, build_workspace, store_path
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.selectors import parse_selector
 from quantum.settings import load_settings
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Format = Literal["auto", "csv", "prometheus"]
 DataDir = Annotated[Path | None, Parameter(help="Where the embedded store keeps its files")]
 Config = Annotated[Path | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
+Tenant = Annotated[str | None, Parameter(help="Whose samples; default: store.tenant")]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print the account as JSON")]
 CSV_SUFFIX: Final = ".csv"
 END_MS: Final = 253_402_300_800_000
@@ -49,6 +50,7 @@ def import_files(
     name: str | None = None,
     data_dir: DataDir = None,
     config: Config = None,
+    tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
     """Load history from CSV files or files in the Prometheus text format. Stop a running server first.
@@ -60,13 +62,14 @@ def import_files(
         name: metric name of CSV rows without a column __name__; default: the file's name.
         data_dir: where the embedded store keeps its files.
         config: TOML file with settings.
+        tenant: whose samples; by default those of store.tenant.
         as_json: print the account as JSON.
     """
     missing = [str(path) for path in files if not path.is_file()]
     if missing:
         raise CommandFailed(f"{missing[0]} is no file")
     settings = _settings(config, data_dir)
-    receipt = asyncio.run(_import(settings, files, format, name))
+    receipt = asyncio.run(_import(settings, settings.tenant_named(tenant), files, format, name))
     if as_json:
         print(json.dumps(_account(receipt)))
     else:
@@ -87,6 +90,7 @@ def export_samples(
     output: Annotated[Path | None, Parameter(help="File to write; default: standard output")] = None,
     data_dir: DataDir = None,
     config: Config = None,
+    tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> None:
     """Write stored samples as long CSV or in the Prometheus text format. Stop a running server first.
@@ -99,14 +103,16 @@ def export_samples(
         output: file to write.
         data_dir: where the embedded store keeps its files.
         config: TOML file with settings.
+        tenant: whose samples; by default those of store.tenant.
         as_json: print an account as JSON, on standard error if the samples go to standard output.
     """
     settings = _settings(config, data_dir)
-    if settings.store.kind == "sqlite" and not Path(store_path(settings)).is_file():
+    whose = settings.tenant_named(tenant)
+    if settings.store.kind == "sqlite" and not Path(store_path(settings, whose)).is_file():
         raise CommandFailed(f"{settings.data_dir} holds no store; name the right one with --data-dir")
     span = _moment("--from", from_), END_MS if to is None else _moment("--to", to)
     with output.open("w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as file:
-        account = asyncio.run(_export(settings, selectors or [], span, format, file))
+        account = asyncio.run(_export(settings, whose, selectors or [], span, format, file))
     if as_json:
         print(json.dumps(account), file=sys.stdout if output else sys.stderr)
 
@@ -126,9 +132,9 @@ def _moment(option: str, text: str) -> int:
         raise CommandFailed(f"{option}: {error}") from None
 
 
-async def _import(settings: Settings, files: list[Path], kind: Format, name: str | None) -> Receipt:
+async def _import(settings: Settings, tenant: str, files: list[Path], kind: Format, name: str | None) -> Receipt:
     clock = SystemClock()
-    async with build_store(settings) as store:
+    async with build_workspace(settings, tenant).store() as store:
         ingest = Ingest(store, MemoryStream(held=1), clock, build_limits(settings))
         await ingest.open(store)
         with _progress() as progress:
@@ -144,10 +150,10 @@ def _batches(files: list[Path], kind: Format, name: str | None, progress: Progre
 
 
 async def _export(
-    settings: Settings, selectors: list[str], span: tuple[int, int], kind: str, file: TextIO
+    settings: Settings, tenant: str, selectors: list[str], span: tuple[int, int], kind: str, file: TextIO
 ) -> dict[str, int]:
     matchers = [parse_selector(text) for text in selectors]
-    async with build_store(settings) as store:
+    async with build_workspace(settings, tenant).store() as store:
         series = await matching_series(store, matchers, MatcherCompiler(full_match))
         writer = (CsvWriter if kind == "csv" else TextWriter)(file, [labels for _, labels in series])
         written = rows = 0

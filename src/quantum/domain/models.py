@@ -265,6 +265,45 @@ def check_model(model: TrainedModel) -> TrainedModel:
     return model
 
 
+def check_imported(model: TrainedModel) -> TrainedModel:
+    """Return a model that somebody else made, if it could be one of ours: `check_model`, and what training ensures.
+
+    Without a node that two parents share every walk is short, also where a reading is missing.
+
+    Raises:
+        Rejected: as `check_model`.
+    """
+    check_model(model)
+    if problem := _problem_of_channels(model) or _problem_of_trees({one.name: one.array() for one in model.columns}):
+        raise Rejected("model_damaged", f"model {model.name!r} cannot be imported: {problem}")
+    return model
+
+
+def _problem_of_channels(model: TrainedModel) -> str:
+    if (model.kind is ModelKind.GROUPS) != bool(model.channels):
+        return f"a {model.kind} has {'at least one channel' if model.kind is ModelKind.GROUPS else 'no channels'}"
+    if len(set(model.channels)) != len(model.channels):
+        return "a channel is there twice"
+    if any(one.only(model.by).pairs for one in model.channels):
+        return "a channel has a label that the groups are made by"
+    return ""
+
+
+def _problem_of_trees(arrays: dict[str, NDArray[Any]]) -> str:
+    feature, left, right, weight, roots = (arrays[name] for name in ("feature", "left", "right", "weight", "roots"))
+    if not np.isfinite(arrays["threshold"]).all():
+        return "a threshold is not finite"
+    splits = feature >= 0
+    parents = np.bincount(np.concatenate([left[splits], right[splits]]), minlength=len(feature))
+    wanted = np.ones(len(feature), np.int64)
+    wanted[roots] = 0
+    if len(set(roots.tolist())) != len(roots) or not np.array_equal(parents, wanted):
+        return "a node has not one parent, or a root has one"
+    if (weight[splits].astype(np.int64) != weight[left[splits]].astype(np.int64) + weight[right[splits]]).any():
+        return "the rows of a node are not those of its branches"
+    return ""
+
+
 def _problem(model: TrainedModel) -> str:
     if [(one.name, one.dtype) for one in model.columns] != list(COLUMNS.items()):
         return "it has other columns"

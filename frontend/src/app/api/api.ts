@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -14,6 +14,8 @@ export class Api {
   private readonly http = inject(HttpClient);
 
   session = () => this.get<Session>('session');
+  signOut = () => this.post<{ end_session: string }>('logout');
+  liveTicket = () => this.post<LiveTicket>('live/tickets');
   overview = () => this.get<OverviewMessage>('overview');
   findSeries = (q: string, limit = 100, cursor?: string | null) => {
     const selector = q.includes('{') || q.includes('=');
@@ -88,6 +90,7 @@ export function sentence(error: unknown): string {
   if (error instanceof HttpErrorResponse) {
     if (error.status === 0) return 'Quantum cannot be reached. Is it still running?';
     const problem = error.error as Problem | null;
+    if (problem?.reason === 'forbidden') return `You may not do that: ${problem.detail}.`;
     return problem?.detail ?? `The server answered ${error.status}.`;
   }
   return error instanceof Error ? error.message : String(error);

@@ -1,4 +1,6 @@
-import { Injectable, InjectionToken, NgZone, inject, signal } from '@angular/core';
+import { Injectable, InjectionToken, Injector, NgZone, OnDestroy, inject, signal } from '@angular/core';
+import { Api } from './api';
+import { Me } from './me';
 import { LiveEvent } from './messages';
 
 export type Connection = 'connecting' | 'live' | 'lost';
@@ -23,19 +25,27 @@ const GIVE_UP_AFTER_MS = 20_000;
  * included, so that they can read what they missed.
  */
 @Injectable({ providedIn: 'root' })
-export class Live {
+export class Live implements OnDestroy {
   readonly connection = signal<Connection>('connecting');
   /** When the newest data came, Unix milliseconds; 0 before the first. */
   readonly lastMessageMs = signal(0);
   private readonly open = inject(SOCKET);
   private readonly zone = inject(NgZone);
+  private readonly me = inject(Me);
+  private readonly injector = inject(Injector);
   private readonly watches = new Map<string, Set<Watch>>();
   /** The number of the newest message of each confirmed subscription. */
   private readonly numbers = new Map<string, number>();
   private socket: WebSocket | null = null;
+  private asking = false;
+  private pause?: ReturnType<typeof setTimeout>;
   private heardMs = 0;
   private failures = 0;
   private wasLive = false;
+
+  ngOnDestroy(): void {
+    clearTimeout(this.pause);
+  }
 
   /** Watch a topic; returns the function that stops it. */
   watch<T>(topic: string, onData: (data: T) => void, onGap: () => void = () => undefined): () => void {
@@ -62,8 +72,18 @@ export class Live {
   }
 
   private connect(): void {
-    if (this.socket) return;
-    const socket = (this.socket = this.open(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live`));
+    if (this.socket || this.asking || this.me.mustSignIn()) return;
+    if (!this.me.signedIn()) return this.openWith('');
+    // a browser sends no header with a socket, and the server takes no cookie for one: it is opened with a ticket
+    this.asking = true;
+    this.injector.get(Api).liveTicket().then(
+      ({ ticket }) => { this.asking = false; this.openWith(`?ticket=${ticket}`); },
+      () => { this.asking = false; this.retry(); },
+    );
+  }
+
+  private openWith(query: string): void {
+    const socket = (this.socket = this.open(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live${query}`));
     const watchdog = setInterval(() => this.check(socket), ASK_AFTER_MS);
     this.heardMs = Date.now();
     socket.onopen = () => {
@@ -97,8 +117,9 @@ export class Live {
     this.socket = null;
     this.numbers.clear();
     this.connection.set('lost');
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.failures++) * (0.5 + Math.random() / 2);
-    setTimeout(() => this.connect(), pause);
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.failures++) * (0.5 + Math.random() / 2);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.connect(), pauseMs);
   }
 
   private hear(event: LiveEvent): void {

@@ -110,7 +110,13 @@ export interface OverviewTick {
   at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
   firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
 }
-export interface Session { subject: string; tenant: string; roles: string[]; means: '' | 'stub' | 'key' | 'token'; banner: string }
+/** What somebody may do: `read`; `act` on incidents, policies and models; `administer` receivers and keys; `send` samples. */
+export type Right = 'read' | 'act' | 'administer' | 'send';
+/** `sign_in` is where a browser is sent to sign in, empty where it cannot. */
+export interface Session {
+  subject: string; tenant: string; roles: string[]; may: Right[]; means: '' | 'stub' | 'key' | 'token' | 'session'; banner: string; sign_in: string;
+}
+export interface LiveTicket { ticket: string; expires_at_ms: number }
 export type KeyScope = 'ingest' | 'read';
 export interface ApiKeyRequest { name: string; scopes: KeyScope[]; expires_at_ms: number | null }
 export interface ApiKeyItem {

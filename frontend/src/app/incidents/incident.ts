@@ -3,6 +3,7 @@ import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
+import { Me } from '../api/me';
 import { IncidentDetail, IncidentItem, MovedItem, Verdict } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, labelLine, moment } from '../parts/format';
@@ -20,7 +21,7 @@ const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
       <div class="head"><div class="grow"><p class="small"><a routerLink="/incidents">Incidents</a></p><h1>{{ f.incident.title }}</h1>
           <p class="muted">Opened {{ moment(f.incident.opened_at_ms) }}{{ f.incident.acknowledged_by ? ' · ' + f.incident.acknowledged_by + ' has it' : '' }}{{ f.incident.resolved_by ? ' · resolved by ' + f.incident.resolved_by : '' }}</p></div>
         <div class="actions"><q-badge [kind]="f.incident.severity" /><q-badge [kind]="f.incident.state" /></div></div>
-      <div class="actions">
+      @if (me.may('act')) { <div class="actions">
         <button class="button primary" type="button" [disabled]="busy() || f.incident.state !== 'open'" (click)="act(api.acknowledge(id()))">Acknowledge</button>
         <button class="button" type="button" [disabled]="busy() || f.incident.state === 'resolved'" (click)="act(api.resolve(id()))">Resolve</button>
         <span class="muted small">What was it?</span>
@@ -28,7 +29,7 @@ const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
           @for (one of verdicts; track one[0]) { <button type="button" [disabled]="busy()" [attr.aria-pressed]="f.incident.verdict === one[0]" (click)="act(api.judge(id(), one[0]))">{{ one[1] }}</button> }
         </div>
         @for (one of lessons(); track one.policy_id) { <a class="button" routerLink="/policies" [queryParams]="{ learn: one.policy_id }">What does this teach “{{ one.policy_name }}”?</a> }
-      </div>
+      </div> }
       <div class="two">
         <section class="card" aria-labelledby="its-alerts"><header><h2 id="its-alerts">Alerts</h2><span class="muted small">{{ f.incident.firing }} firing</span></header>
           <ul class="rows">@for (one of f.alerts; track one.id) {
@@ -37,8 +38,8 @@ const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
         <section class="card" aria-labelledby="notes"><header><h2 id="notes">Notes</h2></header>
           <ul class="rows">@for (note of f.incident.notes; track $index) { <li class="row"><span class="grow"><span class="text">{{ note.text }}</span><br><span class="muted small">{{ note.author }}, {{ moment(note.at_ms) }}</span></span></li> }
             @empty { <li class="empty">Nobody has written anything yet.</li> }</ul>
-          <form class="body note" (submit)="write($event, box)"><label class="field"><span>Write something down</span><textarea #box maxlength="10000" required></textarea></label>
-            <button class="button" type="submit" [disabled]="busy()">Add note</button></form></section>
+          @if (me.may('act')) { <form class="body note" (submit)="write($event, box)"><label class="field"><span>Write something down</span><textarea #box maxlength="10000" required></textarea></label>
+            <button class="button" type="submit" [disabled]="busy()">Add note</button></form> }</section>
       </div>
       <section class="card" aria-labelledby="moved"><header><h2 id="moved">What moved</h2><button class="button" type="button" (click)="look(f.incident)">{{ moved() ? 'Look again' : 'Look' }}</button></header>
         <ul class="rows">@for (one of moved(); track one.series.fingerprint) {
@@ -52,6 +53,7 @@ const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
 export class IncidentPage {
   readonly id = input.required<string>();
   protected readonly api = inject(Api);
+  protected readonly me = inject(Me);
   protected readonly found = signal<IncidentDetail | null>(null);
   protected readonly error = signal('');
   protected readonly busy = signal(false);

@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, aSeries, anAlert, anIncident } from '../../testing/things';
+import { AT_MS, VIEWER, aSeries, anAlert, anIncident } from '../../testing/things';
 
 describe('the list of incidents', () => {
   it('is read', async () => expect((await Page.open('/incidents', { 'GET incidents': NEVER })).text).toContain('Reading…'));
@@ -35,6 +35,11 @@ describe('an incident', () => {
 
   it('is read', async () => expect((await open({ 'GET incidents/i1': NEVER })).all('.skeleton')).toHaveLength(1));
   it('is not there', async () => expect((await open({ 'GET incidents/i1': new Refusal(404, 'There is no incident i1.') })).text).toBe('There is no incident i1.'));
+  it('offers a viewer nothing to do, and everything to read', async () => {
+    const page = await Page.open('/incidents/i1', { 'GET incidents/i1': full }, VIEWER);
+    expect(page.text).toContain('the queue is full');
+    expect([page.texts('button'), page.all('textarea').length]).toEqual([['Look'], 0]);
+  });
   it('has no notes yet', async () => expect((await open({ 'GET incidents/i1': { incident: anIncident(), alerts: [] } })).text).toContain('Nobody has written anything yet.'));
 
   it('shows its alerts and notes, and names the page', async () => {

@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS } from '../../testing/things';
+import { AT_MS, VIEWER } from '../../testing/things';
 
 const key = (other: object = {}) => ({
   id: '0a1b2c', name: 'telegraf', scopes: ['ingest'], created_at_ms: AT_MS, created_by: 'anna', expires_at_ms: null, last_used_at_ms: null, ...other,
@@ -13,9 +13,13 @@ describe('the page of API keys', () => {
   it('is empty', async () => expect((await Page.open('/keys', none)).text).toContain('No key yet'));
 
   it('says who may not see it', async () => {
-    const page = await Page.open('/keys', { 'GET api-keys': new Refusal(403, 'this needs the role admin; vera has viewer') });
-    expect(page.find('[role=alert]').textContent).toBe('this needs the role admin; vera has viewer');
+    const page = await Page.open('/keys', { 'GET api-keys': new Refusal(403, 'this needs the role admin; vera has viewer', 'forbidden') });
+    expect(page.find('[role=alert]').textContent).toBe('You may not do that: this needs the role admin; vera has viewer.');
     expect(page.text).toContain('They could not be read.');
+  });
+
+  it('offers to make keys to administrators alone', async () => {
+    expect((await Page.open('/keys', none, VIEWER)).all('form')).toHaveLength(0);
   });
 
   it('lists keys without themselves', async () => {

@@ -1,6 +1,7 @@
 import { ChangeDetectionStrategy, Component, inject, signal } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { Api, sentence } from '../api/api';
+import { Me } from '../api/me';
 import { ApiKeyItem, KeyScope } from '../api/messages';
 import { Clock } from '../parts/clock';
 import { moment } from '../parts/format';
@@ -22,6 +23,7 @@ export class Keys {
   protected readonly busy = signal(false);
   protected readonly moment = moment;
   protected wanted = { name: '', ingest: true, read: false, days: '' };
+  protected readonly me = inject(Me);
   private readonly api = inject(Api);
   private readonly clock = inject(Clock);
 

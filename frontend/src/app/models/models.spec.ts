@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS } from '../../testing/things';
+import { AT_MS, VIEWER } from '../../testing/things';
 import { ModelItem, ModelList, ModelVersionItem, TrainingRunItem, TrialItem } from '../api/messages';
 
 function aVersion(part: Partial<ModelVersionItem> = {}): ModelVersionItem {
@@ -36,6 +36,12 @@ function answers(items: ModelItem[] = [aModel()], runs: TrainingRunItem[] = []):
 
 describe('the page of models', () => {
   it('is read', async () => expect((await Page.open('/models', { 'GET models': NEVER, 'GET training-runs': NEVER })).text).toContain('Reading…'));
+
+  it('offers a viewer nothing to train, try out or promote', async () => {
+    const page = await Page.open('/models', answers([aModel()], [aRun()]), VIEWER);
+    expect(page.text).toContain('grew 40 of 100 trees');
+    expect(page.all('button, form')).toHaveLength(0);
+  });
 
   it('says who decides where there is no model', async () => {
     const page = await Page.open('/models', answers([]));

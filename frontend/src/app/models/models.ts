@@ -2,6 +2,7 @@ import { ChangeDetectionStrategy, Component, DestroyRef, inject, signal } from '
 import { FormsModule } from '@angular/forms';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
+import { Me } from '../api/me';
 import { ModelItem, ModelKind, ModelList, ModelVersionItem, ModelWork, TrainingRunItem, TrialItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, count, duration, many, moment } from '../parts/format';
@@ -34,6 +35,7 @@ export class Models {
   protected readonly duration = duration;
   protected readonly many = many;
   protected readonly moment = moment;
+  protected readonly me = inject(Me);
   private readonly api = inject(Api);
 
   constructor() {

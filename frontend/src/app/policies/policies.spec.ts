@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { aPolicy, aReport, anAlert, AT_MS } from '../../testing/things';
+import { aPolicy, aReport, anAlert, AT_MS, VIEWER } from '../../testing/things';
 
 const HOUR = 3_600_000;
 const receivers = { items: [{ name: 'on-call', version: 1, url: 'https://example.org/hook', has_secret: true }] };
@@ -9,6 +9,17 @@ const none = { 'GET policies': { items: [] }, 'GET receivers': { items: [] } };
 
 describe('the list of policies', () => {
   it('is read', async () => expect((await Page.open('/policies', { ...some, 'GET policies': NEVER })).text).toContain('Reading…'));
+
+  it('offers a viewer nothing to change', async () => {
+    const page = await Page.open('/policies?edit=p1', some, VIEWER);
+    for (const words of ['CPU is busy', 'on-call', 'Policies are changed by operators and administrators.']) expect(page.text).toContain(words);
+    expect([page.all('form, q-policy-editor').length, page.texts('button:not([disabled])')]).toEqual([0, []]);
+  });
+
+  it('offers an operator the policies and not the receivers', async () => {
+    const page = await Page.open('/policies', some, { ...VIEWER, may: ['read', 'act'] });
+    expect([page.texts('button.button'), page.all('form').length]).toEqual([['New policy', 'Edit', 'Lessons', 'Delete'], 0]);
+  });
 
   it('is empty', async () => {
     const page = await Page.open('/policies', none);

@@ -3,6 +3,7 @@ import { FormsModule } from '@angular/forms';
 import { MatSlideToggle } from '@angular/material/slide-toggle';
 import { Router } from '@angular/router';
 import { Api, sentence } from '../api/api';
+import { Me } from '../api/me';
 import { BudgetItem, Condition, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
@@ -33,6 +34,7 @@ export class Policies {
   protected readonly learning = computed(() => this.policies()?.find((one) => one.id === this.learn()) ?? null);
   protected receiver = { name: '', url: '', secret: '' };
   protected readonly duration = duration;
+  protected readonly me = inject(Me);
   private readonly api = inject(Api);
   private readonly router = inject(Router);
 

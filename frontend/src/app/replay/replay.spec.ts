@@ -1,12 +1,18 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { aPolicy, aReport, anAlert } from '../../testing/things';
+import { VIEWER, aPolicy, aReport, anAlert } from '../../testing/things';
 
 describe('the time machine', () => {
   it('waits to be asked', async () => {
     const page = await Page.open('/replay', {});
     expect(page.asked).toHaveLength(0);
     expect(page.texts('[aria-pressed=true]')).toEqual(['24h', 'of then']);
+  });
+
+  it('tells a viewer who may replay', async () => {
+    const page = await Page.open('/replay', {}, VIEWER);
+    expect(page.text).toContain('Replays are run by operators and administrators.');
+    expect(page.texts('button')).not.toContain('Replay');
   });
 
   it('replays under the policies of then by giving none', async () => {

@@ -2,6 +2,7 @@ import { ChangeDetectionStrategy, Component, OnDestroy, computed, inject, input,
 import { Router } from '@angular/router';
 import { Subject } from 'rxjs';
 import { Api, sentence } from '../api/api';
+import { Me } from '../api/me';
 import { PolicyItem, PolicyRequest, ReplayReport } from '../api/messages';
 import { many } from '../parts/format';
 import { Waiting } from '../parts/waiting';
@@ -27,7 +28,7 @@ interface Run { report: ReplayReport; askedMs: number; rules: string }
       <div><p class="small muted" id="rules">under the policies</p><div class="segmented" role="group" aria-labelledby="rules">
         <button type="button" [attr.aria-pressed]="!now()" (click)="choose({ policies: null })">of then</button>
         <button type="button" [attr.aria-pressed]="now()" (click)="choose({ policies: 'now' })">of now</button></div></div>
-      <button class="button primary" type="button" [disabled]="sinceMs() > 0" (click)="run()">Replay</button>
+      @if (me.may('act')) { <button class="button primary" type="button" [disabled]="sinceMs() > 0" (click)="run()">Replay</button> } @else { <p class="small muted">Replays are run by operators and administrators.</p> }
       <p class="small muted grow">{{ now() ? 'The policies as they are now, as if they had been in force all the time: the difference is what was changed since.' : 'The policies that were in force at each moment: the replay must come to exactly what was, or something is wrong with Quantum.' }}</p>
     </div></section>
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
@@ -49,6 +50,7 @@ export class Replay implements OnDestroy {
   protected readonly done = signal<Run | null>(null);
   protected readonly compared = computed(() => (this.done()?.report.samples ? comparison(this.done()!) : ''));
   protected readonly stop = new Subject<void>();
+  protected readonly me = inject(Me);
   private readonly api = inject(Api);
   private readonly router = inject(Router);
 

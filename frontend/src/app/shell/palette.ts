@@ -2,10 +2,11 @@ import { DialogRef } from '@angular/cdk/dialog';
 import { ChangeDetectionStrategy, Component, computed, inject, signal } from '@angular/core';
 import { Router } from '@angular/router';
 import { Api } from '../api/api';
-import { SeriesItem } from '../api/messages';
+import { Me } from '../api/me';
+import { Right, SeriesItem } from '../api/messages';
 import { labelLine } from '../parts/format';
 
-const PAGES = [['Overview', '/'], ['Explore', '/explore'], ['Alerts', '/alerts'], ['Incidents', '/incidents'], ['Policies', '/policies'], ['Time machine', '/replay'], ['Models', '/models'], ['Audit', '/audit'], ['API keys', '/keys'], ['API documentation', '/docs']];
+const PAGES: [string, string, Right][] = [['Overview', '/', 'read'], ['Explore', '/explore', 'read'], ['Alerts', '/alerts', 'read'], ['Incidents', '/incidents', 'read'], ['Policies', '/policies', 'read'], ['Time machine', '/replay', 'read'], ['Models', '/models', 'read'], ['Audit', '/audit', 'administer'], ['API keys', '/keys', 'administer'], ['API documentation', '/docs', 'read']];
 
 /** Go anywhere by typing: pages and series. */
 @Component({
@@ -29,10 +30,11 @@ export class Palette {
   private readonly query = signal('');
   private readonly series = signal<SeriesItem[]>([]);
   protected readonly choices = computed(() => [
-    ...PAGES.filter(([name]) => name.toLowerCase().includes(this.query().toLowerCase())).map(([name, url]) => ({ name, url, detail: 'page' })),
+    ...PAGES.filter(([name, , right]) => this.me.may(right) && name.toLowerCase().includes(this.query().toLowerCase())).map(([name, url]) => ({ name, url, detail: 'page' })),
     ...this.series().map((one) => ({ name: one.name, url: `/series/${one.fingerprint}`, detail: labelLine(one.labels) })),
   ]);
   private readonly api = inject(Api);
+  private readonly me = inject(Me);
   private readonly router = inject(Router);
   private readonly dialog = inject(DialogRef);
 

@@ -3,7 +3,7 @@ import { ComponentFixture, TestBed } from '@angular/core/testing';
 import { NavigationEnd, Router } from '@angular/router';
 import { NEVER, filter, firstValueFrom } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { aSeries, anOverview } from '../../testing/things';
+import { aSeries, aSession, anOverview } from '../../testing/things';
 import { Palette } from './palette';
 import { Shell } from './shell';
 
@@ -14,7 +14,7 @@ describe('the frame of every page', () => {
   beforeEach(async () => {
     vi.useFakeTimers({ toFake: ['Date', 'setInterval'] });
     page = new Page({
-      'GET session': { subject: 'admin', roles: ['admin'], banner: 'No sign-in.' }, 'GET overview': anOverview(),
+      'GET session': aSession({ means: 'stub', banner: 'No sign-in.' }), 'GET overview': anOverview(),
       'GET series': { items: [aSeries({ name: 'cpu_busy' })], total: 1, next_cursor: null }, 'GET alerts': { items: [], next_cursor: null },
     });
     shell = TestBed.createComponent(Shell);
@@ -153,7 +153,7 @@ describe('the frame of every page', () => {
   });
 
   it('says so to who is not signed in', async () => {
-    page.answers['GET session'] = { subject: '', tenant: '', roles: [], means: '', banner: '' };
+    page.answers['GET session'] = aSession({ subject: '', roles: [], may: [], means: '' });
     const other = TestBed.createComponent(Shell);
     await settle();
     other.detectChanges();

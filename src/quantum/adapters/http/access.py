@@ -2,7 +2,7 @@
 
 A route that is not in the table is the administrators' only, and fails a test. Credentials come as the clients that
 people already have send them: `Bearer`, InfluxDB's `Token`, a key as the password of basic authentication, and
-`?u=...&p=...` where InfluxDB 1 has them.
+`?u=...&p=...` where InfluxDB 1 has them; and as the dashboard has them, a cookie, and a ticket for its socket.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
+from quantum.adapters.http import cookies
 from quantum.adapters.http.problems import on_domain_error
+from quantum.application.sessions import PREFIX as SESSION_PREFIX
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity, Principal
+    from quantum.application.tickets import Tickets
 
 ROLES: Final = ("viewer", "operator", "admin", "ingest")
 ANYBODY: Final = frozenset(("", *ROLES))
@@ -32,6 +37,8 @@ READERS: Final = frozenset({"viewer", "operator", "admin"})
 ACTORS: Final = frozenset({"operator", "admin"})
 ADMINS: Final = frozenset({"admin"})
 SENDERS: Final = frozenset({"ingest", "admin"})
+NAMED: Final = {"read": READERS, "act": ACTORS, "administer": ADMINS, "send": SENDERS}
+"""What a page has to know to offer nobody what they may not do."""
 
 RIGHTS: Final[dict[str, frozenset[str]]] = {
     # the dashboard's files, its documentation, and signs of life: nothing of them is anybody's secret
@@ -51,6 +58,9 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /health": ANYBODY,
     "GET /influx/health": ANYBODY,
     "GET /api/v1/session": ANYBODY,
+    "GET /api/v1/login": ANYBODY,
+    "GET /api/v1/login/callback": ANYBODY,
+    "POST /api/v1/logout": ANYBODY,
     # samples
     "POST /api/v1/samples": SENDERS,
     "POST /prometheus/api/v1/write": SENDERS,
@@ -82,10 +92,12 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/receivers/{name}": READERS,
     "GET /api/v1/models": READERS,
     "GET /api/v1/models/{name}": READERS,
+    "GET /api/v1/models/{name}/file": READERS,
     "POST /api/v1/models/{name}/score": READERS,
     "GET /api/v1/training-runs": READERS,
     "GET /api/v1/training-runs/{run_id}": READERS,
     "WEBSOCKET /api/v1/live": READERS,
+    "POST /api/v1/live/tickets": READERS,
     "GET /prometheus/api/v1/query": READERS,
     "POST /prometheus/api/v1/query": READERS,
     "GET /prometheus/api/v1/query_range": READERS,
@@ -116,6 +128,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "POST /api/v1/policies/{key}/unlearn": ACTORS,
     "POST /api/v1/policies/preview": ACTORS,
     "POST /api/v1/replay": ACTORS,
+    "POST /api/v1/models": ACTORS,
     "POST /api/v1/models/{name}/try": ACTORS,
     "POST /api/v1/models/{name}/promote": ACTORS,
     "POST /api/v1/models/{name}/roll-back": ACTORS,
@@ -147,9 +160,15 @@ STANDING: Final = "standing"
 class Gate(ASGIMiddleware):
     """Lets through who may use a route; every other request is answered here, before its body is read."""
 
-    def __init__(self, identity: Identity, denials: Denials) -> None:
+    def __init__(self, identity: Identity, tickets: Tickets, denials: Mapping[str, Denials]) -> None:
+        """Take who finds out who is asking, and whom to tell of denials by tenant; the first is told of strangers.
+
+        A socket may be opened with one of the tickets.
+        """
         self._identity = identity
+        self._tickets = tickets
         self._denials = denials
+        self._of_strangers = next(iter(denials.values()))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
@@ -159,28 +178,42 @@ class Gate(ASGIMiddleware):
             if refusal.reason != UNKNOWN:
                 await self._note(scope, refusal)
             await refuse(scope, receive, send, refusal)
+        except Unavailable as failure:
+            await refuse(scope, receive, send, failure)
         else:
             await next_app(scope, receive, send)
 
     async def _note(self, scope: Scope, refusal: Rejected) -> None:
         principal = scope["state"].get(PRINCIPAL)
         method = scope["method"] if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
-        target = " ".join(map(str, scope.get("path_params", {}).values()))
+        # a stranger may be another tenant's member with a key that has expired: what they named is not the first's
+        is_told = principal is not None or len(self._denials) == 1
+        target = " ".join(map(str, scope.get("path_params", {}).values())) if is_told else ""
         actor = principal.subject if principal else ""
-        await self._denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
+        denials = self._denials.get(principal.tenant, self._of_strangers) if principal else self._of_strangers
+        await denials.note(actor, f"{method} {scope['path_template']}", target, str(refusal))
 
     async def _check(self, scope: Scope) -> None:
         if any(part.startswith(NOT_IN_URLS) for part in scope["query_string"].split(b"&")):
             raise Rejected("credential_in_url", "a credential in a URL ends in logs: send it as a header")
+        cookies.check_page(scope)
         allowed = roles_for(scope)
         if allowed is ANYBODY:
             return
-        credential = credential_of(scope)
-        principal = await self._identity.identify(credential)
+        credential, principal = await self._identify(scope)
         scope["state"][PRINCIPAL] = principal
         check_roles(principal, allowed)
         if scope["type"] != ScopeType.HTTP:
             scope["state"][STANDING] = Standing(self._identity, credential, principal, allowed)
+
+    async def _identify(self, scope: Scope) -> tuple[str, Principal]:
+        """Return what is shown, and who that is; a socket may have been opened with a ticket for it."""
+        credential = credential_of(scope)
+        if scope["type"] != ScopeType.HTTP and not credential:
+            tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
+            if len(tickets) == 1:
+                return await self._tickets.redeem(tickets[0], origin_of(scope))
+        return credential, await self._identity.identify(credential)
 
 
 class Standing:
@@ -191,6 +224,10 @@ class Standing:
         self._identity = identity
         self._credential = credential
         self._allowed = allowed
+
+    def is_by(self, credential: str) -> bool:
+        """Return whether it is this that its holder showed last."""
+        return self._credential == credential
 
     async def check(self, now_ms: int) -> None:
         """Find out again who holds it.
@@ -255,8 +292,19 @@ def credential_of(scope: Scope) -> str:
         return _of_header(given[0])
     if scope.get("path_template") in INFLUX_1:
         fields = parse_qs(scope["query_string"].decode("latin-1"))
-        return fields.get("p", [""])[0]
-    return ""
+        return no_cookie(fields.get("p", [""])[0])
+    # no socket by cookie: it would be open to whatever page a browser lets send it
+    return cookies.session_of(scope) if scope["type"] == ScopeType.HTTP else ""
+
+
+def origin_of(scope: Scope) -> str:
+    """Return the origin of the page that asks, as it is sent; empty if it is none."""
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"origin")
+
+
+def rights_of(principal: Principal) -> list[str]:
+    """Return what somebody may do, in the words of `NAMED`."""
+    return [name for name, roles in NAMED.items() if not principal.roles.isdisjoint(roles)]
 
 
 def _of_header(value: str) -> str:
@@ -276,7 +324,14 @@ def _of_header(value: str) -> str:
         raise Rejected(
             "invalid_credential", "the Authorization header is none of Bearer, Token and Basic with a key or token"
         )
-    return found
+    return no_cookie(found)
+
+
+def no_cookie(credential: str) -> str:
+    """Return what is shown as a token or key; what belongs into a cookie is neither."""
+    if credential.startswith(SESSION_PREFIX):
+        raise Rejected("invalid_credential", "the session of a browser is no token: it is good in its cookie alone")
+    return credential
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, refusal: QuantumError) -> None:

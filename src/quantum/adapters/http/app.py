@@ -1,25 +1,32 @@
-"""The HTTP and WebSocket application: all routes behind one edge, strict about what they are asked."""
+"""The HTTP and WebSocket application: all routes behind one edge, strict about what they are asked.
+
+Each tenant has a room: handlers that know its data and no other's. Who comes in is found out at the door, and led into
+the room of their tenant; nothing that a request says besides its credential has a part in that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.config.compression import CompressionConfig
 from litestar.handlers import HTTPRouteHandler
+from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import License
 
 from quantum.adapters.http import messages as m
-from quantum.adapters.http.access import Gate, credential_of
+from quantum.adapters.http.access import PRINCIPAL, Gate, credential_of, refuse, rights_of
 from quantum.adapters.http.bodies import require_type
 from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.front import Front
+from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
@@ -27,9 +34,9 @@ from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from litestar.types import ControllerRouterHandler
+    from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity
     from quantum.application.quotas import Quotas
+    from quantum.application.tickets import Tickets
 
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
@@ -48,8 +56,8 @@ PARAMETERS: Final = "query_parameters"
 """Under this name the application's state has the query parameters of every operation."""
 
 
-def session_route(identity: Identity) -> Any:
-    """Return the handler that says who is asking."""
+def session_route(identity: Identity, sign_in: str) -> Any:
+    """Return the handler that says who is asking, and where to sign in if that can be done."""
 
     @get("/api/v1/session", operation_id="getSession", tags=["session"], summary="Who am I?")
     async def session(request: Request[Any, Any, Any]) -> m.Session:
@@ -58,8 +66,10 @@ def session_route(identity: Identity) -> Any:
             subject=principal.subject,
             tenant=principal.tenant,
             roles=sorted(principal.roles),
+            may=rights_of(principal),
             means=principal.means,
             banner=identity.banner,
+            sign_in=sign_in,
         )
 
     return session
@@ -121,42 +131,79 @@ def _openapi_route(description: Description) -> Any:
     return openapi
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What the requests of one tenant's members reach.
+
+    Attributes:
+        raw_routes: handlers that read their bodies themselves (ingest), or have none (live).
+        json_routes: handlers whose bodies are JSON.
+        denials: is told which members asked for what they may not have.
+    """
+
+    raw_routes: Sequence[ControllerRouterHandler]
+    json_routes: Sequence[ControllerRouterHandler]
+    denials: Denials
+
+
+class Porter(ASGIMiddleware):
+    """Leads everybody into the room of their tenant; this application's own handlers are the first tenant's room."""
+
+    def __init__(self, first: str, others: Mapping[str, ASGIApp]) -> None:
+        self._first = first
+        self._others = others
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """See ASGIMiddleware."""
+        principal = scope["state"].get(PRINCIPAL)
+        if principal is None or principal.tenant == self._first:
+            # without a principal it is a route that is open to anybody, which has nobody's data
+            await next_app(scope, receive, send)
+        elif principal.tenant in self._others:
+            await self._others[principal.tenant](scope, receive, send)
+        else:
+            await refuse(scope, receive, send, Rejected("tenant_not_served", "the data of your tenant is not here"))
+
+
 def create_app(
     *,
+    rooms: Mapping[str, Room],
     raw_routes: Sequence[ControllerRouterHandler],
     json_routes: Sequence[ControllerRouterHandler],
     allowed_hosts: frozenset[str],
     allowed_origins: frozenset[str],
     identity: Identity,
+    tickets: Tickets,
     quotas: Quotas,
-    denials: Denials,
     vitals: Vitals,
     proxies: Proxies,
 ) -> Litestar:
     """Return the application.
 
     Args:
-        raw_routes: handlers that read their bodies themselves (ingest), or have none (health, live).
-        json_routes: handlers whose bodies are JSON.
+        rooms: of every tenant; strangers who are denied something are told to the first.
+        raw_routes: handlers of the process (health), that have nobody's data.
+        json_routes: the same for bodies of JSON.
         allowed_hosts: names that a Host header may have besides loopback names and addresses; `*` means any.
         allowed_origins: pages of other sites that may act and watch, for example `https://portal.example`.
         identity: finds out who is asking.
+        tickets: open sockets.
         quotas: how much each may ask.
-        denials: is told who asked for what they may not have.
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
     """
-    control = Router(
-        "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
-    )
-    layers = [Gate(identity, denials), Toll(quotas)]
+    first, room = next(iter(rooms.items()))
+    others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
+    layers = [
+        Gate(identity, tickets, {tenant: one.denials for tenant, one in rooms.items()}),
+        Toll(quotas),
+        *([Porter(first, others)] if others else []),
+    ]
     app = Litestar(
-        [*raw_routes, control],
+        [*raw_routes, *room.raw_routes, _strict([*json_routes, *room.json_routes, ticket_route(tickets)])],
         middleware=layers,
         exception_handlers=HANDLERS,
-        compression_config=CompressionConfig(
-            backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED
-        ),
+        compression_config=_compression(),
         request_max_body_size=None,
         openapi_config=OpenAPIConfig(
             title="Quantum",
@@ -169,14 +216,42 @@ def create_app(
         logging_config=None,
     )
     description = describe(app.openapi_schema.to_schema())
-    app.state[PARAMETERS] = description.parameters
+    for one in (app, *others.values()):
+        one.state[PARAMETERS] = description.parameters
     for route in (_openapi_route(description), *page_routes()):
         app.register(route)
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
-    front = Front((route for route in raw_routes if _is_uncompressed(route)), layers)
-    app.asgi_handler = edge(front(app.asgi_handler))
+    app.asgi_handler = edge(_front(room, layers)(app.asgi_handler))
     return app
+
+
+def _inner(room: Room, tickets: Tickets) -> Litestar:
+    """Return the room of another tenant than the first: without doors of its own, and reached by the porter only."""
+    app = Litestar(
+        [*room.raw_routes, _strict([*room.json_routes, ticket_route(tickets)])],
+        exception_handlers=HANDLERS,
+        compression_config=_compression(),
+        request_max_body_size=None,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.asgi_handler = _front(room, ())(app.asgi_handler)
+    return app
+
+
+def _strict(json_routes: Sequence[ControllerRouterHandler]) -> Router:
+    return Router(
+        "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
+    )
+
+
+def _compression() -> CompressionConfig:
+    return CompressionConfig(backend="gzip", gzip_compress_level=1, minimum_size=2000, exclude=UNCOMPRESSED)
+
+
+def _front(room: Room, layers: Sequence[ASGIMiddleware]) -> Front:
+    return Front((route for route in room.raw_routes if _is_uncompressed(route)), layers)
 
 
 def _is_uncompressed(route: ControllerRouterHandler) -> bool:

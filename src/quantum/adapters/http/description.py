@@ -83,8 +83,8 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
     yield BUSY
     # a credential that is shown is judged even where none is needed
     yield UNKNOWN
+    yield FORBIDDEN
     if RIGHTS.get(f"{method.upper()} {path}") is not ANYBODY:
-        yield FORBIDDEN
         yield OFTEN
     named = {each["name"] for each in operation.get("parameters", ())}
     if "{" in path or "fingerprint" in named or method != "get":

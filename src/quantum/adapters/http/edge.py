@@ -212,6 +212,11 @@ def name_of(host: str) -> str:
     return (parts.hostname or "") if plain else ""
 
 
+def is_loopback(name: str) -> bool:
+    """Return whether a name, as of a Host header, is this machine's own for itself."""
+    return name in LOOPBACK_NAMES or (_is_address(name) and ip_address(name).is_loopback)
+
+
 def _is_address(name: str) -> bool:
     try:
         ip_address(name)

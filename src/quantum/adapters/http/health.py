@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from litestar import Response, get
@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from quantum.adapters.http import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from litestar.handlers import HTTPRouteHandler
     from prometheus_client.metrics_core import Metric
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TEXT: Final = "text/plain; version=0.0.4"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+Gauge = Callable[[], float | Mapping[str, float]]
+"""Returns a number now, or one for each reason."""
 
 
 class Vitals:
@@ -30,20 +33,23 @@ class Vitals:
         started: true once everything is open and the pipeline has caught up.
         draining: true once it was told to stop.
         checks: by name, functions that return "ok" or what is wrong.
-        gauges: by name, functions that return a number now, or one for each reason; those ending in `_total` count.
+        gauges: of the process, by name; those ending in `_total` count.
+        tenants: gauges of every tenant, the same of each; their names are a label where there are several.
         registry: of the metrics; every process, and every test, has its own.
     """
 
     def __init__(
         self,
         checks: Mapping[str, Callable[[], str]],
-        gauges: Mapping[str, Callable[[], float | Mapping[str, float]]],
+        gauges: Mapping[str, Gauge],
         version: str,
+        tenants: Mapping[str, Mapping[str, Gauge]],
     ) -> None:
         self.started = False
         self.draining = False
         self.checks = checks
         self.gauges = gauges
+        self.tenants = tenants
         self.version = version
         self.registry = CollectorRegistry()
         self._requests = Histogram(
@@ -82,13 +88,22 @@ class Vitals:
         build.add_metric([self.version], 1)
         yield build
         for name, read in self.gauges.items():
-            now = read()
-            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            description = name.removeprefix("quantum_").replace("_", " ")
-            family = kind(name, description, labels=["reason"] if isinstance(now, Mapping) else ())
-            for reason, value in now.items() if isinstance(now, Mapping) else (((), now),):
-                family.add_metric([reason] if reason else [], value)
-            yield family
+            yield _family(name, {(): read()})
+        tenants = [((tenant,) if len(self.tenants) > 1 else (), gauges) for tenant, gauges in self.tenants.items()]
+        for name in tenants[0][1]:
+            yield _family(name, {tenant: gauges[name]() for tenant, gauges in tenants})
+
+
+def _family(name: str, found: Mapping[tuple[str, ...], float | Mapping[str, float]]) -> Metric:
+    """Return a metric of the process, or of one or several tenants: values by tenant and by reason."""
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    is_by_reason = any(isinstance(now, Mapping) for now in found.values())
+    labels = ["tenant"] * len(next(iter(found))) + ["reason"] * is_by_reason
+    family: Metric = kind(name, name.removeprefix("quantum_").replace("_", " "), labels=labels)
+    for tenant, now in found.items():
+        for reason, value in now.items() if isinstance(now, Mapping) else (("", now),):
+            family.add_metric([*tenant, reason] if is_by_reason else [*tenant], value)  # type: ignore[attr-defined]
+    return family
 
 
 def health_routes(vitals: Vitals) -> list[HTTPRouteHandler]:

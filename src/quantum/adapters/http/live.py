@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
-from litestar import WebSocket, websocket
+from litestar import Request, Response, WebSocket, post, websocket
 from litestar.exceptions import WebSocketDisconnect
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import model_views, views
-from quantum.adapters.http.access import STANDING, Standing
+from quantum.adapters.http.access import STANDING, Standing, credential_of, no_cookie, origin_of, principal_of
+from quantum.adapters.http.sign_in_messages import LiveTicket
 from quantum.application.monitoring import Points, Tick
 from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
 from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
-    from litestar.handlers import WebsocketRouteHandler
+    from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
     from quantum.adapters.memory import Delivered, MemoryFeed, Subscription
     from quantum.application.ports import Clock
     from quantum.application.queries import Queries
+    from quantum.application.tickets import Tickets
 
 MAX_QUEUED: Final = 500
 MAX_TOPICS: Final = 200
@@ -86,6 +89,12 @@ class LiveSockets:
             subscription.close()
             self.sockets.discard(socket)
         await _close(socket, farewell)
+
+    async def part(self, credential: str) -> None:
+        """Close the sockets whose holder showed this, which is over."""
+        farewell = Farewell(UNAUTHENTICATED, "unauthenticated")
+        over = [socket for socket in self.sockets if socket.scope["state"][STANDING].is_by(credential)]
+        await asyncio.gather(*(_close(socket, farewell) for socket in over))
 
     async def close_all(self) -> None:
         """Tell every watcher to come back later: this process is going away."""
@@ -150,7 +159,7 @@ class Conversation:
         if request.op == "ping":
             return m.LiveEvent(type="pong")
         if request.op == "authenticate":
-            await self._standing.renew(request.token)
+            await self._standing.renew(no_cookie(request.token))
             return m.LiveEvent(type="authenticated")
         inner = self._inner(request.topic)
         if request.op == "unsubscribe":
@@ -243,3 +252,15 @@ def live_route(sockets: LiveSockets) -> WebsocketRouteHandler:
         await sockets.serve(socket)
 
     return live
+
+
+def ticket_route(tickets: Tickets) -> HTTPRouteHandler:
+    """Return the handler that gives a page what it opens the socket with."""
+
+    @post("/api/v1/live/tickets", operation_id="createLiveTicket", tags=["live"], summary="A ticket for the socket")
+    async def create(request: Request[Any, Any, Any]) -> Response[LiveTicket]:
+        credential, origin = credential_of(request.scope), origin_of(request.scope)
+        ticket, expires_at_ms = await tickets.issue(principal_of(request), credential, origin)
+        return Response(LiveTicket(ticket=ticket, expires_at_ms=expires_at_ms), status_code=HTTPStatus.CREATED)
+
+    return create

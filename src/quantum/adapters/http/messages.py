@@ -568,14 +568,18 @@ class NewApiKey(Message):
 class Session(Message):
     """Who the asker is, nobody if `subject` is empty; a non-empty banner must be shown.
 
-    `means` is how the asker was identified: `stub` (everybody is), `key`, `token`, or empty for nobody.
+    `means` is how the asker was identified: `stub` (everybody is), `key`, `token`, `session` (signed in to the
+    dashboard) or empty for nobody. `may` is of `read`, `act`, `administer`, `send`. A browser is sent to `sign_in` to
+    sign in; it is empty where that cannot be done.
     """
 
     subject: str
     tenant: str
     roles: list[str]
+    may: list[str]
     means: str
     banner: str
+    sign_in: str
 
 
 class Problem(Message):

@@ -19,8 +19,41 @@ LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 RunState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
+class ModelColumns(Request):
+    """The arrays of a model: little-endian numbers in base64; the types are in docs/models.md."""
+
+    feature: str
+    threshold: str
+    left: str
+    right: str
+    weight: str
+    roots: str
+    raw: str
+    decades: str
+    slope: str
+
+
+class ModelFile(Request):
+    """A model as a file. `sha256` is that of the columns' bytes in their order; `origin` says what trained it."""
+
+    format: Literal[1]
+    name: Name
+    kind: Kind
+    selector: Selector
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
+    columns: ModelColumns
+    by: Annotated[list[LabelName], msgspec.Meta(max_length=8)] = msgspec.field(default_factory=list)
+    channels: Annotated[list[Labels], msgspec.Meta(max_length=128)] = msgspec.field(default_factory=list)
+    step_ms: Annotated[int, msgspec.Meta(ge=1000, le=3_600_000)] = 60_000
+    combine: Combine = "either"
+    origin: Annotated[str, msgspec.Meta(max_length=100)] = ""
+
+
 class LineageItem(Message):
-    """Where a version comes from; `parent` is the version that counted when it was trained."""
+    """Where a version comes from; `parent` is the version that counted when it was trained.
+
+    `code` is the release that trained it; of one that was trained elsewhere it begins with `imported`.
+    """
 
     selector: str
     series: int

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from litestar import Request, Response, get, post
-from litestar.params import JSONBody, PathParameter
-from litestar.status_codes import HTTP_202_ACCEPTED
+from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.status_codes import HTTP_201_CREATED, HTTP_202_ACCEPTED
 
 from quantum.adapters.http import model_messages as m
 from quantum.adapters.http import model_views as views
 from quantum.adapters.http.control import actor_of
+from quantum.adapters.http.model_files import MAX_FILE_BYTES, asked_model, file_of
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from quantum.application.training import TrainingRuns
 
 Key = Annotated[str, PathParameter(max_length=100)]
+Version = Annotated[int | None, QueryParameter(ge=1, le=1_000_000_000, description="by default the one that counts")]
+MAX_ORIGIN: Final = 100
 TAGS: Final = ["models"]
 
 
@@ -35,6 +39,24 @@ def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
             ),
             items=[views.model(one) for one in await models.listing()],
         )
+
+    @post(
+        "/api/v1/models",
+        operation_id="importModel",
+        tags=TAGS,
+        summary="Import a model that was trained elsewhere",
+        request_max_body_size=MAX_FILE_BYTES,
+    )
+    async def take_in(data: JSONBody[m.ModelFile], request: Request[Any, Any, Any]) -> Response[m.VersionItem]:
+        model = await asyncio.to_thread(asked_model, data)
+        made = await models.take_in(model, data.selector, data.origin, actor_of(request))
+        headers = {"Location": f"/api/v1/models/{made.name}"}
+        return Response(views.version(made), status_code=HTTP_201_CREATED, headers=headers)
+
+    @get("/api/v1/models/{name:str}/file", operation_id="exportModel", tags=TAGS, summary="A version as a file")
+    async def export(name: Key, version: Version = None) -> m.ModelFile:
+        model, known = await models.exported(name, version)
+        return file_of(model, f"quantum {known.lineage.code}"[:MAX_ORIGIN])
 
     @get("/api/v1/models/{name:str}", operation_id="getModel", tags=TAGS, summary="One model")
     async def one_model(name: Key) -> m.ModelItem:
@@ -86,7 +108,7 @@ def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
         version, found = await models.score(name, data.version, windows)
         return m.ScoreAnswer(name=name, version=version, series=[views.scored(one) for one in found])
 
-    return [listing, one_model, try_out, promote, roll_back, score]
+    return [listing, take_in, export, one_model, try_out, promote, roll_back, score]
 
 
 def training_routes(runs: TrainingRuns) -> list[HTTPRouteHandler]:

@@ -39,6 +39,8 @@ STATUS_OF_REASON: Final = {
     "precondition_failed": 412,
     "unauthenticated": 401,
     "invalid_credential": 401,
+    "login_failed": 400,
+    "insecure": 400,
     "forbidden": 403,
     "tenant_not_served": 403,
     "host": 400,

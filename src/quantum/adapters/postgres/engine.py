@@ -26,6 +26,7 @@ from quantum.adapters.fact_tail import Undo
 from quantum.adapters.postgres.lease import LEASE_MS, Lease, refuse_if_forgetful, this_process
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
+from quantum.adapters.postgres.walls import look_at_walls, put_up_walls
 from quantum.domain.errors import Overloaded, QuantumError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class Engine:
     async def _take_over(self, connection: Connection) -> None:
         with translated("the database cannot be opened"):
             await migrate(connection, self._patience)
+            self._lease.opening = (await look_at_walls(connection)).opening
             await self._lease.acquire(connection, self._patience.start_ms)
 
     async def close(self) -> None:
@@ -271,12 +273,18 @@ class Engine:
         connection = await self._connected()
         async with connection.pipeline():
             await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
+            await self._say_whose(connection)
             await self._fence(connection, limit)
             results = [await _run(job, connection, undo) for job in jobs]
             commit = await connection.execute(b"COMMIT")
         if commit.statusmessage != "COMMIT":
             raise Unavailable("the database rolled the transaction back")
         return results
+
+    async def _say_whose(self, connection: Connection) -> None:
+        """Say whose the transaction is that begins, so that the database shows it no others' rows."""
+        if self._lease.opening is not None:
+            await connection.execute(self._lease.opening.encode(), (self._lease.tenant,))
 
     async def _connected(self) -> Connection:
         self._refuse_while_away()
@@ -336,6 +344,20 @@ class Engine:
         await self._pool.check()  # after a restart of the server every connection is dead
         return await self._read(work)
 
+    async def alone(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Run work that belongs into no transaction, on a connection of its own, however long it takes.
+
+        Raises:
+            Unavailable: the database did not do it.
+        """
+        self._refuse_while_away()
+        connection = await connect(self._url)
+        try:
+            with translated("the store did not do its upkeep"):
+                await work(connection)
+        finally:
+            await connection.close()
+
     async def _try_to_connect(self) -> None:
         """Find out whether the database is away or only busy."""
         try:
@@ -373,6 +395,7 @@ class Engine:
             async with asyncio.timeout(self._patience.answer_s), self._pool.connection() as connection:
                 async with connection.pipeline():
                     await connection.execute(ONE_MOMENT)
+                    await self._say_whose(connection)
                     result = await work(connection)
                     await connection.execute(b"COMMIT")
                 return result
@@ -396,13 +419,18 @@ async def connect(url: str) -> Connection:
 
 async def migrate(connection: Connection, patience: Patience) -> int:
     """Bring the schema up to date; return how many steps were taken. Safe to run twice and by two at once."""
-    if await taken_steps(connection) == len(STEPS):
+    is_complete = await taken_steps(connection) == len(STEPS)
+    if is_complete and not (await look_at_walls(connection)).missing:
         return 0
-    await make_guards(connection)
+    if not is_complete:
+        await make_guards(connection)
     lease = Lease(SCHEMA, this_process(), patience.lease_ms)
+    lease.opening = (await look_at_walls(connection)).opening
     await lease.acquire(connection, patience.start_ms)
     try:
-        return await take_steps(connection)
+        taken = await take_steps(connection)
+        await put_up_walls(connection)
+        return taken
     finally:
         await lease.release(connection)
 

@@ -23,6 +23,7 @@ from quantum.adapters.fact_tail import (
 )
 from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
+from quantum.adapters.postgres.spare import Spare
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
@@ -68,6 +69,7 @@ class PostgresFacts:
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
         self._recent = RecentRows(lambda: self._tail.rows)
+        self._spare = Spare(engine)
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
@@ -230,6 +232,7 @@ class PostgresFacts:
         await change(connection, PUT_NEWEST, self._tenant, tail.packed_newest())
         await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
         tail.forget_sealed(undo, upto, sealed)
+        undo.once_committed(lambda: self._spare.sealed(len(rows)))
 
     async def sealed_upto(self) -> int:
         """See SampleStore."""
@@ -239,9 +242,11 @@ class PostgresFacts:
         """See SampleStore."""
         found = await self._engine.read(partial(pieces.neighbours, tenant=self._tenant))
         if found is None:
+            await self._spare.give_back()
             return False
         piece = await _aside(merge, *found)
         await self._engine.write(lambda connection, _: pieces.replace(connection, self._tenant, piece))
+        self._spare.merged(found[1])
         return True
 
     async def forget(self, upto: int, samples_from_ms: NDArray[np.int64] | None = None) -> None:

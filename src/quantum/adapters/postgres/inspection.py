@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 from quantum.adapters.postgres.engine import Patience, connect, migrate, translated
 from quantum.adapters.postgres.lease import describe
 from quantum.adapters.postgres.schema import NOW_MS, STEPS, taken_steps
-from quantum.adapters.postgres.statements import fetch
+from quantum.adapters.postgres.statements import change, fetch
+from quantum.adapters.postgres.walls import look_at_walls
 
 if TYPE_CHECKING:
     from quantum.adapters.postgres.statements import Connection
+    from quantum.adapters.postgres.walls import Walls
 
 MUST_BE_ON: Final = ("fsync", "full_page_writes")
 """Without these a loss of power can cost what was committed."""
@@ -50,6 +52,25 @@ async def _risks(connection: Connection) -> tuple[str, ...]:
 
 
 async def _facts(connection: Connection, tenant: str) -> tuple[str, ...]:
+    walls = await look_at_walls(connection)
+    async with connection.transaction():
+        if walls.opening is not None:
+            await change(connection, walls.opening, tenant)
+        seen = await _seen(connection, tenant)
+    return *seen, _words_of(walls)
+
+
+def _words_of(walls: Walls) -> str:
+    if walls.are_up:
+        return "the database keeps tenants apart as well (row-level security)"
+    if walls.opening is None:
+        return "this server is not asked for row-level security: only the questions keep tenants apart"
+    return (
+        "there is no row-level security for this user: run `quantum migrate` as the owner of the tables or a superuser"
+    )
+
+
+async def _seen(connection: Connection, tenant: str) -> tuple[str, ...]:
     last = await fetch(
         connection,
         "SELECT greatest((SELECT max(position) FROM facts WHERE tenant = %s),"

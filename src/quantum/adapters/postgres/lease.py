@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -21,6 +21,8 @@ from quantum.adapters.postgres.statements import change, fetch
 from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from quantum.adapters.postgres.statements import Connection
 
 LEASE_MS: Final = 10_000
@@ -61,13 +63,19 @@ def describe(holder: str) -> str:
 
 
 class Lease:
-    """One process's lease of one tenant."""
+    """One process's lease of one tenant.
+
+    Attributes:
+        epoch: under which it was taken; 0 before.
+        opening: what a transaction begins with, see `Walls`.
+    """
 
     def __init__(self, tenant: str, holder: str, length_ms: int = LEASE_MS) -> None:
         self.tenant = tenant
         self.holder = holder
         self.length_ms = length_ms
         self.epoch = 0
+        self.opening: str | None = None
 
     async def acquire(self, connection: Connection, wait_ms: int) -> None:
         """Take the lease; wait while another process has it. The connection commits by itself.
@@ -94,7 +102,7 @@ class Lease:
             return False
 
     async def _try(self, connection: Connection) -> bool:
-        await change(
+        await self._change(
             connection,
             "INSERT INTO leases (tenant, holder, epoch, expires_ms) VALUES (%s, '', 0, 0)"
             " ON CONFLICT (tenant) DO NOTHING",
@@ -102,7 +110,7 @@ class Lease:
         )
         holder, epoch = await self._seen(connection)
         free = "expires_ms >= 0" if is_dead(holder) else f"expires_ms <= {NOW_MS}"
-        taken = await change(
+        taken = await self._change(
             connection,
             f"UPDATE leases SET holder = %s, epoch = epoch + 1, expires_ms = {NOW_MS} + %s"
             f" WHERE tenant = %s AND epoch = %s AND {free}",
@@ -113,8 +121,23 @@ class Lease:
         return bool(taken)
 
     async def _seen(self, connection: Connection) -> tuple[str, int]:
-        found = await fetch(connection, "SELECT holder, epoch FROM leases WHERE tenant = %s", self.tenant)
+        async with self._transaction(connection):
+            found = await fetch(connection, "SELECT holder, epoch FROM leases WHERE tenant = %s", self.tenant)
         return str(found[0][0]), int(found[0][1])
+
+    async def _change(self, connection: Connection, text: str, *values: object) -> int:
+        async with self._transaction(connection):
+            return await change(connection, text, *values)
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
+        """Run one statement in a transaction that says whose it is, where that has to be said."""
+        if self.opening is None:
+            yield
+            return
+        async with connection.transaction():
+            await change(connection, self.opening, self.tenant)
+            yield
 
     async def fence(self, connection: Connection) -> None:
         """Renew the lease as the first statement of a transaction, which nobody else's can then overtake.
@@ -134,7 +157,7 @@ class Lease:
 
     async def release(self, connection: Connection) -> None:
         """Let the next process have it at once. The connection commits by itself."""
-        await change(
+        await self._change(
             connection,
             "UPDATE leases SET holder = '', expires_ms = 0 WHERE tenant = %s AND epoch = %s",
             *(self.tenant, self.epoch),

@@ -60,7 +60,7 @@ class Engine:
         self.path = path
         self._catch_up = catch_up
         self._is_stale = False
-        self._jobs: queue.Queue[Job | None] = queue.Queue(MAX_WAITING)
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
         self._local = threading.local()
@@ -133,10 +133,9 @@ class Engine:
             raise Unavailable(CLOSED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        try:
-            self._jobs.put_nowait(Job(work, future, loop))
-        except queue.Full:
-            raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
+        if self._jobs.qsize() >= MAX_WAITING:
+            raise Overloaded(f"{MAX_WAITING} writes wait for the store already")
+        self._jobs.put(Job(work, future, loop))
         if not self._opened.is_set():  # it was closed in between, and nobody looks at the queue any more
             self._refuse_waiting()
         return await future
