@@ -42,7 +42,9 @@ endif
 sbom: ## a bill of materials of the locked packages (CycloneDX) in dist/sbom.cdx.json
 	@$(PYTHON) -m tools.supply sbom
 
-audit: ## ask OSV for known defects of the locked packages; needs the network
+audit: ## licences of the locked packages, and what OSV knows of their defects, which needs the network
+	@$(PYTHON) -m tools.prepare --dev
+	@$(BIN)/python -m tools.licences
 	@$(PYTHON) -m tools.supply audit
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost

@@ -31,6 +31,7 @@ class Provider:
     Attributes:
         clock: by which tokens expire.
         roles: of everybody, now.
+        tenant: of everybody, now.
         away: whether it does not answer.
         configuration: members of its description that a test wants otherwise.
         id_claims: claims of ID tokens that a test wants otherwise.
@@ -42,6 +43,7 @@ class Provider:
 
     clock: Clock
     roles: list[str] = field(default_factory=lambda: ["viewer"])
+    tenant: str = "default"
     away: bool = False
     configuration: dict[str, Any] = field(default_factory=dict)
     id_claims: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Provider:
 
     def begin_anew(self) -> None:
         """Know nobody, and answer as Keycloak does."""
+        self.tenant = "default"
         self.roles, self.away, self.configuration, self.id_claims = ["viewer"], False, {}, {}
         self.refusal, self.hold, self.refreshed, self.ended = None, None, 0, []
         for memory in (self._codes, self._live, self._used):
@@ -138,6 +141,8 @@ class Provider:
     def _granted(self, session: str, id_token: str) -> tuple[int, bytes]:
         refresh_token = secrets.token_hex(8)
         self._live[refresh_token] = session
-        access = KEY.token(claims(self.clock.now_ms(), sid=session, realm_access={"roles": self.roles}))
+        access = KEY.token(
+            claims(self.clock.now_ms(), sid=session, realm_access={"roles": self.roles}, tenant=self.tenant)
+        )
         grant = {"access_token": access, "refresh_token": refresh_token, "expires_in": LIFE_S, "token_type": "Bearer"}
         return 200, json.dumps(grant | ({"id_token": id_token} if id_token else {})).encode()

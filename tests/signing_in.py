@@ -37,7 +37,7 @@ class Scene:
         address: where the system is served, if it is.
     """
 
-    def __init__(self, *allowed_origins: str) -> None:
+    def __init__(self, *allowed_origins: str, tenants: tuple[str, ...] = ()) -> None:
         self.clock = ManualClock(START_MS)
         self.provider = Provider(self.clock)
         self.keycloak = Keycloak(trust(), self.clock, self.provider.issuer.fetch)
@@ -46,6 +46,7 @@ class Scene:
             store=Store(kind="memory"),
             auth=Auth(mode="keycloak", issuer=ISSUER),
             server=Server(allowed_origins=allowed_origins),
+            tenants=tenants,
         )
         others = {"keycloak": self.keycloak, "oidc": self.oidc}
         self.system = Watching(settings=settings, clock=self.clock, others=others)
@@ -89,9 +90,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(*allowed_origins: str) -> AsyncIterator[Scene]:
+async def open_scene(*allowed_origins: str, tenants: tuple[str, ...] = ()) -> AsyncIterator[Scene]:
     """Run a scene for the length of a `with` block."""
-    scene = Scene(*allowed_origins)
+    scene = Scene(*allowed_origins, tenants=tenants)
     async with scene.system:
         yield scene
         await scene.close()

@@ -92,6 +92,14 @@ def test_keycloak_needs_an_issuer_that_nobody_can_imitate(issuer: str, tmp_path:
     assert [one.split(":")[0] for one in problems_of(file)] == ["auth.issuer"]
 
 
+def test_people_sign_in_by_a_client_whose_tokens_are_believed_or_not_at_all(tmp_path: Path) -> None:
+    text = '[auth]\nmode = "keycloak"\nissuer = "https://sso.example/realms/quantum"\ndashboard_client = "{}"\n'
+    assert [one.split(":")[0] for one in problems_of(file_with(tmp_path, text.format("web")))] == [
+        "auth.dashboard_client"
+    ]
+    assert load_settings(file_with(tmp_path, text.format("")), {}).auth.dashboard_client == ""
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_with_keycloak_any_address_may_be_listened_on(host: str, tmp_path: Path) -> None:
     text = '[auth]\nmode = "keycloak"\nissuer = "https://sso.example/realms/quantum"\n'

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tools import prepare
+from tools import licences, prepare
 
 LOCK: Final = tomllib.loads((prepare.ROOT / "uv.lock").read_text(encoding="utf-8"))
 PACKAGES: Final = {one["name"]: one for one in LOCK["package"] if "registry" in one["source"]}
@@ -50,3 +50,23 @@ def test_the_bill_of_materials_has_every_package_of_the_lock() -> None:
     assert {"litestar", "joserfc", "numpy"} <= listed.keys()
     assert all(PACKAGES[name]["version"] == version for name, version in listed.items() if name in PACKAGES)
     assert all(one["purl"].startswith("pkg:pypi/") for one in bill["components"])
+
+
+def test_every_locked_package_has_a_licence_that_may_be() -> None:
+    assert licences.refused() == []
+    packages = licences.locked()
+    needed = licences.shipped(packages)
+    assert {"quantum", "litestar", "numpy", "psycopg-binary"} <= needed
+    assert not needed & {"pytest", "schemathesis", "ruff"}
+    assert sum(is_shipped for _, _, is_shipped in licences.of_npm()) > 5
+
+
+@pytest.mark.parametrize("expression", ["GPL-3.0-only", "AGPL-3.0-or-later", "MIT AND GPL-2.0-only", "SSPL-1.0", ""])
+def test_other_licences_may_not_be(expression: str) -> None:
+    assert not licences.may_be(expression, licences.AT_WORK)
+
+
+@pytest.mark.parametrize("name", licences.UNSAID)
+def test_what_is_written_down_here_is_said_nowhere_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(licences, "UNSAID", {})
+    assert licences.of_python(name) == ""

@@ -18,6 +18,7 @@ from dependency_injector import providers
 from quantum.adapters.memory import ManualClock
 from quantum.composition import build
 from quantum.domain.facts import Heartbeat
+from quantum.roles import PING_S, server_config
 from quantum.settings import Settings, Store
 
 if TYPE_CHECKING:
@@ -158,19 +159,9 @@ class Watching:
         return found
 
     @contextlib.asynccontextmanager
-    async def served(self) -> AsyncIterator[str]:
+    async def served(self, ping_s: float = PING_S) -> AsyncIterator[str]:
         """Serve on a free port as `quantum run` does; yields host and port."""
-        config = uvicorn.Config(
-            self.app,
-            loop="none",
-            http="httptools",
-            ws="websockets-sansio",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(self.app, loop="none", drain_s=2, ping_s=ping_s))
         with socket.create_server(("127.0.0.1", 0)) as listening:
             serving = asyncio.create_task(server._serve([listening]))
             try:
@@ -194,13 +185,13 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 @contextlib.contextmanager
-def served_aside(prepare: Callable[[Watching], Awaitable[Any]]) -> Iterator[str]:
+def served_aside(prepare: Callable[[Watching], Awaitable[Any]], identity: Identity | None = None) -> Iterator[str]:
     """Run and serve a system in a thread of its own, after preparing it; yields its address."""
     ready: Future[str] = Future()
     stop = threading.Event()
 
     async def run() -> None:
-        async with Watching() as system, system.served() as address:
+        async with Watching(identity=identity) as system, system.served() as address:
             await prepare(system)
             ready.set_result(f"http://{address}")
             await asyncio.to_thread(stop.wait)

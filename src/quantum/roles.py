@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import structlog
@@ -21,10 +21,13 @@ import uvicorn
 from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.adapters.http import prometheus_points
-from quantum.adapters.http.protocol import BoundedHttp
+from quantum.adapters.http.live import MAX_MESSAGE_CHARS
+from quantum.adapters.http.protocol import BoundedHttp, BoundedSocket
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.statsd import FLUSH_MS, listen
+from quantum.adapters.turns import TurnPool
 from quantum.application import keys
+from quantum.application.control import TENANT
 from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
@@ -33,7 +36,7 @@ from quantum.domain.errors import Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from litestar import Litestar
 
@@ -42,10 +45,12 @@ if TYPE_CHECKING:
 
 BACKLOG: Final = 1024
 """So many connections may wait to be looked at."""
+PING_S: Final = 20.0
+"""A live socket whose other end is gone is closed after twice that."""
 DRAIN_S: Final = 5
 COLD_S: Final = 4.0
 """Kernels that take longer than this were not loaded but compiled."""
-WEBSOCKET_BYTES: Final = 1 << 20
+WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
 
 log = structlog.get_logger("quantum")
 
@@ -65,6 +70,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
     app = process.app()
     workspaces: dict[str, Any] = process.workspaces()
     home = workspaces[settings.store.tenant]
+    if len(workspaces) > 1:
+        asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
         for workspace in workspaces.values():
@@ -142,8 +149,19 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         "shadows": workspace.shadows().run_once,
         "training": workspace.training().run_once,
     }
-    whose = f" of {workspace.tenant()}" if len(settings.served) > 1 else ""
-    return [Pump(f"{name}{whose}", step, _complain) for name, step in steps.items()]
+    tenant: str = workspace.tenant()
+    whose = f" of {tenant}" if len(settings.served) > 1 else ""
+    return [Pump(f"{name}{whose}", _in_turn(tenant, step), _complain) for name, step in steps.items()]
+
+
+def _in_turn(tenant: str, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Return a step of a pump that takes its tenant's turns."""
+
+    async def run() -> None:
+        TENANT.set(tenant)
+        await step()
+
+    return run
 
 
 def _collections(settings: Settings, home: Any) -> list[Pump]:
@@ -237,25 +255,40 @@ async def _running(pumps: list[Pump]) -> Any:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(app: Litestar, process: Any, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM, then drain."""
-    config = uvicorn.Config(
+def server_config(
+    app: Litestar, loop: Literal["uvloop", "none"] = "uvloop", drain_s: int = DRAIN_S, ping_s: float = PING_S
+) -> uvicorn.Config:
+    """Return how the application is served, with which bounds.
+
+    Args:
+        app: is served.
+        loop: "none" where one is running already.
+        drain_s: how long requests may take to end when the server does.
+        ping_s: how often a socket is asked for a sign of life, and how long that may take.
+    """
+    return uvicorn.Config(
         app,
-        loop="uvloop",
+        loop=loop,
         http=BoundedHttp,
-        ws="websockets-sansio",
+        ws=BoundedSocket,
         ws_max_size=WEBSOCKET_BYTES,
         ws_per_message_deflate=False,
+        ws_ping_interval=ping_s,
+        ws_ping_timeout=ping_s,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # uvicorn would believe everybody on this machine; adapters/http/proxies.py knows better
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=drain_s,
         timeout_keep_alive=30,
         backlog=BACKLOG,
     )
-    server = uvicorn.Server(config)
+
+
+async def _serve(app: Litestar, process: Any, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then drain."""
+    server = uvicorn.Server(server_config(app))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

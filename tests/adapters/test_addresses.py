@@ -107,6 +107,8 @@ def test_an_ipv4_address_within_an_ipv6_one_is_judged_as_itself(address: IPv4Add
         pytest.param("http://api.localhost/", id="P24 name below"),
         pytest.param("http://example.com:22/", id="P26 ssh"),
         pytest.param("http://example.com:25/", id="P26 mail"),
+        pytest.param("http://example.com:6379/", id="P26 Redis"),
+        pytest.param("http://example.com:5432/", id="P26 PostgreSQL"),
     ],
 )
 def test_p24_p26_urls_out_of_reach_are_refused_as_they_are_written(url: str) -> None:

@@ -84,14 +84,17 @@ def test_what_the_client_library_exposes_is_understood_whole() -> None:
 
 
 def test_times_of_openmetrics_are_seconds_and_exemplars_are_left_out() -> None:
+    """S22 and S26."""
     body = b'# TYPE a counter\na_total{x="#"} 1.0 1700000000.1234 # {id="1"} 0.5 1700000000\n# EOF\n'
     found = split(body, is_open=True)
     assert (found.series, found.values, found.at_ms) == ([b'a_total{x="#"}'], [1.0], [1_700_000_000_123])
 
 
 def test_openmetrics_that_is_cut_off_is_refused() -> None:
-    with pytest.raises(Rejected, match="# EOF"):
-        split(b"a 1\n", is_open=True)
+    """S24 and S25: nothing may follow what says that it is the last line."""
+    for body in (b"a 1\n", b"", b"a 1\n# EOF\nb 2\n"):
+        with pytest.raises(Rejected, match="# EOF"):
+            split(body, is_open=True)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +103,13 @@ def test_openmetrics_that_is_cut_off_is_refused() -> None:
         "a",
         "a b",
         "1a 1",
-        'a{b="c} 1',
+        pytest.param('a{b="c} 1', id="S15"),
+        pytest.param("a 0x1p-2", id="S21 hexadecimal"),
+        pytest.param("a ", id="S21 nothing"),
+        pytest.param("a\0 1", id="S32"),
         "a{b=} x",
         "a 1 2 3",
-        "a 1_0",
+        pytest.param("a 1_0", id="S21 underscore"),
         "a 1 99999999999999999999",
         "<html>",
         '{} "',
@@ -129,3 +135,20 @@ def test_any_bytes_are_split_or_counted(body: bytes) -> None:
 def test_a_long_line_that_nearly_fits_takes_no_longer_than_its_length() -> None:
     found = split(b"a{" + b'x="' * 200_000 + b"\n", is_open=False)
     assert found.refused == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("+Inf", math.inf), ("inf", math.inf), ("-Inf", -math.inf), ("1e3", 1000.0)]
+)
+def test_s21_numbers_are_those_of_the_format(text: str, value: float) -> None:
+    assert split(f"a {text}\n".encode(), is_open=False).values == [value]
+
+
+def test_s16_an_escape_that_is_none_is_two_characters() -> None:
+    assert labels_of(b'a{b="\\q"}') == {"__name__": "a", "b": "\\q"}
+
+
+@pytest.mark.parametrize("series", [b"{}", b'{b="c"}'])
+def test_s17_labels_without_a_name_are_no_series(series: bytes) -> None:
+    with pytest.raises(Rejected, match="is no series"):
+        labels_of(series)

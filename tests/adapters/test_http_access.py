@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STRANGER: Final = ""
 LIVE: Final = "WEBSOCKET /api/v1/live"
+ANY: Final = [{"label": "a", "op": "=", "value": "b"}]
 
 
 class AtTheirWord:
@@ -98,7 +99,7 @@ async def test_only_readers_may_watch(system: Watching, role: str) -> None:
 
 async def test_acts_are_recorded_under_the_name_of_who_did_them(system: Watching) -> None:
     refusals: list[str] = []
-    policy = {"name": "p", "matchers": [], "condition": {"kind": "anomaly_score", "raise_at": 0.9, "clear_at": 0.8}}
+    policy = {"name": "p", "matchers": ANY, "condition": {"kind": "anomaly_score", "raise_at": 0.9, "clear_at": 0.8}}
     answer = await system.http.post("/api/v1/policies", json=policy, headers={"authorization": "Bearer operator"})
     refusals.append(answer.text)
     facts = await system.container.store().read(0, 1000)
@@ -168,7 +169,7 @@ async def test_no_spelling_of_a_path_or_method_leads_around_the_table(
     system: Watching, method: str, path: str, headers: dict[str, Any]
 ) -> None:
     """A64 and T15: a viewer who spells a writing route otherwise writes nothing, and a stranger reads nothing."""
-    policy = {"name": "p", "matchers": [], "condition": {"kind": "anomaly_score", "raise_at": 0.9, "clear_at": 0.8}}
+    policy = {"name": "p", "matchers": ANY, "condition": {"kind": "anomaly_score", "raise_at": 0.9, "clear_at": 0.8}}
     for authorization in ({"authorization": "Bearer viewer"}, {}):
         answer = await system.http.request(method, path, json=policy, headers=headers | authorization)
         assert answer.status_code < 500

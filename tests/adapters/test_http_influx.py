@@ -152,7 +152,9 @@ def test_ping_answers_with_a_version_and_no_body(server: Served) -> None:
     [
         pytest.param("/write?precision=h", b"m v=1", {}, 400, id="L13"),
         pytest.param(WRITE, b"", {}, 400, id="empty"),
-        pytest.param(WRITE, b"   \n# only a comment\n", {}, 204, id="L19"),
+        pytest.param(WRITE, b"   \n# only a comment\n", {}, 204, id="L18 L19"),
+        pytest.param(WRITE, b"_m v=1\n\\#m v=1", {}, 204, id="L21"),
+        pytest.param(WRITE, b"#m v=1", {}, 204, id="L21 L18 a comment"),
         pytest.param(WRITE, b"not gzip", {"content-encoding": "gzip"}, 400, id="T no gzip"),
         pytest.param(WRITE, gzip.compress(b"m v=1\n" * (1 << 20)), {"content-encoding": "gzip"}, 413, id="T bomb"),
         pytest.param(WRITE, b"m v=1", {"content-encoding": "br"}, 415, id="T encoding"),
@@ -170,6 +172,14 @@ def test_bad_lines_are_never_a_5xx(
 ) -> None:
     with server.client() as client:
         assert client.post(path, content=content, headers=headers).status_code == status
+
+
+def test_l12_whatever_type_a_field_has_it_is_a_number_of_the_same_series(server: Served) -> None:
+    name, at_ms = fresh(), now_ms()
+    lines = "\n".join(f"{name} v={value} {at_ms + n}" for n, value in enumerate(("1", "2i", "3u", "t")))
+    with server.client() as client:
+        assert client.post(f"{WRITE}?precision=ms", content=lines).status_code == 204
+    assert [server.stored()[f"{name}_v", at_ms + n] for n in range(4)] == [1.0, 2.0, 3.0, 1.0]
 
 
 def test_l22_of_a_field_given_twice_the_first_value_stays(server: Served) -> None:

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import cramjam
@@ -19,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 from litestar import Litestar
-from tests.serving import MEGA, Served, status_of
+from tests.serving import ENOUGH_S, MEGA, Served, status_of
 from tests.writes import field, label, sample, series, snappy, tag, varint
 
 from quantum.adapters.http.bodies import Bounds
@@ -198,6 +199,28 @@ def test_t6_a_content_length_that_is_no_number_is_refused(server: Served, length
 def test_t6_two_different_content_lengths_are_refused(server: Served) -> None:
     lines = ("Content-Type: application/json", "Content-Length: 13", "Content-Length: 14")
     assert status_of(server.raw(head(JSON, *lines) + b'{"series":[]}')) in {0, 400}
+
+
+def test_t7_a_length_and_chunks_are_not_both_believed(server: Served) -> None:
+    lines = ("Content-Type: application/json", "Content-Length: 13", "Transfer-Encoding: chunked")
+    hidden = head("/metrics", method="GET")
+    answer = server.raw(head(JSON, *lines) + b"0\r\n\r\n" + hidden)
+    assert status_of(answer) in {0, 400}
+    assert answer.count(b"HTTP/1.1 ") <= 1
+
+
+def test_t28_a_body_at_a_byte_a_time_has_no_longer_than_another(server: Served) -> None:
+    lines = ("Content-Type: application/json", "Content-Length: 1000")
+    begin = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=ENOUGH_S) as connection:
+        connection.sendall(head(JSON, *lines))
+        connection.settimeout(0.05)
+        answer = b""
+        while not answer and time.monotonic() - begin < ENOUGH_S:
+            connection.sendall(b" ")
+            with suppress(TimeoutError):
+                answer = connection.recv(65_536)
+    assert status_of(answer) == 408
 
 
 def test_t8_an_unknown_transfer_encoding_is_refused(server: Served) -> None:
@@ -602,3 +625,6 @@ def test_more_samples_a_second_than_allowed_are_answered_429_and_retry_after() -
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) in {29, 30}
         assert refused.json()["reason"] == "samples_per_second"
+        head = b"POST /api/v1/samples HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        unsent = served.raw(head + b"Content-Length: 1000\r\n\r\n")
+        assert status_of(unsent) == 429, "a body that would be refused is not waited for"

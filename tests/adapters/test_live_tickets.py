@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from tests.issuer import claims
 from tests.provider import KEY
-from tests.signing_in import COOKIE, SELF, Scene, open_scene
+from tests.signing_in import COOKIE, POLICY, SELF, Scene, open_scene
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -169,6 +169,7 @@ async def test_w42_a_socket_ends_within_a_minute_of_its_holders_role(served: Sce
 
 
 async def test_a_socket_ends_when_its_holder_signs_out_and_no_other_does(served: Scene) -> None:
+    """W44."""
     one, two = await served.signed_in(), await served.signed_in()
     async with (
         opening(served, f"?ticket={await ticket(served, one)}") as mine,
@@ -182,6 +183,23 @@ async def test_a_socket_ends_when_its_holder_signs_out_and_no_other_does(served:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == UNAUTHENTICATED
         assert (await say(theirs, op="ping"))["type"] == "pong"
+
+
+async def test_a_ticket_leads_to_the_data_of_its_holders_tenant_and_signing_out_ends_that_socket_too() -> None:
+    async with open_scene(tenants=("default", "acme")) as scene, scene.system.served() as scene.address:
+        scene.provider.tenant = "acme"
+        browser = await scene.signed_in("operator")
+        assert (await browser.post("/api/v1/policies", json=POLICY, headers=SELF)).status_code == 201
+        rooms = scene.system.workspaces
+        assert [len(room.monitor().pipeline.catalog.policies) for room in rooms.values()] == [0, 1]
+        async with opening(scene, f"?ticket={await ticket(scene, browser)}") as socket:
+            await say(socket, op="ping")
+            assert [len(room.sockets().sockets) for room in rooms.values()] == [0, 1]
+            assert (await browser.post("/api/v1/logout", headers=SELF)).status_code == 200
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == UNAUTHENTICATED
 
 
 async def test_a_session_renews_no_socket_in_the_place_of_a_token(served: Scene) -> None:

@@ -126,6 +126,20 @@ def test_o6_points_are_integers_or_floats_and_times_are_cut_to_milliseconds() ->
     assert rows(incoming) == [("g", AT_MS, 1.5), ("g", AT_MS, -3.0)]
 
 
+def test_o1_o2_o8_ids_words_for_enumerations_and_odd_starts_change_nothing() -> None:
+    odd: dict[str, Any] = {"asInt": "1", "startTimeUnixNano": str(2**63)}
+    named = total("t", odd, aggregationTemporality="AGGREGATION_TEMPORALITY_CUMULATIVE")
+    plain = total("t", {"asInt": "1"})
+    for trace_id in ("00" * 16, "AAE=", "no id"):
+        # protobuf's own JSON has bytes in base64, OTLP's has ids in hexadecimal digits: neither is looked at
+        odd["exemplars"] = [{"asInt": "1", "traceId": trace_id}]
+        assert rows(otlp.decode_json(json.dumps(request_of(named)).encode(), LIMITS)) == rows(decoded(plain))
+
+
+def test_o4_a_resource_without_attributes_names_nothing() -> None:
+    assert rows(decoded(gauge("g", {"asInt": "1"}), resource={}))[0][0] == "g"
+
+
 def test_o10_a_sum_that_goes_down_is_kept_as_it_is() -> None:
     assert [value for _, _, value in rows(decoded(total("t", {"asInt": "5"}, {"asInt": "1"})))] == [5.0, 1.0]
 
@@ -329,6 +343,7 @@ def nested(depth: int) -> dict[str, Any]:
         pytest.param(b"[]", JSON, 400, id="a list"),
         pytest.param(b'{"resourceMetrics":1}', JSON, 400, id="another type"),
         pytest.param(b'{"unknown":{"a":[1]}}', JSON, 200, id="O3"),
+        pytest.param(b'{"resourceSpans":[]}', JSON, 200, id="O22 traces have no metrics in them"),
         pytest.param(b"[" * 100_000, JSON, 400, id="deep JSON"),
         pytest.param(b"\xff\xfe", JSON, 400, id="no UTF-8"),
         pytest.param(json.dumps(request_of(gauge("g", {"attributes": [{"key": "a", "value": nested(60)}]}))).encode(),

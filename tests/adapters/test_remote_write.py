@@ -144,6 +144,7 @@ def test_d11_every_time_of_64_bits_is_kept(decode: Any, at_ms: int) -> None:
 
 
 def test_histograms_are_refused_and_exemplars_and_metadata_ignored_but_all_are_counted(decode: Any) -> None:
+    """R21: samples beside histograms are taken; R24: whatever an exemplar says, it is left out."""
     body = label("__name__", "up") + sample(1, 1.0) + field(3, b"e") + field(4, b"h") + field(4, b"")
     incoming = decode(field(3, b"m") + field(1, body) + field(3, b""), LIMITS)
     assert dict(incoming.refusals.counts) == {"histogram_unsupported": 2}

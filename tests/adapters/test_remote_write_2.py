@@ -162,10 +162,10 @@ def test_mutated_requests_are_refused_or_understood_alike_compiled_and_not(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (field(4, b"a") + field(5, b""), "malformed_body"),  # the first symbol is not empty
-        (field(4, b"") + field(5, field(1, b"\x00\x07")), "malformed_body"),  # no such symbol
-        (field(4, b"") + field(5, field(1, b"\x00" + varint(-1))), "malformed_body"),
-        (field(4, b"") + field(5, field(1, b"\x00")), "malformed_body"),  # a name without a value
+        pytest.param(field(4, b"a") + field(5, b""), "malformed_body", id="R18 the first symbol is not empty"),
+        pytest.param(field(4, b"") + field(5, field(1, b"\x00\x07")), "malformed_body", id="R19 no such symbol"),
+        pytest.param(field(4, b"") + field(5, field(1, b"\x00" + varint(-1))), "malformed_body", id="R19 negative"),
+        pytest.param(field(4, b"") + field(5, field(1, b"\x00")), "malformed_body", id="R20 a name without a value"),
         (field(4, b"") + field(5, field(1, b"\x80")), "malformed_body"),  # ends in the middle
         (field(4, b"") + field(5, tag(1, 5) + bytes(4)), "malformed_body"),  # wrong wire type
         (tag(4, 0) + varint(1), "malformed_body"),

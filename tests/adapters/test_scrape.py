@@ -159,6 +159,7 @@ async def test_a_series_that_is_missed_ends_and_so_do_all_when_a_target_is_down(
 
 
 async def test_labels_of_ours_win_unless_the_target_is_honored(exporter: Exporter) -> None:
+    """S29."""
     exporter.says('a{job="own",instance=""} 1\n')
     address = exporter.address
     jobs = Job(job="polite", targets=(address,)), Job(job="honored", targets=(address,), honor_labels=True)
@@ -195,6 +196,7 @@ async def test_rules_choose_series_and_targets(exporter: Exporter) -> None:
 
 
 async def test_bad_lines_are_refused_alone(exporter: Exporter) -> None:
+    """S20: a label twice."""
     exporter.says('a 1\nnonsense\nb{x="1",x="2"} 1\nc 1\n')
     async with scene(Job(job="j", targets=(exporter.address,))) as one:
         await one.scrape()
@@ -218,19 +220,49 @@ async def silent(_: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
+async def slow(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await answer.prepare(request)
+    for byte in b"a 1\n" * 1000:
+        await answer.write(bytes([byte]))
+        await asyncio.sleep(0.05)
+    return answer
+
+
+async def short(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    answer.content_length = 100
+    await answer.prepare(request)
+    await answer.write(b"a 1\n")
+    assert request.transport is not None
+    request.transport.close()
+    return answer
+
+
 def coded(encoding: str) -> dict[str, str]:
     return {"Content-Type": "text/plain", "Content-Encoding": encoding}
 
 
+UTF_16: Final = "a 1\n".encode("utf-16")
 BAD: Final[dict[str, tuple[str, Any]]] = {
+    "S10 asks for a password": ("answered 401", lambda _: web.Response(status=401)),
+    "S6 S7 a byte now and then": ("no answer within 0.3 s", slow),
+    "S8 shorter than announced": ("", short),
+    "S31 UTF-16": (
+        "no metrics in it",
+        lambda _: web.Response(body=UTF_16, content_type="text/plain"),
+    ),
     "status": ("answered 503", lambda _: web.Response(status=503)),
-    "redirect": ("answered 302", lambda _: web.Response(status=302, headers={"Location": "http://169.254.169.254/"})),
-    "wrong type": ("is no metrics", lambda _: web.Response(text="{}", content_type="application/json")),
-    "no metrics": ("no metrics in it", lambda _: web.Response(text="<html>\n</html>")),
-    "cut off": ("# EOF", lambda _: web.Response(text="a 1\n", content_type="application/openmetrics-text")),
-    "endless": ("more than 100000 bytes", endless),
-    "silent": ("no answer within 0.3 s", silent),
-    "bomb": (
+    "S3 redirect": (
+        "answered 302",
+        lambda _: web.Response(status=302, headers={"Location": "http://169.254.169.254/"}),
+    ),
+    "S34 wrong type": ("is no metrics", lambda _: web.Response(text="{}", content_type="application/json")),
+    "S1 no metrics": ("no metrics in it", lambda _: web.Response(text="<html>\n</html>")),
+    "S24 cut off": ("# EOF", lambda _: web.Response(text="a 1\n", content_type="application/openmetrics-text")),
+    "S4 S7 endless": ("more than 100000 bytes", endless),
+    "S6 silent": ("no answer within 0.3 s", silent),
+    "S5 bomb": (
         "more than 100000 bytes",
         lambda _: web.Response(body=gzip.compress(b"a 1\n" * 10**6), headers=coded("gzip")),
     ),
@@ -246,7 +278,7 @@ BAD: Final[dict[str, tuple[str, Any]]] = {
         "encoding 'br'",
         lambda _: web.Response(body=b"a 1\n", headers=coded("br")),
     ),
-    "too many": ("11 samples", lambda _: web.Response(text="".join(f"a{n} 1\n" for n in range(11)))),
+    "S30 too many": ("11 samples", lambda _: web.Response(text="".join(f"a{n} 1\n" for n in range(11)))),
 }
 
 
@@ -262,6 +294,31 @@ async def test_a_target_that_answers_badly_is_down_and_its_error_says_why(export
         assert sum(one.scraper.failures.values()) == 1
     assert stored[f'up{{instance="{exporter.address}",job="j"}}'] == [0.0]
     assert all(name.startswith(("up", "scrape_")) for name in stored)
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        pytest.param("", [], id="S2"),
+        pytest.param("a 1", [1.0], id="S11"),
+        pytest.param("# TYPE a gauge\n# TYPE a counter\na 1\n# TYPE a histogram\n", [1.0], id="S12 S13"),
+        pytest.param("# HELP a x\\n\\q" + "y" * 50_000 + "\na 1\n", [1.0], id="S14"),
+        pytest.param('a{x="1",} 1\n', [1.0], id="S18"),
+        pytest.param("a 1\na 1\n", [1.0], id="S19"),
+        pytest.param("a 1 1800000900000\n", [], id="S23"),
+        pytest.param('a_bucket{le="2"} 5\na_bucket{le="1"} 9\na_count -1\n', [5.0, 9.0, -1.0], id="S27"),
+        pytest.param("# TYPE a counter\na 1\n", [1.0], id="S28"),
+        pytest.param("a\t\t1 \n \ta_b{}   2\n", [1.0, 2.0], id="S33"),
+    ],
+)
+async def test_odd_expositions_are_taken_for_what_they_say(exporter: Exporter, body: str, values: list[float]) -> None:
+    exporter.says(body)
+    async with scene(Job(job="j", targets=(exporter.address,))) as one:
+        await one.scrape()
+        stored = await one.stored()
+        found = [value for name, those in stored.items() if name.startswith("a") for value in those[:1]]
+        assert sorted(found) == sorted(values)
+        assert stored[f'up{{instance="{exporter.address}",job="j"}}'] == [1.0]
 
 
 async def test_gzip_and_tokens_are_understood(exporter: Exporter, tmp_path: Path) -> None:

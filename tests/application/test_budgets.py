@@ -22,7 +22,7 @@ async def running_system() -> AsyncIterator[Watching]:
 async def test_a_budget_says_what_was_spent_and_which_score_pages(system: Watching) -> None:
     policy = await system.json("POST", "/api/v1/policies", 201, json=WEEKLY)
     assert policy["condition"] == {"kind": "page_budget", "pages": 2, "per_ms": 604_800_000}
-    await system.push("heat", [20.0 + number % 3 for number in range(150)], room="hall")
+    await system.push("heat", [20.0 + number % 3 for number in range(3000)], room="hall")
     await system.pass_time(1000)
     before = await system.get(f"/api/v1/policies/{policy['id']}/budget")
     assert (before["policy_id"], before["pages"], before["per_ms"], before["spent"]) == (
@@ -53,4 +53,5 @@ async def test_another_policy_has_no_budget(system: Watching) -> None:
 async def test_a_budget_that_makes_no_sense_is_refused(system: Watching) -> None:
     wrong = WEEKLY | {"condition": {"kind": "page_budget", "pages": 0}}
     problem = await system.json("POST", "/api/v1/policies", 400, json=wrong)
-    assert problem["reason"] == "policy_condition"
+    assert problem["reason"] == "malformed_body"
+    assert "pages" in problem["detail"]

@@ -85,7 +85,8 @@ async def test_a_policy_that_looks_ahead_is_kept_as_it_was_written(system: Watch
     assert policy["condition"] == condition | {"probability": 0.9}
     wrong = HOT | {"name": "other", "condition": condition | {"within_ms": 1}}
     problem = await system.json("POST", "/api/v1/policies", 400, json=wrong)
-    assert problem["reason"] == "policy_duration"
+    assert problem["reason"] == "malformed_body"
+    assert "within_ms" in problem["detail"]
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------

@@ -396,9 +396,12 @@ async def test_more_samples_a_second_than_allowed_are_refused_until_time_has_pas
         await ingest.open(store)
         rows = [("a", NOW_MS - age, 1.0) for age in range(130)]
         assert (await ingest.accept(incoming(rows))).accepted == 130
+        with pytest.raises(Throttled, match="10 samples a second"):
+            ingest.check_rate()
         with pytest.raises(Throttled, match="10 samples a second") as refused:
             await ingest.accept(incoming([("a", NOW_MS + 1, 1.0)]))
         assert (refused.value.reason, refused.value.retry_after_s) == ("samples_per_second", 3)
         assert (await ingest.accept(incoming([("a", NOW_MS + 2, 1.0)]), backfill=True)).accepted == 1
         clock.advance(3001)
+        ingest.check_rate()
         assert (await ingest.accept(incoming([("a", NOW_MS + 1, 1.0)]))).accepted == 1

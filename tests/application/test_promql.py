@@ -204,6 +204,7 @@ async def test_only_some_queries_are_worked_on_at_once_and_all_are_answered(quer
 
 
 async def test_a_query_whose_asker_hangs_up_is_given_up(system: Watching, reads: Reads) -> None:
+    """Q28."""
     sent: list[Any] = []
     scope = {
         "type": "http",

@@ -25,6 +25,7 @@ async def test_watchers_get_their_topics_counted_from_one() -> None:
 
 
 async def test_a_full_queue_drops_its_oldest_and_tells_how_many_were_missed() -> None:
+    """W58: a gap is marked."""
     feed = MemoryFeed()
     watcher = feed.subscribe(2)
     watcher.add("a")

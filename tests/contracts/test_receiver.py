@@ -83,6 +83,7 @@ async def test_what_may_work_later_is_unavailable(
 async def test_what_will_not_work_is_rejected_and_redirects_are_not_followed(
     webhooks: Webhooks, sink: Sink, intent: NotificationIntent, status: int
 ) -> None:
+    """P27."""
     sink.status = status
     with pytest.raises(Rejected, match=f"ops answered {status}") as caught:
         await webhooks.send(receiver(sink), intent)

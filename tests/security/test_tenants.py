@@ -10,8 +10,9 @@ from tests.watching import Watching
 from websockets.asyncio.client import connect
 
 from quantum.adapters.http.access import ROLES
+from quantum.adapters.sqlite import SqliteStore
 from quantum.application.ports import Principal
-from quantum.domain.errors import Rejected
+from quantum.domain.errors import Rejected, Unavailable
 from quantum.domain.facts import Heartbeat
 from quantum.settings import Settings, Store
 
@@ -103,6 +104,17 @@ async def test_a_key_is_found_again_by_the_next_process(tmp_path: Any) -> None:
     assert sorted(path.name for path in (tmp_path / "tenants").glob("*.db")) == ["acme.db", "beta.db"]
     async with Watching(settings=settings, identity=Members()) as system:
         assert await names(system, {"authorization": f"Bearer {key}"}) == ["kept"]
+
+
+async def test_a_file_of_another_tenant_is_refused_instead_of_looking_empty(tmp_path: Any) -> None:
+    path = str(tmp_path / "quantum.db")
+    async with SqliteStore(path, "default") as store:
+        await store.append(Heartbeat(), 1)
+    with pytest.raises(Unavailable, match="data of tenant 'default' and nothing of 'acme'"):
+        async with SqliteStore(path, "acme"):
+            pytest.fail("it was opened")
+    async with SqliteStore(path, "default") as store:
+        assert await store.last() == (1, 1)
 
 
 async def test_what_is_no_key_is_answered_alike_whoever_has_the_id(system: Watching) -> None:

@@ -40,6 +40,8 @@ NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("::/96"))
 """Networks of IPv6 addresses that end with an IPv4 address."""
 UNPRIVILEGED: Final = 1024
 WEB_PORTS: Final = (80, 443)
+NOT_WEB_PORTS: Final = (2375, 2376, 3306, 5432, 6379, 11211, 27017)
+"""Where Docker, databases and caches listen; some of them find orders for them in a request (SSRF)."""
 
 
 class AddressRefused(QuantumError):
@@ -87,8 +89,9 @@ class Reach:
             self.refuse(str(IPv4Address(socket.inet_aton(host))))
         except OSError:
             self.refuse(host)
-        if parts.port is not None and parts.port < UNPRIVILEGED and parts.port not in WEB_PORTS:
-            raise AddressRefused(f"port {parts.port} belongs to another service than a web server")
+        port = parts.port
+        if port is not None and port not in WEB_PORTS and (port < UNPRIVILEGED or port in NOT_WEB_PORTS):
+            raise AddressRefused(f"port {port} belongs to another service than a web server")
 
 
 EVERYWHERE: Final = Reach.of("0.0.0.0/0", "::/0")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 10.0
 ORIGIN: Final[ContextVar[str]] = ContextVar("origin", default="")
 """The address from which is asked what is being done; set where requests come in, so that no command can lack it."""
+TENANT: Final[ContextVar[str]] = ContextVar("tenant", default="")
+"""Whose turn of the processors what is being done takes, where there are several tenants; it decides nothing else."""
 
 
 class Control:

@@ -215,6 +215,14 @@ class Ingest:
         self.ignored.update(incoming.ignored)
         return Receipt(accepted, duplicates, dict(refusals.counts), tuple(refusals.examples))
 
+    def check_rate(self) -> None:
+        """Refuse a request that would be refused whatever is in it, so that it need not be read.
+
+        Raises:
+            Throttled: `samples_per_second`: too many samples came just now.
+        """
+        self._keep_rate(0, self._clock.now_ms())
+
     def _keep_rate(self, samples: int, now_ms: int) -> None:
         wait_s = self._rate.take(samples, now_ms) if self._rate is not None else 0
         if wait_s:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from quantum.domain.scoring import Scores
 
-MARK_FROM: Final = 0.45
+MARK_FROM: Final = 0.4
 """Scores from here on are marked in the chart: the live system's anomaly threshold."""
 TOP: Final = 10
 """How many anomalies the summary names."""

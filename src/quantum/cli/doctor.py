@@ -136,10 +136,10 @@ def migrate(*, config: Config = None, data_dir: DataDir = None) -> None:
         print(f"{without_password(settings.store.url)} is up to date ({steps} steps were missing)")
         return
     for tenant in settings.served:
-        asyncio.run(_open(store_path(settings, tenant)))
+        asyncio.run(_open(store_path(settings, tenant), tenant))
         print(f"{store_path(settings, tenant)} is up to date")
 
 
-async def _open(path: str) -> None:
-    async with SqliteStore(path):
+async def _open(path: str, tenant: str) -> None:
+    async with SqliteStore(path, tenant):
         pass

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from quantum.domain.anomalies import OPENS, SUSTAINED_ROWS, follow_rows
+from quantum.domain.pipeline import ANOMALY_SCORE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,6 +51,25 @@ class Scenario:
     at_ms: NDArray[np.int64]
     values: Values
     events: Events
+
+
+def opening_rows(at_ms: NDArray[np.int64], score: Values) -> NDArray[np.intp]:
+    """Return the rows of one series at which the live system opens an anomaly: one high score, or eight raised ones."""
+    runs, times, peak, is_open = (
+        np.zeros((2, 1), np.int64),
+        np.zeros((2, 1), np.int64),
+        np.zeros(1),
+        np.zeros(1, np.bool_),
+    )
+    slots = np.zeros(len(score), np.int64)
+    means, _ = follow_rows(slots, at_ms, score, ANOMALY_SCORE, runs[0], times[0], is_open, peak, times[1], runs[1])
+    return np.flatnonzero(means == OPENS)
+
+
+def events_heard(scenario: Scenario, score: Values) -> list[bool]:
+    """Return for each event whether an anomaly opens within it, or within eight rows of its end."""
+    opened = opening_rows(scenario.at_ms, score)
+    return [bool(((opened >= low) & (opened < high + SUSTAINED_ROWS)).any()) for low, high in scenario.events]
 
 
 def build_scenarios(seed: int) -> list[Scenario]:

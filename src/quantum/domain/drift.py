@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TENTHS: Final = 10
 LEAST_ROWS: Final = 1000
 ODD_SCORE: Final = 0.45
-"""The anomaly threshold of the pipeline."""
+"""One row in thirty thousand."""
 
 
 class Drift:

@@ -69,7 +69,7 @@ UNWATCHED_MS: Final = 60_000
 """A longer hole between two facts means that nobody watched (a suspended laptop, say)."""
 HISTORY_MS: Final = 300_000
 """Samples that are older than this when they arrive are learnt and scored, but policies do not look at them."""
-ANOMALY_SCORE: Final = 0.45
+ANOMALY_SCORE: Final = 0.4
 NEVER_MS: Final = int(np.iinfo(np.int64).max)
 """Later than any sample."""
 AS_EVER: Final = Allotment()

@@ -30,6 +30,7 @@ from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
+from quantum.application.control import TENANT
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
@@ -106,6 +107,20 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
                 await request.body()
         except TimeoutError:
             raise Rejected("request_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    if request.route_handler.parsed_data_field is not None:
+        _check_body(request.route_handler.parsed_data_field.annotation, await request.body())
+
+
+def _check_body(kind: Any, body: bytes) -> None:
+    """Refuse values of other types than they should have, also those that Litestar would turn into these ("1", "true").
+
+    Raises:
+        Rejected: `malformed_body`; the message names the member.
+    """
+    try:
+        msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise Rejected("malformed_body", f"the body is not what it has to be: {error}") from None
 
 
 def _check_parameters(request: Request[Any, Any, Any]) -> None:
@@ -156,6 +171,7 @@ class Porter(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         principal = scope["state"].get(PRINCIPAL)
+        TENANT.set(principal.tenant if principal else "")
         if principal is None or principal.tenant == self._first:
             # without a principal it is a route that is open to anybody, which has nobody's data
             await next_app(scope, receive, send)

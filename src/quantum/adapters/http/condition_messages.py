@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+from quantum.domain.policies import (
+    MAX_DURATION_MS,
+    MAX_PAGES,
+    MAX_WITHIN_MS,
+    MIN_BUDGET_MS,
+    MIN_WINDOW_MS,
+    MIN_WITHIN_MS,
+    PROBABILITIES,
+)
+
+Score = Annotated[float, msgspec.Meta(gt=0, le=1)]
+WindowMs = Annotated[int, msgspec.Meta(ge=MIN_WINDOW_MS, le=MAX_DURATION_MS, description="Milliseconds")]
 
 
 class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -31,14 +42,14 @@ class AnomalyScoreCondition(Condition, tag="anomaly_score", tag_field="kind"):
 class AbsenceCondition(Condition, tag="absence", tag_field="kind"):
     """Nothing heard for a while."""
 
-    after_ms: int
+    after_ms: WindowMs
 
 
 class RateOfChangeCondition(Condition, tag="rate_of_change", tag_field="kind"):
     """Change per second over a window beyond a limit; `clear_at` defaults to `raise_at`."""
 
     op: Literal["above", "below"]
-    window_ms: int
+    window_ms: WindowMs
     raise_at: float
     clear_at: float | None = None
 
@@ -46,8 +57,8 @@ class RateOfChangeCondition(Condition, tag="rate_of_change", tag_field="kind"):
 class PageBudgetCondition(Condition, tag="page_budget", tag_field="kind"):
     """Among the oddest that so many pages allow; `per_ms` defaults to a week."""
 
-    pages: int
-    per_ms: int = 604_800_000
+    pages: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGES)]
+    per_ms: Annotated[int, msgspec.Meta(ge=MIN_BUDGET_MS, le=MAX_DURATION_MS)] = 604_800_000
 
 
 class TimeToLimitCondition(Condition, tag="time_to_limit", tag_field="kind"):
@@ -55,8 +66,8 @@ class TimeToLimitCondition(Condition, tag="time_to_limit", tag_field="kind"):
 
     op: Literal["above", "below"]
     limit: float
-    within_ms: int
-    probability: float = 0.9
+    within_ms: Annotated[int, msgspec.Meta(ge=MIN_WITHIN_MS, le=MAX_WITHIN_MS)]
+    probability: Annotated[float, msgspec.Meta(ge=PROBABILITIES[0], le=PROBABILITIES[1])] = 0.9
 
 
 ConditionItem = (

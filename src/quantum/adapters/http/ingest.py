@@ -137,6 +137,7 @@ async def take_in(
     decode: Callable[[bytes, Limits], Incoming],
 ) -> Receipt:
     """Read, decode and store a body; what it costs in memory is accounted for until it is stored."""
+    ingest.check_rate()
     with bounds.hold() as hold:
         content = await _content(request, bounds, hold, encoding)
         if len(content) <= INLINE_BYTES:

@@ -10,11 +10,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from quantum.adapters.http.condition_messages import ConditionItem
+from quantum.domain.catalog import MAX_POLICIES, MAX_URL
+from quantum.domain.policies import MAX_DURATION_MS, MAX_MATCHERS, MAX_NAME, MAX_SUMMARY
 
 Labels = dict[str, str]
 Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="16 hex digits")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
+DurationMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION_MS, description="Milliseconds")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -394,14 +398,14 @@ class MatcherItem(Request):
 class PolicyRequest(Request):
     """A policy as people write it."""
 
-    name: str
-    matchers: list[MatcherItem]
+    name: Name
+    matchers: Annotated[list[MatcherItem], msgspec.Meta(min_length=1, max_length=MAX_MATCHERS)]
     condition: ConditionItem
     by: list[str] = []
-    for_ms: int = 0
-    keep_firing_for_ms: int = 0
+    for_ms: DurationMs = 0
+    keep_firing_for_ms: DurationMs = 0
     severity: Severity = "warning"
-    summary: str = ""
+    summary: Annotated[str, msgspec.Meta(max_length=MAX_SUMMARY)] = ""
     receivers: list[str] = []
     enabled: bool = True
 
@@ -445,8 +449,8 @@ class PolicyList(Message):
 class ReceiverRequest(Request):
     """A webhook; a secret that is left out on an edit is kept."""
 
-    name: str
-    url: str
+    name: Name
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
     secret: str | None = None
 
 
@@ -473,7 +477,7 @@ class ReplayRequest(Request):
 
     start_ms: TimeMs
     end_ms: TimeMs
-    policies: list[PolicyRequest] | None = None
+    policies: Annotated[list[PolicyRequest], msgspec.Meta(max_length=MAX_POLICIES)] | None = None
 
 
 class PreviewRequest(Request):

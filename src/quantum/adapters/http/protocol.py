@@ -1,6 +1,7 @@
-"""The server's HTTP protocol with bounds on request heads, which uvicorn and its parser leave open.
+"""The server's HTTP and WebSocket protocols with bounds that uvicorn and its parsers leave open.
 
-Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever.
+Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever; and
+one socket could send a message in fragments of nothing until memory is full, or keep the loop busy answering pings.
 """
 
 from __future__ import annotations
@@ -8,14 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
     import asyncio
+
+    from websockets.frames import Frame
 
 MAX_URL_BYTES: Final = 32_768
 MAX_HEAD_BYTES: Final = 65_536
 MAX_HEADERS: Final = 100
 HEAD_TIMEOUT_S: Final = 10.0
+MAX_FRAGMENTS: Final = 1000
+MAX_SIGNS_PER_S: Final = 500
+"""How many pings and pongs a socket may send a second."""
+UNSUPPORTED, POLICY_VIOLATION = 1003, 1008
 
 _BAD, _TIMEOUT, _URL_TOO_LONG, _HEAD_TOO_LARGE = 400, 408, 414, 431
 
@@ -103,3 +111,55 @@ class BoundedHttp(HttpToolsProtocol):
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+
+
+class BoundedSocket(WebSocketsSansIOProtocol):
+    """Closes (1008) what sends a message in too many fragments, or more pings and pongs than signs of life need.
+
+    Only text is understood here: what is binary closes the socket too (1003).
+    """
+
+    _second = _signs = 0
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol; a handshake that cannot be read is answered, and not kept waiting for ever."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(STATUS_LINE[_BAD] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment that is not the first."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._part(POLICY_VIOLATION, f"a message has at most {MAX_FRAGMENTS} fragments")
+        else:
+            super().handle_cont(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """Refuse a binary message."""
+        self._part(UNSUPPORTED, f"only text is understood here, not {len(event.data)} bytes")
+
+    def handle_ping(self) -> None:
+        """Answer a ping."""
+        if self._is_bearable():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Take a pong, asked for or not."""
+        if self._is_bearable():
+            super().handle_pong(event)
+
+    def _is_bearable(self) -> bool:
+        """Count a sign of life; part if there are too many."""
+        if int(self.loop.time()) != self._second:
+            self._second, self._signs = int(self.loop.time()), 0
+        self._signs += 1
+        if self._signs > MAX_SIGNS_PER_S:
+            self._part(POLICY_VIOLATION, f"at most {MAX_SIGNS_PER_S} pings and pongs a second")
+        return not self.close_sent
+
+    def _part(self, code: int, reason: str) -> None:
+        """Close; what else has come meanwhile is not looked at."""
+        if not self.close_sent:
+            self.conn.send_close(code, reason)
+            self.handle_parser_exception()

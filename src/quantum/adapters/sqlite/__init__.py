@@ -9,6 +9,7 @@ from quantum.adapters.sqlite.engine import MEMORY, Engine
 from quantum.adapters.sqlite.facts import SqliteFacts
 from quantum.adapters.sqlite.models import SqliteModels
 from quantum.adapters.sqlite.rollups import SqliteRollups
+from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +22,7 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
 
     def __init__(self, path: str, tenant: str = "default") -> None:
         self._file = Engine(path, self.catch_up)
+        self._whose = tenant
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteRollups.__init__(self, self._file, tenant, self._tail)
         SqliteConclusions.__init__(self, self._file, tenant)
@@ -35,10 +37,27 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
         """Open or create the file, bring its schema up to date, and read the tail.
 
         Raises:
-            Unavailable: it cannot be opened, or another process has it.
+            Unavailable: it cannot be opened, another process has it, or it is another tenant's.
         """
         await self._file.__aenter__()
+        try:
+            self._file.run_now(self._refuse_anothers)
+            self._file.run_now(self.catch_up)
+        except BaseException:
+            await self._file.__aexit__()
+            raise
         return self
+
+    def _refuse_anothers(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that has facts, but none of this tenant: it would look as if everything were lost."""
+        own = "SELECT 1 FROM facts WHERE tenant = ? UNION SELECT 1 FROM segments WHERE tenant = ?"
+        if connection.execute(own, (self._whose, self._whose)).fetchone():
+            return
+        found = connection.execute("SELECT min(tenant) FROM facts UNION SELECT min(tenant) FROM segments").fetchall()
+        others = [tenant for (tenant,) in found if tenant is not None]
+        if others:
+            sentence = f"{self.path} has the data of tenant {others[0]!r} and nothing of {self._whose!r}"
+            raise Unavailable(f"{sentence}; see store.tenant and data_dir")
 
     async def __aexit__(self, *details: object) -> None:
         """Finish what waits and close the file."""

@@ -54,8 +54,8 @@ class Engine:
     def __init__(self, path: str, catch_up: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
         """Take a path, and what brings the memory from what it knows to what is committed.
 
-        It is called at the start, and when it is not known whether a commit happened; what failed transactions changed
-        in memory was undone before.
+        It is called when it is not known whether a commit happened; what failed transactions changed in memory was undone
+        before.
         """
         self.path = path
         self._catch_up = catch_up
@@ -86,7 +86,6 @@ class Engine:
         with _translated(f"{self.path} cannot be opened"):
             self._connection = self._connect()
             migrate(self._connection)
-            self._catch_up(self._connection)
 
     def _lock(self) -> None:
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -216,6 +215,11 @@ class Engine:
                 return work(connection)
             finally:
                 connection.execute("ROLLBACK")
+
+    def run_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work on the writer's connection from the opening thread, before anything else uses it."""
+        with _translated(f"{self.path} cannot be read"):
+            return work(self._connection)
 
 
 class _translated:  # noqa: N801 - reads as a verb in a with statement

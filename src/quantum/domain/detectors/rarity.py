@@ -1,14 +1,18 @@
 """Rarity: how often distances of such a size were seen, in decades, and what several of them amount to.
 
-A logarithmic histogram per sign, with an exponential tail, turns a distance into a rarity. The strongest rarity and a
-part of the others make a total, the histogram of which gives the depth of the row. What an anomaly teaches is held
-back: histograms count a row 24 rows late, and an episode only once it has lasted 120 rows. So an outage is not usual at
-once, and a lasting new level becomes usual eventually.
+A logarithmic histogram per sign, with a tail, turns a distance into a rarity. The strongest rarity and a little of the
+others make a total, the histogram of which gives the depth of the row. What an anomaly teaches is held back: histograms
+count a row 24 rows late, and an episode only once it has lasted 120 rows. So an outage is not usual at once, and a
+lasting new level becomes usual eventually.
 
-Holding back makes the tail look emptier than it is. So the depth is held to its own record: how many rows were as deep
-as that, against how many there should have been, says by how much it exaggerates (a Poisson count with a Gamma prior,
-so that two rows prove nothing; Gelman et al., Bayesian Data Analysis, 2.6). A short history has little record, so
-short events in it are heard; after weeks "one in ten thousand" is that.
+No claim goes beyond what the rows seen support. How steep an exponential tail is, is known only as well as the readings
+in it tell. With that uncertainty integrated out it is a Lomax distribution: next to nothing is known of the far tail
+after three readings, and after a hundred it is as good as exponential (Gelman et al., Bayesian Data Analysis, 2.6 and
+2.7). So a beginner that has seen fifty rows says "once in some hundreds" at most, however far a value is off.
+
+Holding back makes the tail look emptier than it is, and rows that break one record break others. So the score is the
+depth as the series' own record of depths supports it: how many rows were as deep, and beyond those how fast they thin
+out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
 
 >>> state = np.zeros(1, rarity_state(signs=1))
 >>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
@@ -34,8 +38,9 @@ if TYPE_CHECKING:
     from numpy import float32, float64, int64, uint8
     from numpy.typing import NDArray
 
-OTHERS: Final = 0.4
-"""Share of the signs beside the strongest in the score's total; with 1 one loud sign drowns in the noise of five."""
+OTHERS: Final = 0.1
+"""Share of the signs beside the strongest in the score's total. They are not independent: a row beyond the highest
+value is also far from the season and the level, and with 0.4 that was taken for three proofs."""
 EVIDENCE_CAP: Final = 11.0
 EVIDENCE_POWER: Final = 0.8
 """In the evidence a rarity counts up to so many decades, and less than in proportion: several signs beat a loud one."""
@@ -49,9 +54,9 @@ PER_OCTAVE: Final = 4.0
 LOWEST_OCTAVE: Final = -8.0
 TAIL_SHARE: Final = 0.02
 """Share of the readings that the tail stands for: the classical compromise of peaks over threshold."""
-TAIL_SHAPE: Final = 0.1
-"""Shape of the generalised Pareto tail of the total: slightly heavy, so that a score of 0.3 is one row in a thousand
-on normal, exponential, Student and averaged noise (within a factor of two; docs/detection.md has the figures)."""
+TAIL_MORE: Final = 2.0
+"""Readings by which a tail is taken to be better known than by those that are in it: a Lomax tail of exponent three at
+the least. With fewer, fifty rows do not tell an outage from a blip."""
 PRIOR_ROWS: Final = 8.0
 """A fresh histogram is exponential and has the weight of so many rows."""
 LEAST_MEMORY: Final = 256.0
@@ -59,6 +64,9 @@ MOST_MEMORY: Final = 8000.0
 """Histograms are halved at half the rows so far, within these bounds: a clumsy youth is forgotten, and so are events
 of four weeks ago at five minutes."""
 DEEPEST: Final = 12.0
+A_DECADE: Final = math.log10(math.e)
+EVIDENCE_ROWS: Final = 500.0
+"""Evidence of a series with fewer rows counts up to a cap that is lower in proportion."""
 LEARNT_LATE_ROWS: Final = 24
 """Histograms count a row so many rows later: a level that rises over some rows must not teach them that it is usual."""
 LEARNT_AT_ONCE_ROWS: Final = 80
@@ -72,17 +80,24 @@ FIRST_WEIGHT: Final = 0.3
 ADOPT_ROWS: Final = 120
 """Loud rows after which an episode is learnt as usual."""
 
+KNEE: Final = 3.2
+BEYOND_KNEE: Final = 0.5
+"""Depths beyond the knee count half. Where rows are so rare that they break records, several signs speak at once, and
+what is held back is missing from every histogram: on stationary noise of ten kinds depth 5 comes once in 10^4 to
+10^4.5 rows, not in 10^5."""
 STEPS: Final = 16
 """The record of depths has steps of half a decade, from none to eight."""
 STEPS_A_DECADE: Final = 2.0
-DOUBT: Final = 3.0
-"""Weight of the prior: the record is believed as if so many rows more had come as they should."""
+FIRST_STEP: Final = 4
+"""Depths below two decades are told as they are."""
+ENOUGH: Final = 15.0
+"""The tail of the record begins at the highest step that so many rows reached."""
+DOUBT_ROWS: Final = 300.0
+"""Weight of the prior in how many rows reach a step: as if so many rows more had come as they should."""
+DOUBT: Final = 20.0
+"""Weight of the prior in how fast they thin out beyond: so many rows that thinned out as they should."""
 RECORD_ROWS: Final = 400_000.0
 """After so many rows the record is halved."""
-RECORD_FROM_ROWS: Final = 1000
-"""A younger series has no record that is worth the name."""
-RUN_ROWS: Final = 2
-"""Of a run of loud rows so many enter the record: an incident is no proof that its like is usual."""
 
 EDGES: Final = np.concatenate([[0.0], 2.0 ** (LOWEST_OCTAVE + np.arange(1, BINS + 1) / PER_OCTAVE)])
 """Edges of the bins, shape (BINS + 1,)."""
@@ -112,7 +127,8 @@ def rarity_state(signs: int) -> np.dtype[Any]:
             ("counts", np.float32, (signs + 1, BINS)),
             ("late", np.float32, (LEARNT_LATE_ROWS, signs + 2)),
             ("judged", np.float64),
-            ("depths", np.float32, (STEPS,)),
+            ("reached", np.float32, (STEPS,)),
+            ("beyond", np.float32, (STEPS,)),
         ]
     )
 
@@ -156,23 +172,22 @@ def _bin_of(reading: float) -> int:
 
 
 @compiled
-def _rarity(s: Any, which: int, reading: float, shape: float) -> float:
+def _rarity(s: Any, which: int, reading: float) -> tuple[float, float]:
+    """Return the rarity of a reading in decades twice: by an exponential tail, and as far as the tail is known."""
     if reading <= 0.0:
-        return 0.0
+        return 0.0, 0.0
     known = s["known"][which]
     total, above, index = known[TOTAL], known[ABOVE], int(known[EDGE])
     edge = EDGES[index + 1]
     if reading <= edge:
-        return _bulk_rarity(s["counts"][which], total, reading, index, above)
+        bulk = _bulk_rarity(s["counts"][which], total, reading, index, above)
+        return bulk, bulk
     # one more reading, as wide as the last bin, keeps a tail that nothing has entered yet from being a cliff
-    mean = (known[EXCESS] - above * edge + edge - EDGES[index]) / (above + 1.0)
-    return _tail_rarity((reading - edge) / mean, (above + 1.0) / (total + 1.0), shape)
-
-
-@compiled
-def _tail_rarity(excess: float, share: float, shape: float) -> float:
-    beyond = math.log(1.0 + shape * excess) / shape if shape > 0.0 else excess
-    return min(DEEPEST, (beyond - math.log(min(1.0, share))) * math.log10(math.e))
+    many = above + 1.0
+    excess = (reading - edge) * many / (known[EXCESS] - above * edge + edge - EDGES[index])
+    share, exponent = -math.log10(min(1.0, many / (total + 1.0))), many + TAIL_MORE
+    supported = exponent * math.log10(1.0 + excess / exponent)
+    return min(DEEPEST, share + excess * A_DECADE), min(DEEPEST, share + supported)
 
 
 @compiled
@@ -212,28 +227,43 @@ def _count(s: Any, which: int, reading: float, weight: float, memory: float) -> 
 
 
 @compiled
-def _exaggeration(s: Any, depth: float) -> float:
-    """Return by how many decades depths of this size were told too deep so far, at least 0."""
-    if s["judged"] < RECORD_FROM_ROWS:
-        return 0.0
-    worst, most = 0.0, min(STEPS - 1, int(depth * STEPS_A_DECADE))
-    for step in range(2, most + 1):
-        should = s["judged"] * 10.0 ** (-step / STEPS_A_DECADE)
-        worst = max(worst, math.log10((s["depths"][step] + DOUBT) / (should + DOUBT)))
-    return worst
+def _told(s: Any, depth: float) -> float:
+    """Return the decades that a depth may claim by the record, at least those of `FIRST_STEP` if it is beyond."""
+    first = FIRST_STEP / STEPS_A_DECADE
+    if depth <= first:
+        return depth
+    step = FIRST_STEP
+    while step + 1 < STEPS and s["reached"][step + 1] >= ENOUGH:
+        step += 1
+    over = depth - step / STEPS_A_DECADE
+    if over < 0.0:
+        step = int(depth * STEPS_A_DECADE)
+        here, part = _rarity_of_step(s, step), depth * STEPS_A_DECADE - step
+        return max(first, here + (_rarity_of_step(s, step + 1) - here) * part)
+    many = np.float64(s["reached"][step]) + DOUBT
+    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + DOUBT * A_DECADE))
+    return max(first, _rarity_of_step(s, step) + supported)
+
+
+@compiled
+def _rarity_of_step(s: Any, step: int) -> float:
+    reached = np.float64(s["reached"][step]) + DOUBT_ROWS * 10.0 ** (-step / STEPS_A_DECADE)
+    return -math.log10(reached / (s["judged"] + DOUBT_ROWS))
 
 
 @compiled
 def _record(s: Any, depth: float) -> None:
-    s["run"] = s["run"] + 1 if depth >= LOUD else 0
+    """Note how deep a row was; of a run of loud rows only the first, an incident is no proof that its like is usual."""
     s["judged"] += 1.0
-    if s["run"] <= RUN_ROWS:
-        for step in range(min(STEPS - 1, int(depth * STEPS_A_DECADE)) + 1):
-            s["depths"][step] += np.float32(1.0)
+    if s["run"] <= 1:
+        for step in range(FIRST_STEP, min(STEPS - 1, int(depth * STEPS_A_DECADE)) + 1):
+            s["reached"][step] += np.float32(1.0)
+            s["beyond"][step] += np.float32(depth - step / STEPS_A_DECADE)
     if s["judged"] >= RECORD_ROWS:
         s["judged"] *= 0.5
         for step in range(STEPS):
-            s["depths"][step] *= np.float32(0.5)
+            s["reached"][step] *= np.float32(0.5)
+            s["beyond"][step] *= np.float32(0.5)
 
 
 # ---- one row -------------------------------------------------------------------------------------------------------
@@ -270,25 +300,27 @@ def _learn(s: Any, late: NDArray[float32]) -> None:
 @compiled
 def _judge(s: Any, signs: NDArray[float64], plan: Plan, rarities: NDArray[float64], out: NDArray[float64]) -> None:
     strongest, together, evidence, loudest, count = 0.0, 0.0, 0.0, 0.0, len(plan.score)
+    cap = EVIDENCE_CAP * min(1.0, s["rows"] / EVIDENCE_ROWS)
     for sign in range(count):
-        rarities[sign] = _rarity(s, sign, signs[sign], 0.0)
-        weighted = rarities[sign] * plan.score[sign]
-        strongest = max(strongest, weighted)
-        together += weighted
+        rarities[sign], supported = _rarity(s, sign, signs[sign])
+        strongest = max(strongest, supported * plan.score[sign])
+        together += supported * plan.score[sign]
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
         if rarities[sign] > 0.0:
-            evidence += plan.evidence[sign] * min(rarities[sign], EVIDENCE_CAP) ** EVIDENCE_POWER
+            evidence += plan.evidence[sign] * min(rarities[sign], cap) ** EVIDENCE_POWER
     total = strongest + OTHERS * (together - strongest)
-    depth = _rarity(s, count, total, TAIL_SHAPE)
-    out[0], out[1] = min(1.0, max(0.0, depth - _exaggeration(s, depth)) / DECADES), evidence
-    _record(s, depth)
+    rarity, depth = _rarity(s, count, total)
+    s["run"] = s["run"] + 1 if depth >= LOUD else 0
+    folded = depth if depth <= KNEE else KNEE + (depth - KNEE) * BEYOND_KNEE
+    out[0], out[1] = min(1.0, _told(s, folded) / DECADES), evidence
+    _record(s, folded)
     late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
     if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
         _learn(s, late)
     for sign in range(count):
         late[sign] = _as_learnt(signs[sign], rarities[sign])
-    late[count] = _as_learnt(total, depth)
-    late[count + 1] = _weigh(s, depth, loudest)
+    late[count] = _as_learnt(total, rarity)
+    late[count + 1] = _weigh(s, rarity, loudest)
     if s["rows"] <= LEARNT_AT_ONCE_ROWS:
         _learn(s, late)
 

@@ -55,7 +55,7 @@ class RobustEnsemble:
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
-    version: Final = 1
+    version: Final = 2
 
     def __init__(self) -> None:
         self._signs, self._patterns = Bank(signs_state(DAYS)), Bank(PATTERNS_STATE)

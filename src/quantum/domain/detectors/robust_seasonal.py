@@ -52,7 +52,7 @@ class RobustSeasonal:
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 4
+    version: Final = 5
 
     def __init__(self) -> None:
         self._signs, self._rarity = Bank(signs_state(DAYS)), Bank(rarity_state(SIGNS))

@@ -1,0 +1,89 @@
+"""Nights and days on which clocks, calendars and counters jump: what a person would not want to be woken for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pytest
+
+from quantum.cli.scenarios import SATURDAY, opening_rows
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
+from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+
+Robust = type[RobustEnsemble] | type[RobustSeasonal]
+BOTH = pytest.mark.parametrize("make", [RobustEnsemble, RobustSeasonal])
+SEEDS = pytest.mark.parametrize("seed", range(3))
+STEP_MS: Final = 300_000
+DAY: Final = 288
+MONDAY_MS: Final = 1_767_571_200_000
+"""5 January 2026, 00:00 UTC."""
+MIDNIGHT: Final = 21
+"""The day, counted from that Monday, on which something is other than usual."""
+
+
+def traffic(hours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return requests a second by the hour of people's clocks: few at night, most at noon."""
+    return 100.0 - 80.0 * np.cos(2 * np.pi * hours / 24.0) + rng.normal(0.0, 4.0, len(hours))
+
+
+def scored(values: np.ndarray, make: Robust) -> tuple[np.ndarray, np.ndarray]:
+    """Return the time and the score of each row, one each five minutes."""
+    at_ms = MONDAY_MS + np.arange(len(values), dtype=np.int64) * STEP_MS
+    return at_ms, make().score_and_learn(np.zeros(len(values), np.int64), at_ms, values).score
+
+
+def opened(values: np.ndarray, make: Robust) -> np.ndarray:
+    """Return the rows at which the live system opens an anomaly."""
+    return opening_rows(*scored(values, make))
+
+
+def during(rows: np.ndarray, first_day: int, days: int) -> list[int]:
+    return [row for row in rows.tolist() if first_day * DAY <= row < (first_day + days) * DAY]
+
+
+@BOTH
+@SEEDS
+@pytest.mark.parametrize("hours_on", [1.0, -1.0])
+def test_neither_night_on_which_clocks_change_nor_the_week_after_is_an_anomaly(
+    make: Robust, seed: int, hours_on: float
+) -> None:
+    rows = np.arange((MIDNIGHT + 7) * DAY)
+    changed = np.where(rows >= MIDNIGHT * DAY + DAY // 24, hours_on, 0.0)
+    values = traffic(rows * 24.0 / DAY + changed, np.random.default_rng(seed))
+    assert during(opened(values, make), MIDNIGHT, 7) == []
+
+
+@BOTH
+def test_clocks_that_are_off_by_six_hours_are_an_anomaly(make: Robust) -> None:
+    rows = np.arange((MIDNIGHT + 1) * DAY)
+    changed = np.where(rows >= MIDNIGHT * DAY + DAY // 24, 6.0, 0.0)
+    values = traffic(rows * 24.0 / DAY + changed, np.random.default_rng(0))
+    assert during(opened(values, make), MIDNIGHT, 1) != []
+
+
+@BOTH
+@SEEDS
+def test_a_holiday_that_is_like_a_sunday_is_no_anomaly(make: Robust, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.arange((MIDNIGHT + 4) * DAY)
+    values, day = traffic(rows * 24.0 / DAY, rng), rows // DAY
+    quiet = (day % 7 >= SATURDAY) | (day == MIDNIGHT + 2)
+    values[quiet] = 20.0 + 0.2 * values[quiet]
+    assert during(opened(values, make), MIDNIGHT + 2, 1) == []
+
+
+@BOTH
+@SEEDS
+def test_the_rate_of_a_counter_that_was_reset_is_odd_for_a_row_and_an_outage_as_long_as_it_lasts(
+    make: Robust, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rates = np.maximum(0.0, traffic(np.arange((MIDNIGHT + 1) * DAY) * 24.0 / DAY, rng))
+    at = MIDNIGHT * DAY + DAY // 2
+    # PromQL's `rate` takes a fall for a reset: what was counted since is all that is known of that step
+    reset, out = rates.copy(), rates.copy()
+    reset[at] *= 0.3
+    out[at : at + 12] = 0.0
+    assert scored(reset, make)[1][at + 1 : at + 13].max() < 0.3
+    assert scored(out, make)[1][at : at + 12].min() >= 0.3
