@@ -54,8 +54,8 @@ class Engine:
     def __init__(self, path: str, catch_up: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
         """Take a path, and what brings the memory from what it knows to what is committed.
 
-        It is called when it is not known whether a commit happened; what failed transactions changed in memory was undone
-        before.
+        It is called when it is not known whether a commit happened; what failed transactions changed in memory was
+        undone before.
         """
         self.path = path
         self._catch_up = catch_up
