@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.parts.kafka import run_kafka
 from tests.parts.keycloak import run_keycloak
 from tests.parts.postgres import URL_VARIABLE, new_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.parts.kafka import KafkaBroker
     from tests.parts.keycloak import KeycloakServer
 
 FIGURE: Final = "figure"
@@ -40,6 +42,13 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakServe
     """A real Keycloak with the realm of `deploy/keycloak`, started once for all tests."""
     with run_keycloak(tmp_path_factory.mktemp("keycloak")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real Kafka broker, started once for all tests; each has topics of its own."""
+    with run_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from quantum.settings import Settings, load_settings
 
 ROOT: Final = Path(__file__).parents[1]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+ROLES: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.roles.yaml").read_text())["services"]
+"""Goes over the other: services of both are put together, member by member."""
 DOCKERFILE: Final = (ROOT / "deploy/images/Dockerfile").read_text()
 DEFAULTED: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
 
@@ -24,9 +26,14 @@ def filled(text: str) -> str:
 
 
 def settings_of_compose() -> Settings:
+    return load_settings(None, environment_of(COMPOSE["services"]["quantum"]))
+
+
+def environment_of(*services: dict[str, Any]) -> dict[str, str]:
     environment = dict(re.findall(r"(QUANTUM_\w+)=(\S+)", DOCKERFILE))
-    environment |= {name: filled(text) for name, text in COMPOSE["services"]["quantum"]["environment"].items()}
-    return load_settings(None, environment)
+    for service in services:
+        environment |= {name: filled(text) for name, text in service["environment"].items()}
+    return environment
 
 
 def test_its_settings_are_read_without_a_problem() -> None:
@@ -58,3 +65,26 @@ def test_the_program_has_no_rights_and_writes_to_its_volume_alone() -> None:
 @pytest.mark.parametrize("service", COMPOSE["services"])
 def test_every_service_is_bounded_and_comes_back(service: str) -> None:
     assert {"mem_limit", "restart", "stop_grace_period"} <= set(COMPOSE["services"][service])
+
+
+def test_with_roles_the_program_and_its_workers_agree_on_database_kafka_and_lanes() -> None:
+    assert (ROLES["quantum"]["command"], ROLES["ml"]["command"]) == (
+        ["run", "--role", "monitoring"],
+        ["run", "--role", "ml"],
+    )
+    monitoring = load_settings(
+        None, environment_of(COMPOSE["services"]["quantum"], ROLES["quantum"]), role="monitoring"
+    )
+    worker = load_settings(None, environment_of(ROLES["ml"]), role="ml")
+    assert (worker.store, worker.stream) == (monitoring.store, monitoring.stream)
+    assert (
+        f"PLAINTEXT://{worker.stream.url.removeprefix('kafka://')}"
+        == (ROLES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"])
+    )
+
+
+@pytest.mark.parametrize("service", ["kafka", "ml"])
+def test_what_roles_add_is_bounded_comes_back_and_is_reached_from_inside_alone(service: str) -> None:
+    assert {"mem_limit", "restart", "stop_grace_period"} <= set(ROLES[service])
+    assert ROLES[service]["networks"] == ["inside"]
+    assert "ports" not in ROLES[service]

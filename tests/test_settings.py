@@ -265,6 +265,23 @@ def test_the_variable_that_shows_tracebacks_is_no_setting() -> None:
     assert load_settings(None, {"QUANTUM_TRACEBACK": "1"}) == load_settings(None, {})
 
 
+def test_a_role_that_shares_its_work_needs_a_store_and_a_stream_that_others_reach_too(tmp_path: Path) -> None:
+    file = file_with(tmp_path, '[store]\nkind = "postgres"\nurl = "postgresql://x/y"\n[stream]\nkind = "kafka"\n')
+    environment = {"QUANTUM_STREAM__URL": "kafka://a.example:9092,b.example:9092"}
+    assert load_settings(file, environment, role="ml").stream.lanes == 4
+    for role in ("monitoring", "ml"):
+        with pytest.raises(SettingsError) as raised:
+            load_settings(file_with(tmp_path, ""), {}, role=role)
+        assert [problem.split(":")[0] for problem in raised.value.problems] == ["store.kind", "stream.kind"]
+    assert load_settings(file_with(tmp_path, ""), {}).stream.kind == "memory"
+
+
+@pytest.mark.parametrize("url", ["", "kafka://", "kafka://host", "http://host:1", "kafka://a:1,", "kafka://a:1/x"])
+def test_a_stream_on_kafka_needs_its_brokers(url: str) -> None:
+    (problem,) = problems_of(None, {"QUANTUM_STREAM__KIND": "kafka", "QUANTUM_STREAM__URL": url})
+    assert problem.startswith("stream.url: kind kafka needs brokers")
+
+
 SSO: Final = 'auth = {mode = "keycloak", issuer = "https://sso.example/realms/q"}\n'
 
 

@@ -60,6 +60,7 @@ from quantum.application.monitoring import Monitor, StateCodec
 from quantum.application.notifying import Notifier
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.scoring import LaneWork, Scoring
 from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
 from quantum.application.teaching import Teaching
@@ -68,7 +69,9 @@ from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
+from quantum.domain.detectors.elsewhere import Elsewhere
 from quantum.domain.labels import MatcherCompiler
+from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.retention import Retention
 from quantum.settings import Settings
@@ -78,12 +81,14 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from quantum.adapters.kafka import KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
-    from quantum.adapters.postgres import PostgresStore
+    from quantum.adapters.postgres import PostgresReader, PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Clock, Counters, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
+    from quantum.domain.detectors.tiered import Tiered
 
     Store = SqliteStore | PostgresStore
 
@@ -113,12 +118,60 @@ def build_full_detector(settings: Settings) -> Detector:
     return find_detector(settings.detection.detector)()
 
 
-def build_detector(settings: Settings) -> Detector:
+def build_detector(settings: Settings) -> Tiered:
     """Return the detectors of both tiers, as one."""
     from quantum.domain.detectors.robust_seasonal import RobustSeasonal  # noqa: PLC0415 - imports numba, a second
     from quantum.domain.detectors.tiered import Tiered  # noqa: PLC0415 - as above
 
     return Tiered(build_full_detector(settings), RobustSeasonal())
+
+
+def build_elsewhere(settings: Settings) -> Elsewhere:
+    """Return what stands for the detectors where others have them."""
+    detector = build_detector(settings)
+    return Elsewhere(detector.name, detector.version)
+
+
+def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
+    """Return what asks the workers of a tenant."""
+    from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
+
+    return KafkaLanes(settings.stream.url, tenant, settings.stream.lanes)
+
+
+def build_reader(settings: Settings, tenant: str) -> PostgresReader:
+    """Return what reads a tenant's log without the right to write."""
+    from quantum.adapters.postgres import Patience, PostgresReader  # noqa: PLC0415 - imports the driver
+
+    return PostgresReader(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+
+
+def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherCompiler) -> LaneWork:
+    """Return what does the tasks of lanes."""
+    lanes = settings.stream.lanes
+    return LaneWork(reader, lambda lane: Lane(lane, lanes, build_detector(settings), compiler), wire.unpack_state)
+
+
+def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
+    """Return a tenant's worker in the role `ml`."""
+    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+
+    return KafkaWork(settings.stream.url, tenant, settings.stream.lanes, work)
+
+
+def build_worker_gauges(work: LaneWork) -> dict[str, Gauge]:
+    """Return what is measured of one tenant's worker."""
+    return {
+        "quantum_lane_tasks_total": lambda: float(work.done),
+        "quantum_lane_rewinds_total": lambda: float(work.rewinds),
+        "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
+    }
+
+
+def build_worker_vitals(workspaces: Mapping[str, Any]) -> Vitals:
+    """Return what a process of the role `ml` knows of its health."""
+    tenants = {tenant: one.worker_gauges() for tenant, one in workspaces.items()}
+    return Vitals({}, {}, version("quantum"), tenants)
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -185,10 +238,20 @@ def build_bounds(settings: Settings) -> Bounds:
 
 
 def build_gauges(
-    monitor: Monitor, ingest: Ingest, feed: MemoryFeed, bounds: Bounds, sockets: LiveSockets, quotas: Quotas
+    monitor: Monitor,
+    ingest: Ingest,
+    feed: MemoryFeed,
+    bounds: Bounds,
+    sockets: LiveSockets,
+    quotas: Quotas,
+    scoring: Scoring | None,
 ) -> dict[str, Gauge]:
     """Return what is measured of one tenant."""
-    return {
+    elsewhere: dict[str, Gauge] = {}
+    if scoring is not None:
+        elsewhere["quantum_lane_answers_total"] = lambda: float(scoring.answers)
+        elsewhere["quantum_lane_failures_total"] = lambda: float(scoring.failures)
+    return elsewhere | {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
         "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
@@ -392,6 +455,7 @@ class Workspace(containers.DeclarativeContainer):
 
     settings = providers.Dependency(instance_of=Settings)
     tenant = providers.Dependency(instance_of=str)
+    role = providers.Dependency(instance_of=str)
     # shared by all tenants of the process; none of it keeps data
     clock: providers.Dependency[Clock] = providers.Dependency()
     reach = providers.Dependency(instance_of=Reach)
@@ -413,6 +477,14 @@ class Workspace(containers.DeclarativeContainer):
     full_detector = providers.Factory(build_full_detector, settings)
     detector = providers.Factory(build_detector, settings)
     pipeline = providers.Factory(Pipeline, detector, compiler)
+    elsewhere = providers.Factory(Pipeline, providers.Factory(build_elsewhere, settings), compiler)
+    lanes = providers.Singleton(build_lanes, settings, tenant)
+    scoring = providers.Selector(role, all=providers.Object(None), monitoring=providers.Singleton(Scoring, lanes))
+    live_pipeline = providers.Selector(role, all=pipeline, monitoring=elsewhere)
+    reader = providers.Singleton(build_reader, settings, tenant)
+    work = providers.Singleton(build_work, settings, reader, compiler)
+    worker = providers.Singleton(build_worker, settings, tenant, work)
+    worker_gauges = providers.Singleton(build_worker_gauges, work)
 
     monitor = providers.Singleton(
         Monitor,
@@ -423,9 +495,10 @@ class Workspace(containers.DeclarativeContainer):
         stream,
         feed,
         clock,
-        pipeline.provider,
+        live_pipeline.provider,
         codec,
         settings.provided.retention.keep_log_ms,
+        scoring,
     )
     keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
     ingest = providers.Singleton(
@@ -469,7 +542,7 @@ class Workspace(containers.DeclarativeContainer):
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
-    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas)
+    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, scoring)
     room = providers.Singleton(
         build_room,
         store,
@@ -505,9 +578,10 @@ def build_keys(workspaces: Mapping[str, Any]) -> dict[str, ApiKeys]:
 
 
 class Process(containers.DeclarativeContainer):
-    """Everything that a process in the role `all` has once, and the workspaces of its tenants."""
+    """Everything that a process has once, in any role, and the workspaces of its tenants."""
 
     settings = providers.Dependency(instance_of=Settings)
+    role = providers.Dependency(instance_of=str)
 
     clock = providers.Singleton(SystemClock)
     transients = providers.Singleton(build_transients, settings, clock)
@@ -529,6 +603,7 @@ class Process(containers.DeclarativeContainer):
     workspaces = providers.Singleton(
         build_workspaces,
         settings,
+        role=role,
         clock=clock,
         reach=reach,
         webhooks=webhooks,
@@ -538,6 +613,7 @@ class Process(containers.DeclarativeContainer):
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
     vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
+    worker_vitals = providers.Singleton(build_worker_vitals, workspaces)
     tickets = providers.Singleton(Tickets, transients, admission, clock)
     sign_in = providers.Selector(
         settings.provided.auth.mode,
@@ -552,6 +628,6 @@ def build_workspace(settings: Settings, tenant: str | None = None) -> Any:
     return build(settings).workspaces()[tenant or settings.store.tenant]
 
 
-def build(settings: Settings) -> Any:
+def build(settings: Settings, role: str = "all") -> Any:
     """Return the container of a process; its members are made when they are first asked for."""
-    return Process(settings=settings)
+    return Process(settings=settings, role=role)

@@ -21,6 +21,7 @@ import uvicorn
 from quantum.adapters import influx_line, remote_write
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.adapters.http import prometheus_points
+from quantum.adapters.http.health import health_app
 from quantum.adapters.http.live import MAX_MESSAGE_CHARS
 from quantum.adapters.http.protocol import BoundedHttp, BoundedSocket
 from quantum.adapters.http.tables import read_policies, read_receivers
@@ -32,14 +33,16 @@ from quantum.application.ingest import incoming_readings
 from quantum.application.pump import Pump
 from quantum.composition import build
 from quantum.domain.default_policies import DEFAULT_POLICIES
-from quantum.domain.errors import Unavailable
+from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from litestar import Litestar
 
+    from quantum.adapters.http.health import Vitals
+    from quantum.adapters.http.live import LiveSockets
     from quantum.application.ingest import Incoming
     from quantum.settings import Settings
 
@@ -51,22 +54,64 @@ DRAIN_S: Final = 5
 COLD_S: Final = 4.0
 """Kernels that take longer than this were not loaded but compiled."""
 WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
+MONITORING: Final = "monitoring"
+ROLES: Final = ("all", MONITORING, "ml")
+PIPELINE: Final = "pipeline"
+"""Name of the pump that waits for scores."""
 
 log = structlog.get_logger("quantum")
 
 
-async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run the role `all` until the process is told to stop.
+async def run(role: str, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run a role until the process is told to stop.
 
     Args:
+        role: one of `ROLES`.
         settings: of the process.
         announce: is called once with the address when the process is ready.
 
     Raises:
         Unavailable: something that is needed cannot be opened.
     """
+    await (run_ml(settings, announce) if role == "ml" else run_all(settings, announce, role))
+
+
+async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run the role `ml`: score what others take in."""
     listening = _listen(settings)
-    process = build(settings)
+    process = build(settings, "ml")
+    workspaces: dict[str, Any] = process.workspaces()
+    vitals, pumps = process.worker_vitals(), []
+    async with AsyncExitStack() as stack:
+        asyncio.get_running_loop().set_default_executor(TurnPool())
+        stack.callback(listening.close)
+        for workspace in workspaces.values():
+            await stack.enter_async_context(workspace.reader())
+            worker = await stack.enter_async_context(workspace.worker())
+            step = _in_turn(workspace.tenant(), worker.run_once)
+            pumps.append(Pump(_name_of("lanes", settings, workspace), step, _complain))
+        await asyncio.to_thread(_compile_detector, workspaces[settings.store.tenant])
+        vitals.checks = {pump.name: _health_of(pump) for pump in pumps}
+        async with _running(pumps):
+            vitals.started = True
+            listening.listen(BACKLOG)
+            announce(_address_of(listening))
+            await _serve(health_app(vitals), vitals, listening, ())
+
+
+async def run_all(settings: Settings, announce: Callable[[str], None], role: str = "all") -> None:
+    """Run the role `all`, or `monitoring`, which is the same without scoring, until the process is told to stop.
+
+    Args:
+        settings: of the process.
+        announce: is called once with the address when the process is ready.
+        role: `all` or `monitoring`.
+
+    Raises:
+        Unavailable: something that is needed cannot be opened.
+    """
+    listening = _listen(settings)
+    process = build(settings, role)
     app = process.app()
     workspaces: dict[str, Any] = process.workspaces()
     home = workspaces[settings.store.tenant]
@@ -80,6 +125,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
         await stack.enter_async_context(process.counters())
         await stack.enter_async_context(process.transients())
         for workspace in workspaces.values():
+            if role == MONITORING:
+                await stack.enter_async_context(workspace.lanes())
             await _open(workspace, stack)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, home)
@@ -87,19 +134,25 @@ async def run_all(settings: Settings, announce: Callable[[str], None]) -> None:
             await stack.enter_async_context(home.scraper())
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
         pumps += _collections(settings, home)
-        process.vitals().checks = {pump.name: _health_of(pump) for pump in pumps}
+        checks = {pump.name: _health_of(pump) for pump in pumps}
+        if role == MONITORING:
+            # without workers samples are taken in all the same, so this is no reason to send senders away
+            process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
+        process.vitals().checks = checks
         async with _running(pumps):
-            for workspace in workspaces.values():
-                await _configure(settings, workspace)
-            await _put_in_force(settings, home)
+            if role == MONITORING:
+                configuring = asyncio.create_task(_configure_later(settings, workspaces))
+                stack.callback(configuring.cancel)
+            else:
+                await _configure_all(settings, workspaces)
             if settings.ingest.statsd:
                 stack.callback((await listen(settings.ingest.statsd, home.gathered())).close)
             process.vitals().started = True
             # whoever reads the address may use it at once: what comes before the server looks waits for it
             listening.listen(BACKLOG)
-            host, port = listening.getsockname()[:2]
-            announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            await _serve(app, process, listening)
+            announce(_address_of(listening))
+            sockets = [workspace.sockets() for workspace in workspaces.values()]
+            await _serve(app, process.vitals(), listening, sockets)
 
 
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:
@@ -110,11 +163,20 @@ async def _open(workspace: Any, stack: AsyncExitStack) -> None:
     workspace.keys().open()
 
 
+def _address_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _compile_detector(workspace: Any) -> None:
+    workspace.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+
+
 def _compile_kernels(workspace: Any) -> None:
     begin_s = time.monotonic()
     remote_write.warm_up()
     keys.warm_up()
-    workspace.detector().score_and_learn(np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1))
+    _compile_detector(workspace)
     if time.monotonic() - begin_s > COLD_S:
         # the first start of an installation; later ones load the rest when it is first needed
         workspace.promql().warm_up()
@@ -142,7 +204,7 @@ def _listen(settings: Settings) -> socket.socket:
 def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
     """Return the pumps that every tenant has."""
     steps = {
-        "pipeline": workspace.monitor().run_once,
+        PIPELINE: workspace.monitor().run_once,
         "heartbeat": workspace.monitor().beat_once,
         "notifier": workspace.notifier().run_once,
         "upkeep": workspace.upkeep().run_once,
@@ -150,8 +212,13 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         "training": workspace.training().run_once,
     }
     tenant: str = workspace.tenant()
-    whose = f" of {tenant}" if len(settings.served) > 1 else ""
-    return [Pump(f"{name}{whose}", _in_turn(tenant, step), _complain) for name, step in steps.items()]
+    return [
+        Pump(_name_of(name, settings, workspace), _in_turn(tenant, step), _complain) for name, step in steps.items()
+    ]
+
+
+def _name_of(pump: str, settings: Settings, workspace: Any) -> str:
+    return f"{pump} of {workspace.tenant()}" if len(settings.served) > 1 else pump
 
 
 def _in_turn(tenant: str, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -177,6 +244,9 @@ def _collections(settings: Settings, home: Any) -> list[Pump]:
 
 
 def _complain(name: str, error: Exception) -> None:
+    if isinstance(error, Unavailable):
+        log.warning("a pump has to wait and will try again", pump=name, reason=str(error))
+        return
     log.error("a pump failed and will try again", pump=name, exc_info=error)
 
 
@@ -221,6 +291,23 @@ class StatsdCollection:
         if self._pending.keys:
             await self._ingest.accept(self._pending)
         self._pending = None
+
+
+async def _configure_later(settings: Settings, workspaces: dict[str, Any]) -> None:
+    """Configure once the pipelines have taken in what was there at the start, which may need workers."""
+    for workspace in workspaces.values():
+        position, _ = await workspace.store().last()
+        await workspace.monitor().expect(position)
+    try:
+        await _configure_all(settings, workspaces)
+    except QuantumError as error:
+        log.warning("the configuration is not in force", reason=str(error))
+
+
+async def _configure_all(settings: Settings, workspaces: dict[str, Any]) -> None:
+    for workspace in workspaces.values():
+        await _configure(settings, workspace)
+    await _put_in_force(settings, workspaces[settings.store.tenant])
 
 
 async def _configure(settings: Settings, workspace: Any) -> None:
@@ -286,7 +373,7 @@ def server_config(
     )
 
 
-async def _serve(app: Litestar, process: Any, listening: socket.socket) -> None:
+async def _serve(app: Litestar, vitals: Vitals, listening: socket.socket, sockets: Sequence[LiveSockets]) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     server = uvicorn.Server(server_config(app))
     stop = asyncio.Event()
@@ -296,8 +383,8 @@ async def _serve(app: Litestar, process: Any, listening: socket.socket) -> None:
     serving = asyncio.create_task(_serve_quietly(server, listening))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    process.vitals().draining = True
-    await asyncio.gather(*(workspace.sockets().close_all() for workspace in process.workspaces().values()))
+    vitals.draining = True
+    await asyncio.gather(*(one.close_all() for one in sockets))
     server.should_exit = True
     await serving
     stopping.cancel()

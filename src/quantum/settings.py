@@ -46,6 +46,8 @@ SHORT: Final = {"store": "kind"}
 
 TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})?(/[^\s]*)?").fullmatch
 
+KAFKA: Final = re.compile(r"kafka://[\w.-]+:\d{1,5}(,[\w.-]+:\d{1,5})*").fullmatch
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
@@ -350,6 +352,21 @@ class Store(Section, frozen=True, kw_only=True):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
 
 
+class Stream(Section, frozen=True, kw_only=True):
+    """How the processes of the roles `monitoring` and `ml` reach each other; the role `all` needs nothing.
+
+    Attributes:
+        kind: `kafka`, or `memory`, which reaches nobody.
+        url: of Kafka: `kafka://host:port`, more brokers behind commas.
+        lanes: into so many the series are dealt out; at most so many workers have something to do. All processes of a
+            tenant must say the same.
+    """
+
+    kind: Literal["memory", "kafka"] = "memory"
+    url: str = ""
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+
+
 class DetectionRule(Section, frozen=True, kw_only=True):
     """Which detector some series get.
 
@@ -412,6 +429,7 @@ class Settings(Section, frozen=True, kw_only=True):
     outgoing: Outgoing = Outgoing()
     rates: RequestRates = RequestRates()
     redis: Redis = Redis()
+    stream: Stream = Stream()
     retention: Retention = Retention()
     logs: Logs = Logs()
     detection: Detection = Detection()
@@ -435,6 +453,7 @@ def load_settings(
     file: str | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    role: str = "all",
 ) -> Settings:
     """Return the settings of a file (default: `quantum.toml` if there is one), the environment and the command line.
 
@@ -442,6 +461,7 @@ def load_settings(
         file: path of a TOML file; it must exist if given.
         environment: default: the process's.
         overrides: dotted names to values, for example `{"server.port": 0}`; None values are left out.
+        role: of the process that they are for.
 
     Raises:
         SettingsError: with every problem found.
@@ -455,7 +475,7 @@ def load_settings(
             _set(tree, dotted.split("."), value)
     settings = _build(Settings, tree, "", problems)
     if isinstance(settings, Settings):
-        problems += _contradictions(settings)
+        problems += [*_contradictions(settings), *_role_problems(role, settings)]
     if problems or not isinstance(settings, Settings):
         raise SettingsError(problems)
     return settings
@@ -544,6 +564,11 @@ def _contradictions(settings: Settings) -> list[str]:
             "store.url: kind postgres needs the address of a database, for example"
             " postgresql://quantum@db.example/quantum; QUANTUM_STORE__URL keeps a password out of the file"
         )
+    if settings.stream.kind == "kafka" and not KAFKA(settings.stream.url):
+        problems.append(
+            f"stream.url: kind kafka needs brokers, for example kafka://kafka.example:9092 (it is"
+            f" {settings.stream.url!r})"
+        )
     problems += _auth_problems(settings.auth)
     problems += _tenant_problems(settings)
     if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
@@ -577,6 +602,21 @@ def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
         for name, count in days
         if count * DAY_MS < max_age_ms
     ]
+    return problems
+
+
+def _role_problems(role: str, settings: Settings) -> list[str]:
+    """Return what a role that shares its work with other processes lacks: something that they can reach, too."""
+    if role == "all":
+        return []
+    problems = []
+    if settings.store.kind != "postgres":
+        problems.append(f"store.kind: the role {role} needs postgres, other processes do not see {settings.store.kind}")
+    if settings.stream.kind != "kafka":
+        problems.append(
+            f"stream.kind: the role {role} needs kafka, other processes do not see {settings.stream.kind}; set"
+            " stream.url = kafka://host:port too"
+        )
     return problems
 
 

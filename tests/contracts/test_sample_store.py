@@ -14,6 +14,8 @@ from quantum.domain.facts import Heartbeat
 from quantum.domain.scoring import ScoredRows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.contracts.conftest import OpenStore
     from tests.stores import Store
 
@@ -41,6 +43,19 @@ async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: S
     assert found.values.tolist() == [5.0, 5.1, 5.2, 5.3, 7.0, 7.0, 7.0]
     assert len(await filled.samples([], 0, 9999)) == 0
     assert len(await filled.samples([99], 0, 9999)) == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "postgres"])
+async def test_a_store_that_sealed_facts_before_it_had_a_series_opens_again(
+    kind: str, new_store: Callable[[str], OpenStore]
+) -> None:
+    open_store = new_store(kind)
+    async with open_store() as store:
+        await store.append(Heartbeat(), 1000)
+        await store.seal(1, concat_scores([]))
+    async with open_store() as again:
+        assert await again.series() == []
+        assert await again.last() == (1, 1000)
 
 
 async def test_late_samples_of_a_later_segment_are_found_in_order(filled: Store) -> None:

@@ -198,10 +198,10 @@ def _unpack(archive: Path, place: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {"JAVA_HOME": str(_java_home()), "JAVA_OPTS_APPEND": JAVA_OPTIONS, "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m"}
+    return {"JAVA_HOME": str(java_home()), "JAVA_OPTS_APPEND": JAVA_OPTIONS, "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m"}
 
 
-def _java_home() -> Path:
+def java_home() -> Path:
     """Return the newest Java that Keycloak's release notes name: 17, 21 or 25."""
     found: dict[int, Path] = {}
     for release in Path("/usr/lib/jvm").glob("*/release"):

@@ -11,6 +11,8 @@ from tests.parts.redis import run_redis
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.parts.kafka import KafkaBroker
+
 
 def test_a_part_on_the_path_is_found_without_installing_anything() -> None:
     assert need("sh").name == "sh"
@@ -78,3 +80,11 @@ def test_a_redis_answers_until_it_is_killed_and_again_after_a_start(tmp_path: Pa
         server.start()
         assert server.answers()
     assert not server.answers()
+
+
+def test_a_kafka_answers_unless_it_is_frozen(kafka: KafkaBroker) -> None:
+    assert kafka.answers()
+    kafka.freeze()
+    assert not kafka.answers()
+    kafka.thaw()
+    assert kafka.answers()

@@ -39,6 +39,8 @@ from quantum.domain.policies import Absence, AnomalyScore, Comparison, RateOfCha
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quantum.adapters.postgres import PostgresStore
+
 STEP_MS = 10_000
 STEPS = 8640
 DAY_STEPS = 8640
@@ -179,7 +181,7 @@ async def act(life: Life) -> None:
         await life.obey(JudgeIncident(incident.id, Verdict.REAL, "ann"))
 
 
-async def recorded(store: SqliteStore) -> bytes:
+async def recorded(store: SqliteStore | PostgresStore) -> bytes:
     everything = AlertFilter(states=tuple(AlertState))
     found = await store.alerts(everything, Page(limit=100_000))
     transitions = [step for one in found for step in (await store.alert(one.id))[1]]

@@ -275,9 +275,8 @@ def _compressed(column: NDArray[Any]) -> bytes:
 
 def unpack_integers(data: bytes) -> NDArray[np.int64]:
     """Return the column of `pack_integers`."""
-    column = standalone.simple_decompress(data)
-    # of a column without elements the library returns nothing
-    return np.zeros(0, np.int64) if column is None else np.asarray(column, np.int64)
+    found = standalone.simple_decompress(data)
+    return np.zeros(0, np.int64) if found is None else np.asarray(found, np.int64)  # None: there were no values
 
 
 def pack_floats(column: NDArray[np.float64]) -> bytes:

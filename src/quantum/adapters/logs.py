@@ -81,4 +81,6 @@ def configure_logs(level: str) -> QueuedLines:
     logging.basicConfig(
         handlers=[handler], level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), force=True
     )
+    # it repeats ten times a second that a broker is away, which we say ourselves
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return lines

@@ -1,4 +1,4 @@
-"""The in-process halves of the embedded profile: event stream, live feed, clocks."""
+"""The in-process halves of the embedded profile: event stream, lanes, live feed, clocks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from quantum.domain.facts import Samples
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from quantum.application.scoring import Answer, LaneWork, Task
     from quantum.domain.facts import Fact
 
 HELD_FACTS: Final = 10_000
@@ -55,6 +56,22 @@ class MemoryStream:
 
 def _rows_of(fact: Fact) -> int:
     return len(fact.body.batch) if isinstance(fact.body, Samples) else 0
+
+
+class MemoryLanes:
+    """Lanes within one process.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    def __init__(self, work: LaneWork, count: int) -> None:
+        self.count = count
+        self._work = work
+
+    async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        """See Lanes."""
+        return [await self._work.do(task) for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)

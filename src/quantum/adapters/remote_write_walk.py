@@ -54,6 +54,7 @@ _TIME_TAG: Final = _SAMPLE_TIME << 3 | _VARINT
 _TIME_BYTES: Final = 6
 _USUAL_SAMPLE: Final = 10 + _TIME_BYTES
 """Bytes of a sample as senders write it: a tag and a float, a tag and a time of our days in six bytes."""
+_SAMPLE_TAG: Final = _SERIES_SAMPLE << 3 | BYTES
 _LABEL_TAG: Final = _SERIES_LABEL << 3 | BYTES
 
 
@@ -162,6 +163,14 @@ def _usual_time(data: Sequence[int], at: int, end: int) -> int:
 
 
 @inlined
+def _is_usual_sample(data: Sequence[int], at: int, end: int) -> bool:
+    """Return whether all that is left is one sample in the usual form."""
+    if end - at != _USUAL_SAMPLE + 2 or data[at] != _SAMPLE_TAG or data[at + 1] != _USUAL_SAMPLE:
+        return False
+    return _usual_time(data, at + 2, end) >= 0
+
+
+@inlined
 def _fill_sample(
     data: Sequence[int], at: int, end: int, row: int, at_ms: NDArray[np.int64], bits: NDArray[np.int64]
 ) -> int:
@@ -209,6 +218,11 @@ def _fill_series(
     """Write one series after those that were counted; return 0 or an error."""
     error, series_at, start_at, scattered, index = 0, at, at, 0, counts[SERIES]
     end_at = at = _after_short_labels(data, at, end)
+    if _is_usual_sample(data, at, end) and counts[SAMPLES] < len(at_ms):
+        row = counts[SAMPLES]
+        at_ms[row], bits[row], row_series[row] = _usual_time(data, at + 2, end), read_fixed64(data, at + 3), index
+        counts[SAMPLES] += 1
+        at = end
     while at < end and error == 0:
         field_at = at
         number, wire, start, at, _ = read_field(data, at, end)

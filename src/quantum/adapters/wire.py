@@ -199,11 +199,7 @@ def unpack_model(data: bytes) -> models.TrainedModel:
 
 def pack_state(state: PipelineState) -> bytes:
     """Return the envelope of a pipeline's state; each array is compressed on its own."""
-    arrays = {
-        name: (array.dtype.str, array.shape, bytes(cramjam.zstd.compress(array.tobytes(), level=COMPRESSION_LEVEL)))
-        for name, array in state.arrays.items()
-    }
-    body = msgspec.msgpack.encode((encode(state.memory), arrays))
+    body = msgspec.msgpack.encode((encode(state.memory), pack_arrays(state.arrays)))
     return MAGIC + zlib.crc32(body).to_bytes(4, "big") + body
 
 
@@ -217,10 +213,19 @@ def unpack_state(data: bytes) -> PipelineState:
     if data[:4] != MAGIC or zlib.crc32(body) != int.from_bytes(data[4:8], "big"):
         raise CorruptData("the stored state is damaged or of another format")
     memory, packed = msgspec.msgpack.decode(body)
-    return PipelineState(_arrays(packed), decode(memory, pipeline.PipelineMemory))
+    return PipelineState(unpack_arrays(packed), decode(memory, pipeline.PipelineMemory))
 
 
-def _arrays(packed: Mapping[str, tuple[str, list[int], bytes]]) -> dict[str, NDArray[Any]]:
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """Return arrays as plain values: type, shape and compressed bytes."""
+    return {
+        name: (array.dtype.str, array.shape, bytes(cramjam.zstd.compress(array.tobytes(), level=COMPRESSION_LEVEL)))
+        for name, array in arrays.items()
+    }
+
+
+def unpack_arrays(packed: Mapping[str, tuple[str, list[int], bytes]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of `pack_arrays`."""
     return {
         name: np.frombuffer(bytes(cramjam.zstd.decompress(data)), np.dtype(dtype)).reshape(shape).copy()
         for name, (dtype, shape, data) in packed.items()

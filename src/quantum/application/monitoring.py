@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from quantum.domain.alerts import Effects
 from quantum.domain.coverage import NONE
+from quantum.domain.errors import Unavailable
 from quantum.domain.facts import Heartbeat, Samples, Started
+from quantum.domain.lanes import DETECTOR
 from quantum.domain.presence import SILENT
 from quantum.domain.scoring import ScoredRows, keep
 
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
         LiveFeed,
         SampleStore,
     )
+    from quantum.application.scoring import Scoring
     from quantum.domain.alerts import Anomaly
     from quantum.domain.errors import QuantumError
     from quantum.domain.facts import Fact
     from quantum.domain.pipeline import Pipeline, PipelineState, Step
+    from quantum.domain.scoring import Scores
 
 GROUP_FACTS: Final = 256
 GROUP_ROWS: Final = 100_000
@@ -185,6 +189,7 @@ class Monitor:
         pipeline: Callable[[], Pipeline],
         codec: StateCodec,
         keep_ms: int,
+        scoring: Scoring | None = None,
     ) -> None:
         self.pipeline = pipeline()
         self.recent = Recent()
@@ -193,6 +198,7 @@ class Monitor:
         self._fresh_pipeline = pipeline
         self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
         self._stream, self._feed, self._clock, self._codec = stream, feed, clock, codec
+        self._scoring = scoring
         self._landmark_every_ms, self._landmark_at_ms = keep_ms // LANDMARKS, 0
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._refusals: dict[int, QuantumError] = {}
@@ -210,14 +216,19 @@ class Monitor:
     # ---- start ------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Restore the newest checkpoint, catch up with the log, and note that watching begins (again)."""
+        """Restore the newest checkpoint, catch up with the log, and note that watching begins (again).
+
+        Where others score, the pump catches up: whoever sends samples does not wait for them.
+        """
         self.recorded = await self._alerts.recorded_upto()
         self._sealed = await self._samples.sealed_upto()
         await self._restore()
-        await self._catch_up()
+        if self._scoring is None:
+            await self._catch_up()
         await self.append(Started())
-        await self._catch_up()
-        self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms
+        if self._scoring is None:
+            await self._catch_up()
+        self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms or self._clock.now_ms()
         self._landmark_at_ms = await self._last_landmark_ms()
 
     async def _restore(self) -> None:
@@ -284,9 +295,14 @@ class Monitor:
     async def close(self) -> None:
         """Take in what is left, seal it and save the state, so that the next start is quick."""
         await asyncio.gather(*self._taking, return_exceptions=True)
-        await self._catch_up()
-        await self._seal()
-        await self._save(is_sealed=True)
+        try:
+            await self._catch_up()
+            await self._seal()
+            await self._save(is_sealed=True)
+        except Unavailable:
+            if self._scoring is None:
+                raise
+            # who scores may have stopped before; the next start goes on from the checkpoint and the log
 
     # ---- taking facts in --------------------------------------------------------------------------------------
 
@@ -301,12 +317,19 @@ class Monitor:
             await asyncio.shield(taking)
 
     async def _take_whole(self, facts: Sequence[Fact]) -> None:
-        steps = await asyncio.to_thread(lambda: [self.pipeline.step(fact) for fact in facts])
+        scores = await self._scores(facts)
+        steps = await asyncio.to_thread(lambda: [self.pipeline.step(*one) for one in zip(facts, scores, strict=True)])
         for fact, step in zip(facts, steps, strict=True):
             self._hold(fact, step)
         self._unrecorded.add(facts, steps, self.recorded)
         if self._unrecorded.is_due(self.pipeline.at_ms):
             await self._record()
+
+    async def _scores(self, facts: Sequence[Fact]) -> Sequence[Scores | None]:
+        """Return what others say to the facts; None lets the pipeline's own detector say it."""
+        if self._scoring is None:
+            return [None] * len(facts)
+        return await self._scoring.scores(self.pipeline.position, facts)
 
     async def _record(self) -> None:
         """Record all that was concluded. If that fails nothing is forgotten: the next attempt records it too."""
@@ -405,16 +428,19 @@ class Monitor:
         # a state knows what was concluded and does not conclude it again
         await self._record()
         position, at_ms = self.pipeline.position, self.pipeline.at_ms
-        packed, size = await asyncio.to_thread(self._packed_state)
+        learnt = None if self._scoring is None else await self._scoring.state(position)
+        packed, size = await asyncio.to_thread(self._packed_state, learnt)
         is_landmark = is_sealed and at_ms - self._landmark_at_ms >= self._landmark_every_ms
         await self._checkpoints.save(position, packed, at_ms if is_landmark else None)
         if is_landmark:
             self._landmark_at_ms = at_ms
         self._saved_at_ms, self._rows_since_save, self._state_bytes = self.pipeline.at_ms, 0, size
 
-    def _packed_state(self) -> tuple[bytes, int]:
-        """Return the state as bytes, and its size before packing: what saving costs goes by that."""
+    def _packed_state(self, learnt: dict[str, NDArray[Any]] | None) -> tuple[bytes, int]:
+        """Return the state as bytes, with what others have learnt, and its size before packing: saving costs that."""
         state = self.pipeline.dump()
+        if learnt is not None:
+            state.arrays.update({f"{DETECTOR}{name}": array for name, array in learnt.items()})
         return self._codec.pack(state), sum(array.nbytes for array in state.arrays.values())
 
     # ---- for people -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quantum.application.scoring import Answer, Task
     from quantum.domain.alerts import (
         Alert,
         AlertState,
@@ -391,6 +392,39 @@ class EventStream(Protocol):
 
     async def take(self, after: int, max_facts: int) -> list[Fact]:
         """Wait for facts with positions > `after`; return them in order, or [] if the log has to be read instead."""
+
+
+class Lanes(Protocol):
+    """Workers elsewhere, each with the detector of some lanes."""
+
+    @property
+    def count(self) -> int:
+        """How many lanes there are."""
+
+    async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        """Have tasks done, at most one a lane; return their answers in order.
+
+        The same tasks may be asked again, after a failure or without one, and are answered alike.
+
+        Raises:
+            Unavailable: an answer did not come in time.
+        """
+
+
+class LaneSource(Protocol):
+    """What workers read, without the right to write: see FactLog, CheckpointStore and SampleStore."""
+
+    async def read(self, after: int, max_rows: int) -> list[Fact]:
+        """See FactLog."""
+
+    async def begins_after(self) -> int:
+        """See FactLog."""
+
+    async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """See CheckpointStore."""
+
+    async def series(self) -> list[tuple[int, LabelSet]]:
+        """See SampleStore."""
 
 
 class LiveFeed(Protocol):

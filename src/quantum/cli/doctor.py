@@ -56,6 +56,7 @@ def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
     return [
         Finding("settings", well=True, words="read without a problem"),
         *(asyncio.run(_store(settings, tenant)) for tenant in settings.served),
+        *([asyncio.run(_stream(settings))] if settings.stream.kind == "kafka" else []),
         _space(settings),
         _address(settings),
         _kernels(),
@@ -89,6 +90,16 @@ async def _postgres(settings: Settings, tenant: str) -> Finding:
     except QuantumError as error:
         return Finding("store", well=False, words=f"{where}: {error}")
     return Finding("store", well=not found.risks, words=f"{where}: {'; '.join((*found.risks, *found.facts))}")
+
+
+async def _stream(settings: Settings) -> Finding:
+    from quantum.adapters.kafka import survey  # noqa: PLC0415 - imports the driver
+
+    try:
+        brokers = await survey(settings.stream.url)
+    except QuantumError as error:
+        return Finding("stream", well=False, words=f"{settings.stream.url}: {error}")
+    return Finding("stream", well=True, words=f"{settings.stream.url} has {brokers} brokers")
 
 
 def _space(settings: Settings) -> Finding:

@@ -17,26 +17,27 @@ if TYPE_CHECKING:
     from quantum.settings import Settings
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
+Role = Annotated[Literal["all", "monitoring", "ml"], Parameter(help="What this process is for")]
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 
 def run(
     *,
-    role: Annotated[Literal["all"], Parameter(help="What this process is for")] = "all",
+    role: Role = "all",
     config: Config = None,
     host: Annotated[str | None, Parameter(help="Address to listen on")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 picks a free one")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run Quantum: collect, score, alert, and serve the dashboard and the API."""
-    del role
-    settings = load_settings(config, overrides={"server.host": host, "server.port": port, "data_dir": data_dir})
+    overrides = {"server.host": host, "server.port": port, "data_dir": data_dir}
+    settings = load_settings(config, overrides=overrides, role=role)
     _check_tables(settings)
     lines = configure_logs(settings.logs.level)
-    from quantum.roles import run_all  # noqa: PLC0415 - imports the whole application; errors above come at once
+    from quantum import roles  # noqa: PLC0415 - imports the whole application; errors above come at once
 
     try:
-        uvloop.run(run_all(settings, _announce))
+        uvloop.run(roles.run(role, settings, _announce))
     finally:
         lines.close()
 
@@ -46,10 +47,13 @@ def _announce(address: str) -> None:
 
 
 def check_config(
-    *, config: Config = None, as_json: Annotated[bool, Parameter(name="--json", help="For programs")] = False
+    *,
+    role: Role = "all",
+    config: Config = None,
+    as_json: Annotated[bool, Parameter(name="--json", help="For programs")] = False,
 ) -> None:
     """Read the settings, say everything that is wrong with them, or show what is in force."""
-    settings = load_settings(config)
+    settings = load_settings(config, role=role)
     _check_tables(settings)
     tree = _tree(settings)
     if as_json:

@@ -171,8 +171,12 @@ class Pipeline:
 
     # ---- facts ------------------------------------------------------------------------------------------------
 
-    def step(self, fact: Fact) -> Step:
+    def step(self, fact: Fact, scores: Scores | None = None) -> Step:
         """Take in the next fact of the log.
+
+        Args:
+            fact: the next one.
+            scores: what the detector says to its samples, if that was asked elsewhere.
 
         Raises:
             ValueError: the fact does not follow the one before; nothing was changed.
@@ -184,7 +188,7 @@ class Pipeline:
         self.position, self.at_ms = fact.position, fact.at_ms
         match fact.body:
             case Samples():
-                scores = self._take_samples(fact.body, fact.at_ms, found)
+                scores = self._take_samples(fact.body, fact.at_ms, found, scores)
                 return Step(found.effects(), scores=scores)
             case Heartbeat() | Started():
                 return Step(found.effects())
@@ -204,13 +208,14 @@ class Pipeline:
         for second in range(first, fact.at_ms // EVALUATION_MS + 1):
             self._evaluate(second * EVALUATION_MS, found)
 
-    def _take_samples(self, samples: Samples, at_ms: int, found: Conclusions) -> Scores:
+    def _take_samples(self, samples: Samples, at_ms: int, found: Conclusions, given: Scores | None) -> Scores:
         for slot, labels in samples.new_series:
             self._meet(slot, labels)
         batch = samples.batch
         ends = batch.values.view(np.uint64) == STALENESS_MARKER
         blank = np.isnan(batch.values) & ~ends
-        scores = self.models.judge(batch, self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values))
+        alone = given or self.detector.score_and_learn(batch.slots, batch.at_ms, batch.values)
+        scores = self.models.judge(batch, alone)
         for anomaly in self._anomalies.take(*_some(batch, scores, ~blank), self.labels):
             found.anomalies[anomaly.id] = anomaly
         self.presence.end(batch.slots[ends])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from litestar import Response, get
+from litestar import Litestar, Response, get
 from litestar.openapi import ResponseSpec
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -33,6 +33,7 @@ class Vitals:
         started: true once everything is open and the pipeline has caught up.
         draining: true once it was told to stop.
         checks: by name, functions that return "ok" or what is wrong.
+        degrading: as `checks`, of what may be away without keeping this process from taking in samples.
         gauges: of the process, by name; those ending in `_total` count.
         tenants: gauges of every tenant, the same of each; their names are a label where there are several.
         registry: of the metrics; every process, and every test, has its own.
@@ -48,6 +49,7 @@ class Vitals:
         self.started = False
         self.draining = False
         self.checks = checks
+        self.degrading: Mapping[str, Callable[[], str]] = {}
         self.gauges = gauges
         self.tenants = tenants
         self.version = version
@@ -80,7 +82,8 @@ class Vitals:
         found["started"] = "ok" if self.started else "starting"
         found["draining"] = "shutting down" if self.draining else "ok"
         ready = all(state == "ok" for state in found.values())
-        return m.Health(status="ok" if ready else "unavailable", checks=found, degraded=[])
+        degraded = [f"{name}: {state}" for name, check in self.degrading.items() if (state := check()) != "ok"]
+        return m.Health(status="ok" if ready else "unavailable", checks=found, degraded=degraded)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics of this process, for prometheus_client."""
@@ -104,6 +107,11 @@ def _family(name: str, found: Mapping[tuple[str, ...], float | Mapping[str, floa
         for reason, value in now.items() if isinstance(now, Mapping) else (("", now),):
             family.add_metric([*tenant, reason] if is_by_reason else [*tenant], value)  # type: ignore[attr-defined]
     return family
+
+
+def health_app(vitals: Vitals) -> Litestar:
+    """Return the application of a process that serves nothing else."""
+    return Litestar([*health_routes(vitals)], logging_config=None, openapi_config=None)
 
 
 def health_routes(vitals: Vitals) -> list[HTTPRouteHandler]:

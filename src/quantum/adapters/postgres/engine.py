@@ -157,6 +157,33 @@ class Engine:
             self._lease.opening = (await look_at_walls(connection)).opening
             await self._lease.acquire(connection, self._patience.start_ms)
 
+    async def open_for_reading(self) -> None:
+        """Connect without a lease: only `read` can be used then. Waits for the database, as `open` does for a lease.
+
+        Raises:
+            Unavailable: it does not answer, or another release made its schema.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._patience.start_ms / 1000
+        while True:
+            try:
+                self._lease.opening = await _opening_of(self._url)
+                break
+            except Unavailable:
+                if loop.time() >= deadline_s:
+                    raise
+                await asyncio.sleep(self._patience.away_s)
+        self._pool = _new_pool(self._url, self._patience.reader_s)
+        await self._pool.open()
+
+    async def close_for_reading(self) -> None:
+        """Close what `open_for_reading` opened."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
+        await self._drop()
+        await self._pool.close()
+
     async def close(self) -> None:
         """Finish what waits, let go of the lease, close."""
         writer, renewer = self._tasks
@@ -433,6 +460,23 @@ async def migrate(connection: Connection, patience: Patience) -> int:
         return taken
     finally:
         await lease.release(connection)
+
+
+async def _opening_of(url: str) -> str | None:
+    """Return what a transaction begins with on a database whose schema is complete."""
+    connection = await connect(url)
+    try:
+        with translated("the database cannot be read"):
+            steps = await taken_steps(connection)
+            opening = (await look_at_walls(connection)).opening
+    finally:
+        await connection.close()
+    if steps < len(STEPS):
+        raise Unavailable(
+            f"the database lacks {len(STEPS) - steps} steps of its schema; start the role that writes, or run"
+            " quantum migrate"
+        )
+    return opening
 
 
 def with_defaults(url: str) -> str:

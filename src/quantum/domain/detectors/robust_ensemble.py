@@ -1,7 +1,6 @@
 """The default detector: ten signs of the unusual, each told by its rarity, in 20 KB a series.
 
-The six signs of `signs.py` with a season of fourteen days and the four of `patterns.py`, judged by `rarity.py`. The
-passes follow one another over a whole batch; none needs what a later one finds, so batches do not matter.
+The six signs of `signs.py` with a season of fourteen days and the four of `patterns.py`, judged by `rarity.py`.
 
 >>> bank = RobustEnsemble()
 >>> at_ms = np.arange(400) * 1000
@@ -13,29 +12,14 @@ passes follow one another over a whole batch; none needs what a later one finds,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-from quantum.domain.detectors.bank import Bank, dump_banks, restore_banks
-from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE, compare_rows
-from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
-from quantum.domain.detectors.signs import (
-    BAND_COLUMNS,
-    EXPECTED,
-    LOWER,
-    SIGNS,
-    SPAN,
-    UPPER,
-    measure_rows,
-    signs_state,
-)
-from quantum.domain.scoring import Scores
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
+from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE
+from quantum.domain.detectors.rarity import Plan, rarity_state
+from quantum.domain.detectors.robust import Robust
+from quantum.domain.detectors.signs import SIGNS, signs_state
 
 DAYS: Final = 14
 ALL: Final = SIGNS + PATTERNS
@@ -51,51 +35,11 @@ BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_sta
 """State of one series."""
 
 
-class RobustEnsemble:
+class RobustEnsemble(Robust):
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
     version: Final = 2
 
     def __init__(self) -> None:
-        self._signs, self._patterns = Bank(signs_state(DAYS)), Bank(PATTERNS_STATE)
-        self._rarity = Bank(rarity_state(ALL))
-        self._banks = {"signs": self._signs, "patterns": self._patterns, "rarity": self._rarity}
-
-    @property
-    def series_count(self) -> int:
-        """How many slots have state."""
-        return self._signs.count
-
-    def score_and_learn(
-        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> Scores:
-        """Score the rows, then learn from them; see `Detector`.
-
-        The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
-        as 1e150.
-        """
-        return self.score_with_evidence(slots, at_ms, values)[0]
-
-    def score_with_evidence(
-        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> tuple[Scores, NDArray[np.float64]]:
-        """Do as `score_and_learn`; also return the evidence for an onset in decades, shape (n,), >= 0."""
-        count = len(slots)
-        for bank in self._banks.values():
-            bank.grow(int(slots.max()) + 1 if count else 0)
-        signs, band = np.zeros((count, ALL)), np.full((count, BAND_COLUMNS), np.nan)
-        taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
-        measure_rows(self._signs.records, slots, at_ms, values, signs, band, taken)
-        compare_rows(self._patterns.records, slots, values, taken, band[:, SPAN], signs[:, SIGNS:])
-        judge_rows(self._rarity.records, slots, taken, signs, PLAN, out)
-        columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
-        return Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]), columns[1]
-
-    def dump(self) -> dict[str, NDArray[np.generic]]:
-        """Return the whole state as named arrays (copies)."""
-        return dump_banks(self._banks)
-
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Replace the state by a dumped one; see `Detector`."""
-        restore_banks(self._banks, state)
+        super().__init__(DAYS, PLAN)

@@ -1,0 +1,349 @@
+"""Lanes on Kafka: tasks go out on one topic and answers come back on another, a partition for each lane.
+
+Workers are a consumer group, so Kafka deals the lanes out among those that are alive. Positions and state are not
+Kafka's matter: see `application/scoring.py`. Whatever goes wrong with a connection, it is closed and made anew; a
+producer that is stuck (aiokafka#1017) is given up by our own deadline, because its batches never expire by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from quantum.adapters import lane_messages as messages
+from quantum.adapters.wire import CorruptData
+from quantum.application.scoring import Answer
+from quantum.domain.errors import QuantumError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+    from types import TracebackType
+
+    from quantum.application.scoring import LaneWork, Task
+
+ANSWER_S: Final = 30.0
+"""So long is waited for the answers of all lanes, and for Kafka."""
+CONNECT_S: Final = 10.0
+GOODBYE_S: Final = 3.0
+REQUEST_MS: Final = 5000
+SESSION_MS: Final = 6000
+"""A worker that is silent for so long has died: its lanes go to others. Kafka takes no less by default."""
+LONGEST_WORK_MS: Final = 3_600_000
+"""A worker that is busy for so long is taken for dead: a restart with a large state takes minutes."""
+POLL_MS: Final = 1000
+RETENTION: Final = {"retention.ms": "3600000", "segment.ms": "600000", "cleanup.policy": "delete"}
+"""A task that is an hour old was asked again long ago."""
+COPIES: Final = 3
+EXISTS: Final = 36
+"""Kafka's number for a topic that is there already."""
+TROUBLE: Final = (KafkaError, OSError, TimeoutError)
+
+
+def brokers_of(url: str) -> str:
+    """Return the `host:port,host:port` of `kafka://host:port,host:port`."""
+    return urlsplit(url).netloc
+
+
+class Topics:
+    """The topics of one tenant. Their names have the number of lanes, so that another number begins with new ones."""
+
+    def __init__(self, url: str, tenant: str, lanes: int) -> None:
+        self.brokers, self.lanes = brokers_of(url), lanes
+        self.tasks, self.answers = (f"quantum.{tenant}.{name}.{lanes}" for name in ("tasks", "answers"))
+        self.group = f"quantum.{tenant}.ml.{lanes}"
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """Return those of all lanes."""
+        return [TopicPartition(topic, lane) for lane in range(self.lanes)]
+
+    async def make(self) -> None:
+        """Make the topics that are missing, each on three brokers if there are so many."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=REQUEST_MS)
+        try:
+            await _within(CONNECT_S, admin.start())
+            copies = min(COPIES, len((await admin.describe_cluster())["brokers"]))
+            names = (self.tasks, self.answers)
+            wanted = [NewTopic(name, self.lanes, copies, topic_configs=RETENTION) for name in names]
+            made = await admin.create_topics(wanted)
+            for name, code, *words in made.topic_errors:
+                if code not in (0, EXISTS):
+                    raise Unavailable(f"Kafka does not make the topic {name}: {words[0] if words else code}")
+        finally:
+            await admin.close()
+
+    def producer(self) -> Any:
+        """Return a producer that keeps the order of what it sends and repeats nothing."""
+        return AIOKafkaProducer(
+            bootstrap_servers=self.brokers,
+            enable_idempotence=True,
+            acks="all",
+            request_timeout_ms=REQUEST_MS,
+            max_request_size=messages.PART_BYTES + 100_000,
+        )
+
+
+async def survey(url: str) -> int:
+    """Return how many brokers a cluster has.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(url), request_timeout_ms=REQUEST_MS)
+    try:
+        await _within(CONNECT_S, admin.start())
+        found = await admin.describe_cluster()
+    except TROUBLE as error:
+        raise _unavailable(error) from error
+    finally:
+        await _end(admin.close())
+    return len(found["brokers"])
+
+
+class KafkaLanes:
+    """Asks lanes that are worked on by whoever is in the group.
+
+    Attributes:
+        count: how many lanes there are.
+        connections: how often one was made.
+    """
+
+    def __init__(self, url: str, tenant: str, lanes: int, answer_s: float = ANSWER_S) -> None:
+        self.count = lanes
+        self.connections = 0
+        self._topics = Topics(url, tenant, lanes)
+        self._answer_s = answer_s
+        self._producer: Any = None
+        self._consumer: Any = None
+        self._number = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Connect when something is asked: nobody waits for Kafka before."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        await self._close()
+
+    async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        """See Lanes."""
+        async with self._one_at_a_time:
+            try:
+                if self._producer is None:
+                    await self._open()
+                async with asyncio.timeout(self._answer_s):
+                    return await self._ask(tasks)
+            except TROUBLE as error:
+                await self._close()
+                raise _unavailable(error, "no answer from every lane in time; is a worker there?") from error
+
+    async def _ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        self._number += 1
+        identity = f"{time.time_ns()}-{self._number}"
+        for task in tasks:
+            for message in messages.cut(identity, messages.pack_task(task)):
+                await self._producer.send_and_wait(self._topics.tasks, message, partition=task.lane)
+        return await self._collect(identity, [task.lane for task in tasks])
+
+    async def _collect(self, identity: str, lanes: list[int]) -> list[Answer]:
+        found: dict[int, Answer] = {}
+        parts = {lane: messages.Parts() for lane in range(self.count)}
+        while len(found) < len(lanes):
+            for partition, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
+                for record in records:
+                    whole = _whole(parts[partition.partition], record.value)
+                    if whole is not None and whole[0] == identity:
+                        answer = messages.unpack_answer(whole[1])
+                        found[answer.lane] = answer
+        return [found[lane] for lane in lanes]
+
+    async def _open(self) -> None:
+        topics = self._topics
+        await topics.make()
+        self._producer, self._consumer = (
+            topics.producer(),
+            AIOKafkaConsumer(
+                bootstrap_servers=topics.brokers,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                request_timeout_ms=REQUEST_MS,
+            ),
+        )
+        self.connections += 1
+        await _within(CONNECT_S, self._producer.start())
+        await _within(CONNECT_S, self._consumer.start())
+        await _within(CONNECT_S, self._skip_old())
+
+    async def _skip_old(self) -> None:
+        """Begin after the answers to those who asked before."""
+        partitions = self._topics.partitions(self._topics.answers)
+        self._consumer.assign(partitions)
+        await self._consumer.seek_to_end(*partitions)
+        for partition in partitions:
+            await self._consumer.position(partition)
+
+    async def _close(self) -> None:
+        producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
+        if producer is not None:
+            await _part(consumer, producer)
+
+
+class KafkaWork:
+    """A worker of the group: does the newest task of each of its lanes and answers."""
+
+    def __init__(self, url: str, tenant: str, lanes: int, work: LaneWork) -> None:
+        self.work = work
+        self.lanes: frozenset[int] = frozenset()
+        self._topics = Topics(url, tenant, lanes)
+        self._producer: Any = None
+        self._consumer: Any = None
+        self._parts: dict[int, messages.Parts] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect at the first step, so that a worker may be started before Kafka."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the group, so that others have the lanes at once."""
+        await self._close()
+
+    async def run_once(self) -> None:
+        """Wait for tasks, do them, answer.
+
+        Raises:
+            Unavailable: Kafka does not answer. The next step connects again.
+        """
+        try:
+            if self._producer is None:
+                await self._open()
+            for lane, (identity, body) in (await self._newest()).items():
+                await self._answer(lane, identity, body)
+        except TROUBLE as error:
+            await self._close()
+            raise _unavailable(error) from error
+
+    async def _newest(self) -> dict[int, tuple[str, bytes]]:
+        """Return the newest task of each lane, as bytes; whoever asks has given up those before it."""
+        found: dict[int, tuple[str, bytes]] = {}
+        polled = await self._consumer.getmany(timeout_ms=POLL_MS)
+        while polled:
+            for partition, records in polled.items():
+                parts = self._parts.setdefault(partition.partition, messages.Parts())
+                for record in records:
+                    whole = _whole(parts, record.value)
+                    if whole is not None:
+                        found[partition.partition] = whole
+            polled = await self._consumer.getmany(timeout_ms=0)
+        return found
+
+    async def _answer(self, lane: int, identity: str, body: bytes) -> None:
+        try:
+            answer = await self.work.do(messages.unpack_task(body))
+        except (QuantumError, CorruptData) as error:
+            answer = Answer(lane, problem=str(error))
+        async with asyncio.timeout(ANSWER_S):
+            for message in messages.cut(identity, messages.pack_answer(answer)):
+                await self._producer.send_and_wait(self._topics.answers, message, partition=lane)
+            await self._consumer.commit()
+
+    async def _open(self) -> None:
+        topics = self._topics
+        await topics.make()
+        self._producer, self._consumer = (
+            topics.producer(),
+            AIOKafkaConsumer(
+                bootstrap_servers=topics.brokers,
+                group_id=topics.group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                session_timeout_ms=SESSION_MS,
+                heartbeat_interval_ms=SESSION_MS // 4,
+                max_poll_interval_ms=LONGEST_WORK_MS,
+                request_timeout_ms=REQUEST_MS,
+            ),
+        )
+        await _within(CONNECT_S, self._producer.start())
+        self._consumer.subscribe([topics.tasks], listener=Assignment(self))
+        await _within(ANSWER_S, self._consumer.start())
+
+    def take_over(self, lanes: frozenset[int]) -> None:
+        """Work on these lanes from now on; those that are kept go on as they are."""
+        for lane in self.lanes - lanes:
+            self.work.drop(lane)
+        self._parts = {lane: parts for lane, parts in self._parts.items() if lane in lanes}
+        self.lanes = lanes
+
+    async def _close(self) -> None:
+        producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
+        if producer is not None:
+            await _part(consumer, producer)
+
+
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # the driver has no types
+    """Tells a worker which lanes are its own."""
+
+    def __init__(self, worker: KafkaWork) -> None:
+        self._worker = worker
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Wait: most come back a moment later."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take over what is assigned, drop what is not."""
+        self._worker.take_over(frozenset(partition.partition for partition in assigned))
+
+
+def _whole(parts: messages.Parts, message: bytes) -> tuple[str, bytes] | None:
+    """Return what is whole now; a message that makes no sense is nobody's, and what it was of will be asked again."""
+    with suppress(CorruptData):
+        return parts.add(message)
+    return None
+
+
+async def _within(seconds: float, start: Coroutine[Any, Any, None]) -> None:
+    """Wait for a start, which gives up by itself while it finds brokers: if it is cancelled then, it leaves a socket.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    starting = asyncio.ensure_future(start)
+    done, _ = await asyncio.wait([starting], timeout=seconds)
+    starting.cancel()
+    if not done:
+        await asyncio.gather(starting, return_exceptions=True)
+        raise TimeoutError
+    await starting
+
+
+async def _part(consumer: Any, producer: Any) -> None:
+    """Close a connection; a stop that fails halfway would leave sockets open."""
+    for one, client in ((consumer, consumer._client), (producer, producer.client)):  # noqa: SLF001 - it has no name
+        await _end(one.stop())
+        await _end(client.close())
+
+
+async def _end(goodbye: Coroutine[Any, Any, None]) -> None:
+    """Wait for a goodbye, but not for ever: a broker that is gone does not take it.
+
+    It is a task of its own, because the driver's raises the cancellation of tasks within as if it were ours.
+    """
+    going = asyncio.ensure_future(goodbye)
+    await asyncio.wait([going], timeout=GOODBYE_S)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+
+
+def _unavailable(error: BaseException, otherwise: str = "it took too long") -> Unavailable:
+    return Unavailable(f"Kafka: {str(error).strip() or otherwise}")

@@ -1,0 +1,79 @@
+"""What the default and the cheap detector have in common: signs, patterns if wanted, and what their rarity comes to.
+
+The passes follow one another over a whole batch; none needs what a later one finds, so batches do not matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantum.domain.detectors.bank import Bank, dump_banks, restore_banks
+from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
+from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
+from quantum.domain.detectors.signs import (
+    BAND_COLUMNS,
+    EXPECTED,
+    LOWER,
+    SIGNS,
+    SPAN,
+    UPPER,
+    measure_rows,
+    signs_state,
+)
+from quantum.domain.scoring import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+class Robust:
+    """A bank of series, judged by the signs of `signs.py` and, if the plan weighs more than these, by `patterns.py`."""
+
+    def __init__(self, days: int, plan: Plan) -> None:
+        self._plan = plan
+        self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score)))}
+        if len(plan.score) > SIGNS:
+            self._banks["patterns"] = Bank(PATTERNS_STATE)
+
+    @property
+    def series_count(self) -> int:
+        """How many slots have state."""
+        return self._banks["signs"].count
+
+    def score_and_learn(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Scores:
+        """Score the rows, then learn from them; see `Detector`.
+
+        The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
+        as 1e150.
+        """
+        return self.score_with_evidence(slots, at_ms, values)[0]
+
+    def score_with_evidence(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[Scores, NDArray[np.float64]]:
+        """Do as `score_and_learn`; also return the evidence for an onset in decades, shape (n,), >= 0."""
+        count, banks = len(slots), self._banks
+        for bank in banks.values():
+            bank.grow(int(slots.max()) + 1 if count else 0)
+        signs, band = np.zeros((count, len(self._plan.score))), np.full((count, BAND_COLUMNS), np.nan)
+        taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
+        measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
+        if "patterns" in banks:
+            compare_rows(banks["patterns"].records, slots, values, taken, band[:, SPAN], signs[:, SIGNS:])
+        judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
+        columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
+        return Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]), columns[1]
+
+    def dump(self) -> dict[str, NDArray[np.generic]]:
+        """Return the whole state as named arrays (copies)."""
+        return dump_banks(self._banks)
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Replace the state by a dumped one; see `Detector`."""
+        restore_banks(self._banks, state)

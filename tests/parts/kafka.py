@@ -1,0 +1,163 @@
+"""A real Kafka broker of a test: one node without ZooKeeper (KRaft), on free ports of the loopback interface.
+
+Its jars come from Maven Central once and are kept outside the work tree; `kafka.jars` pins every digest. Java is found
+or installed as for Keycloak. Within the block the broker can be killed, frozen and started again on the same ports,
+with what it had. `TEST_KAFKA_HOME` names a folder with the jars of another 4.x.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import httpx
+import pytest
+from tests.parts.children import Child, free_port, start_child
+from tests.parts.keycloak import java_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PINNED: Final = Path(__file__).with_suffix(".jars")
+MAVEN: Final = "https://repo.maven.apache.org/maven2/"
+JAVA_OPTIONS: Final = ("-Xms48m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""It runs for a minute: compiling well would cost more than it gains."""
+CLUSTER: Final = "4L6g3nShT-eMCtK--X86sw"
+READY_TIMEOUT_S: Final = 120.0
+PROBE_TIMEOUT_S: Final = 0.5
+API_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+"""The request that every client begins with, version 0, without a name."""
+LOGGING: Final = """
+rootLogger.level=WARN
+rootLogger.appenderRef.stdout.ref=STDOUT
+appender.stdout.type=Console
+appender.stdout.name=STDOUT
+appender.stdout.layout.type=PatternLayout
+appender.stdout.layout.pattern=%d %p %m (%c)%n
+"""
+
+
+@dataclass(slots=True)
+class KafkaBroker:
+    """A broker that runs unless it was killed.
+
+    Attributes:
+        home: has its log, settings and data.
+        port: of 127.0.0.1; the same after a restart.
+    """
+
+    home: Path
+    port: int
+    child: Child | None = None
+    _children: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def url(self) -> str:
+        """Its address, as the setting `stream.url` has it."""
+        return f"kafka://127.0.0.1:{self.port}"
+
+    def format(self) -> None:
+        """Make an empty place for its data."""
+        (self.home / "log4j2.properties").write_text(LOGGING)
+        (self.home / "server.properties").write_text(_settings(self.home, self.port, free_port()))
+        tool = [*self._java(), "kafka.tools.StorageTool", "format", "--config", self.home / "server.properties"]
+        subprocess.run([*tool, "--cluster-id", CLUSTER], check=True, capture_output=True, timeout=READY_TIMEOUT_S)
+
+    def start(self) -> None:
+        """Start it with what it had; return when it answers."""
+        command = [*self._java(), "kafka.Kafka", self.home / "server.properties"]
+        self.child = self._children.enter_context(start_child(command, self.home / "kafka.log"))
+        self.child.wait_until(self.answers, "an answer of Kafka", READY_TIMEOUT_S)
+
+    def answers(self) -> bool:
+        """Whether it says now what it can do."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=PROBE_TIMEOUT_S) as probe:
+            probe.sendall(API_VERSIONS)
+            return len(probe.recv(8)) == 8
+        return False
+
+    def kill(self) -> None:
+        """Kill it without a chance to tidy up; what it wrote is there after `start`."""
+        self._children.close()
+        self.child = None
+
+    def freeze(self) -> None:
+        """Let it keep its connections and answer nothing, until `thaw`."""
+        assert self.child is not None
+        self.child.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.child is not None
+        self.child.process.send_signal(signal.SIGCONT)
+
+    def _java(self) -> list[str | Path]:
+        logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
+        return [java_home() / "bin/java", *JAVA_OPTIONS, logging, "-cp", f"{_jars()}/*"]
+
+
+@contextmanager
+def run_kafka(home: Path) -> Iterator[KafkaBroker]:
+    """Run a broker for the length of a `with` block, with its data and log in a directory."""
+    broker = KafkaBroker(home, free_port())
+    try:
+        broker.format()
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+
+
+def _settings(home: Path, port: int, controller: int) -> str:
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": home / "data",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 1,
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": 0,
+        "num.network.threads": 1,
+        "num.io.threads": 2,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+@cache
+def _jars() -> Path:
+    """Return a folder with all jars; fetch what this machine does not have yet, and check everything."""
+    if named := os.environ.get("TEST_KAFKA_HOME"):
+        return Path(named)
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts" / "kafka-4.1.1"
+    folder.mkdir(parents=True, exist_ok=True)
+    pinned = [line.split() for line in PINNED.read_text().splitlines() if not line.startswith("#")]
+    with (folder / "lock").open("w") as lock, httpx.Client(timeout=120) as maven:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for digest, path in pinned:
+            _fetch(maven, path, digest, folder / Path(path).name)
+    return folder
+
+
+def _fetch(maven: httpx.Client, path: str, digest: str, jar: Path) -> None:
+    if jar.exists() and hashlib.sha256(jar.read_bytes()).hexdigest() == digest:
+        return
+    answer = maven.get(MAVEN + path)
+    answer.raise_for_status()
+    found = hashlib.sha256(answer.content).hexdigest()
+    if found != digest:
+        pytest.fail(f"{MAVEN}{path} has the digest {found}, not the one that is pinned", pytrace=False)
+    jar.write_bytes(answer.content)

@@ -1,0 +1,166 @@
+"""The roles `monitoring` and `ml` in processes of their own, on a real PostgreSQL and a real Kafka, killed in turn.
+
+What they stored and concluded is held against the ledger of a sender, and against one process that takes the same
+facts: its alerts, notifications and incidents, and all that its detectors have learnt, have to be the same bytes.
+`TEST_OUTAGE_S` says how long Kafka is away (`make faults`: 60).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from tests.parts.children import start_child
+from tests.parts.kafka import run_kafka
+from tests.parts.ledger import LedgerClient, read_ledger
+from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
+from tests.parts.program import ALONE, QUANTUM, run_quantum
+from tests.parts.sink import run_sink
+from tests.system.test_replay_is_byte_equal import CODEC, recorded
+
+from quantum.adapters import wire
+from quantum.adapters.postgres import PostgresStore
+from quantum.application.timemachine import TimeMachine, history_lines
+from quantum.composition import build_workspace
+from quantum.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.parts.kafka import KafkaBroker
+    from tests.parts.program import Program
+
+OUTAGE_S: Final = float(os.environ.get("TEST_OUTAGE_S", "4"))
+LIVE_S: Final = 1.5
+CATCH_UP_S: Final = 120.0
+START_WITHIN_S: Final = 180.0
+"""The first start on a machine compiles."""
+STOP_WITHIN_S: Final = 60.0
+KILLS: Final = 2
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    home = tmp_path / "kafka"
+    home.mkdir()
+    with run_kafka(home) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(postgres_url: str, broker: KafkaBroker) -> dict[str, str]:
+    return {
+        **ALONE,
+        "QUANTUM_STORE__KIND": "postgres",
+        "QUANTUM_STORE__URL": postgres_url,
+        "QUANTUM_STORE__TENANT": f"roles-{os.getpid()}",
+        "QUANTUM_STREAM__KIND": "kafka",
+        "QUANTUM_STREAM__URL": broker.url,
+        "QUANTUM_STREAM__LANES": "2",
+    }
+
+
+def caught_up(program: Program) -> bool | None:
+    """Whether the pipeline is where the log was a moment ago."""
+    wanted = program.get("/api/v1/overview")["at_ms"]
+    time.sleep(0.2)
+    overview = program.get("/api/v1/overview")
+    return overview["at_ms"] - overview["lag_ms"] >= wanted or None
+
+
+def live(client: LedgerClient, duration_s: float) -> list[int]:
+    """Let time pass; return what senders were answered meanwhile."""
+    before = len(client.answers)
+    time.sleep(duration_s)
+    return [status for _, status, _ in client.answers[before:]]
+
+
+def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
+    environment: dict[str, str], broker: KafkaBroker, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
+
+    def start(role: str, name: str, stack: ExitStack) -> Program:
+        running = run_quantum(
+            tmp_path / name,
+            tmp_path / f"{name}.log",
+            "--role",
+            role,
+            environment=environment,
+            ready_within_s=START_WITHIN_S,
+        )
+        return stack.enter_context(running)
+
+    with run_sink() as sink, ExitStack() as others:
+        others.callback(client.stop)
+        with ExitStack() as first:
+            monitor, short = start("monitoring", "first", first), first.enter_context(ExitStack())
+            start("ml", "worker-1", short)
+            start("ml", "worker-2", others)
+            set_the_scene(monitor, client, sink)
+            monitor.wait_until(lambda: caught_up(monitor), "a pipeline that has caught up", CATCH_UP_S)
+            live(client, LIVE_S)
+            short.close()
+            while_one_is_dead = live(client, LIVE_S)
+            monitor.wait_until(lambda: caught_up(monitor), "the other worker", CATCH_UP_S)
+            begin_s = time.monotonic()
+            broker.kill()
+            while_kafka_is_away = live(client, OUTAGE_S)
+            assert monitor.http.get("/readyz").status_code == 200
+            broker.start()
+            monitor.wait_until(lambda: caught_up(monitor), "scores again", CATCH_UP_S)
+            tell(f"roles: Kafka away {OUTAGE_S:g} s, all scored {time.monotonic() - begin_s - OUTAGE_S:.1f} s later")
+        start("ml", "worker-3", others)
+        second = start("monitoring", "second", others)
+        client.use(second.base)
+        assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
+        assert set(while_one_is_dead + while_kafka_is_away) == {200}
+        check_samples(second, read_ledger(tmp_path / "ledger"), client, tell)
+        check_alerts(second, client, sink, tell, KILLS)
+        begin_s = time.monotonic()
+        assert second.child.stop(timeout_s=STOP_WITHIN_S) == 0
+        tell(f"roles: stopped and saved in {time.monotonic() - begin_s:.1f} s")
+    check_against_one_process(environment)
+
+
+def check_against_one_process(environment: dict[str, str]) -> None:
+    """One process that takes the facts of the log concludes and knows the same."""
+    import asyncio
+
+    async def check() -> None:
+        settings = load_settings(environment=environment)
+        pipeline = build_workspace(settings).pipeline
+        async with PostgresStore(settings.store.url, settings.store.tenant) as store:
+            machine = TimeMachine(store, store, store, store, pipeline, CODEC)
+            history = await machine.replay(0, 2**60)
+            assert history.fired
+            replayed = history_lines(history.transitions, history.intents, history.incidents.values())
+            assert replayed == await recorded(store)
+            newest = await store.newest()
+            assert newest is not None
+            kept, alone = wire.unpack_state(newest[1]), pipeline()
+            for fact in await store.read(0, 10_000_000):
+                if fact.position <= newest[0]:
+                    alone.step(fact)
+            assert learnt(kept.arrays) == learnt(alone.dump().arrays)
+
+    asyncio.run(check())
+
+
+def learnt(arrays: dict[str, Any]) -> dict[str, bytes]:
+    found = {name: array.tobytes() for name, array in arrays.items() if name.startswith("detector.")}
+    assert found
+    return found
+
+
+def test_a_role_that_shares_its_work_refuses_what_others_cannot_reach(tmp_path: Path) -> None:
+    for role in ("monitoring", "ml"):
+        with start_child([QUANTUM, "run", "--role", role, "--data-dir", tmp_path], tmp_path / role) as child:
+            status, said = child.process.wait(60), child.text()
+        assert status == 1
+        assert f"store.kind: the role {role} needs postgres" in said
+        assert f"stream.kind: the role {role} needs kafka" in said
