@@ -102,3 +102,22 @@ def test_errors_of_an_export_are_one_sentence(
     assert (status, out) == (1, "")
     assert sentence in err
     assert len(err.splitlines()) == 1
+
+
+def test_each_tenant_has_a_store_of_its_own(quantum: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTUM_TENANTS", "default,acme")
+    monkeypatch.setenv("QUANTUM_AUTH__MODE", "keycloak")
+    monkeypatch.setenv("QUANTUM_AUTH__ISSUER", "https://sso.example/realms/quantum")
+    (tmp_path / "cpu.csv").write_text(CSV)
+    assert quantum("import", "cpu.csv", "--tenant", "acme")[0] == 0
+    assert (tmp_path / "data" / "tenants" / "acme.db").is_file()
+    assert quantum("export")[0] == 1, "store.tenant has no store yet"
+    assert quantum("migrate")[1].splitlines() == [
+        "data/quantum.db is up to date",
+        "data/tenants/acme.db is up to date",
+    ]
+    assert len(quantum("export")[1].splitlines()) <= 1
+    assert len(quantum("export", "--tenant", "acme")[1].splitlines()) == 4
+    status, _, err = quantum("export", "--tenant", "elsewhere")
+    assert status == 1
+    assert "'elsewhere' is none of those that are served: default, acme" in err

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 import pytest
-from tests.parts.children import Child, free_port, start_child
+from tests.parts.children import Child, start_child
 from tests.parts.keycloak import java_home
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAVEN: Final = "https://repo.maven.apache.org/maven2/"
 JAVA_OPTIONS: Final = ("-Xms48m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """It runs for a minute: compiling well would cost more than it gains."""
 CLUSTER: Final = "4L6g3nShT-eMCtK--X86sw"
+PORTS: Final = range(20_000, 32_000)
 READY_TIMEOUT_S: Final = 120.0
 PROBE_TIMEOUT_S: Final = 0.5
 API_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
@@ -69,7 +71,7 @@ class KafkaBroker:
     def format(self) -> None:
         """Make an empty place for its data."""
         (self.home / "log4j2.properties").write_text(LOGGING)
-        (self.home / "server.properties").write_text(_settings(self.home, self.port, free_port()))
+        (self.home / "server.properties").write_text(_settings(self.home, self.port, quiet_port(self.port)))
         tool = [*self._java(), "kafka.tools.StorageTool", "format", "--config", self.home / "server.properties"]
         subprocess.run([*tool, "--cluster-id", CLUSTER], check=True, capture_output=True, timeout=READY_TIMEOUT_S)
 
@@ -109,13 +111,27 @@ class KafkaBroker:
 @contextmanager
 def run_kafka(home: Path) -> Iterator[KafkaBroker]:
     """Run a broker for the length of a `with` block, with its data and log in a directory."""
-    broker = KafkaBroker(home, free_port())
+    broker = KafkaBroker(home, quiet_port())
     try:
         broker.format()
         broker.start()
         yield broker
     finally:
         broker.kill()
+
+
+def quiet_port(but: int = 0) -> int:
+    """Return a free port below those that the kernel gives to outgoing connections.
+
+    A broker that is started again needs its old port, and a client that tries to reach it meanwhile could get that
+    very port as its own.
+    """
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port != but:
+                return port
 
 
 def _settings(home: Path, port: int, controller: int) -> str:
