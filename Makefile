@@ -10,7 +10,7 @@ SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test sbom audit faults bench bench-rivals images image-test up clean
+.PHONY: help run frontend check test sbom audit faults bench bench-rivals bench-detect images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,10 @@ bench: ## the project's own benchmarks, as JSON
 bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB: writes docs/performance.json and the table
 	@$(PYTHON) -m tools.prepare
 	@$(BIN)/python -m tools.rivals
+
+bench-detect: ## the detectors beside river, PyOD and scikit-learn: writes docs/detection.json and the table
+	@$(PYTHON) -m tools.prepare
+	@$(BIN)/python -m tools.detection
 
 images: ## build the image quantum:dev with Docker
 	docker build $(ARGS) --file deploy/images/Dockerfile --tag quantum:dev .

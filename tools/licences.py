@@ -39,9 +39,10 @@ BY_CLASSIFIER: Final = {
 }
 BY_WORDS: Final = {"MIT License": "MIT", "3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0"}
 UNSAID: Final = {
-    "async-timeout": "Apache-2.0",  # for Python before 3.11 only, so not installed
     "colorama": "BSD-3-Clause",  # for Windows only, so not installed
+    "pyod": "BSD-2-Clause",  # a peer to measure beside, so not installed
     "promql-parser": "MIT",  # says it in its LICENSE file, not in its metadata
+    "river": "BSD-3-Clause",  # a peer to measure beside, so not installed
 }
 """Packages whose metadata say nothing here."""
 

@@ -11,7 +11,7 @@ from tests.watching import HOT, Watching
 
 from quantum.application import forecasting
 from quantum.cli import CommandFailed
-from quantum.cli.bench_forecast import bench_forecast, measure_coverage
+from quantum.cli.bench_forecast import bench_forecast, measure_chances, measure_coverage
 from quantum.domain.wording import reached_words
 
 if TYPE_CHECKING:
@@ -110,14 +110,20 @@ def write(folder: Path, rows: int) -> None:
     (folder / "noise.csv").write_text("\n".join(["timestamp,value", *lines]))
 
 
-def test_the_measurement_says_how_often_bands_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_measurement_says_how_often_bands_held_and_limits_were_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path, 1200)
     bench_forecast(corpus=tmp_path, as_json=True)
     told = json.loads(capsys.readouterr().out)
     for nominal, found in told["held"].items():
         assert found["all"] == pytest.approx(float(nominal), abs=0.03)
+    assert told["reached"]["0.5"]["share"] > 0.5
+    assert told["reached"]["0.5"]["limits"] > told["reached"]["0.9"]["limits"]
     bench_forecast(corpus=tmp_path)
-    assert "bands that should hold 0.9" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bands that should hold 0.9" in said
+    assert "limits that were said to be reached with a chance of 0.9" in said
 
 
 @pytest.mark.parametrize("rows", [1, 30])
@@ -125,3 +131,5 @@ def test_a_folder_without_long_files_cannot_be_measured(tmp_path: Path, rows: in
     write(tmp_path, rows)
     with pytest.raises(CommandFailed, match="no CSV file that is long enough"):
         measure_coverage(tmp_path)
+    with pytest.raises(CommandFailed, match="no CSV file that is long enough"):
+        measure_chances(tmp_path)

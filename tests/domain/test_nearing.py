@@ -46,6 +46,19 @@ def test_chances_come_true_as_often_as_they_say() -> None:
     assert (found <= 0.2).mean() == pytest.approx(0.2, abs=0.06)
 
 
+@pytest.mark.parametrize(("kind", "least", "most_moments"), [("noise", 0.75, 0.05), ("walk", 0.2, 0.05)])
+def test_what_is_said_to_be_reached_is_seldom_said_in_vain(kind: str, least: float, most_moments: float) -> None:
+    noise = np.random.default_rng(7).normal(size=20_000)
+    series = noise if kind == "noise" else np.cumsum(noise)
+    windows = np.lib.stride_tricks.sliding_window_view(series, PAST + AHEAD)[::16]
+    past, came = windows[:, :PAST], windows[:, -1]
+    # a limit that is half a deviation away, by which every moment is moved
+    limit = past[:, -1] + 0.5 * past.std(axis=1)
+    said = chances(past - limit[:, None], 0.0, is_above=True) >= 0.9
+    assert 0 < said.mean() <= most_moments
+    assert (came >= limit)[said].mean() >= least
+
+
 def filling(rows: int, *, hole: int = -1, rate: float = 0.25) -> list[Fact]:
     """Return facts of a disk that fills up second by second, with a hole of a minute and a half at some row."""
     log = Log(1_700_000_000_000)

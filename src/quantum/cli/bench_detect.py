@@ -62,13 +62,29 @@ print(time.perf_counter() - begun)
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
-def bench_detect(*, as_json: AsJson = False) -> None:
+def bench_detect(
+    *, peers: Annotated[bool, Parameter(name="--peers", negative=())] = False, as_json: AsJson = False
+) -> None:
     """Measure what the detector costs: rows a second, microseconds a row at 10,000 series, bytes a series.
 
     Args:
+        peers: measure it beside river, PyOD and scikit-learn on the same rows instead, and what each hears.
         as_json: print JSON.
     """
-    _tell("detect", measure_detector(), as_json=as_json)
+    if not peers:
+        _tell("detect", measure_detector(), as_json=as_json)
+        return
+    from quantum.cli.bench_peers import measure_beside_peers  # noqa: PLC0415 - psutil and more, only then
+
+    found = measure_beside_peers()
+    if as_json:
+        print(json.dumps({"bench": "detect", **found}, indent=1))
+        return
+    table = Table("measure", "unit", "quantum", "others", title="bench detect")
+    for row in found["rows"]:
+        others = "\n".join(f"{name} {figure:g}" for name, figure in row["rivals"].items())
+        table.add_row(row["measure"], row["unit"], f"{row['quantum']:g}", others)
+    Console().print(table)
 
 
 def bench_nab(*, corpus: Path, labels: Path | None = None, as_json: AsJson = False) -> None:
