@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -389,6 +390,29 @@ async def test_a_transaction_that_the_database_asks_to_repeat_is_repeated(databa
         assert (await store.last())[0] == 1
 
 
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+async def test_a_reading_that_the_database_asks_to_repeat_is_repeated(database: str, code: str) -> None:
+    async with opened(database) as store:
+        assert await store._database.read(Stubborn(code, 4)) == 5
+        with pytest.raises(Unavailable, match=r"the store did not answer: no \(6 times\)"):
+            await store._database.read(Stubborn(code, 6))
+        assert await store.policies() == []
+
+
+class Stubborn:
+    """Work to which the database answers so many times that it be repeated; returns how often it ran."""
+
+    def __init__(self, code: str, times: int) -> None:
+        self._raise = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$".encode()
+        self._times, self._ran = times, 0
+
+    async def __call__(self, connection: Any) -> int:
+        self._ran += 1
+        if self._ran <= self._times:
+            await connection.execute(self._raise)
+        return self._ran
+
+
 def waiters(url: str) -> int:
     return int(sql(url, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0])
 
@@ -499,6 +523,25 @@ async def test_migrating_twice_or_by_many_at_once_is_the_same_as_once(database: 
     assert sorted(steps) == [0, 0, 0, len(STEPS)]
     assert await migrate_database(database) == 0
     assert sql(database, "SELECT step FROM migrations ORDER BY step") == [(n,) for n in range(1, len(STEPS) + 1)]
+
+
+def test_two_processes_may_migrate_at_the_same_time(database: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": database_url(database)}
+    command = [sys.executable, "-m", "quantum", "migrate"]
+    running = [
+        subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    taken = [int(re.findall(r"\((\d+) steps were missing\)", text)[0]) for text in said]
+    assert sum(taken) == len(STEPS)
+    assert sql(database, "SELECT step FROM migrations ORDER BY step") == [(n,) for n in range(1, len(STEPS) + 1)]
+
+
+def database_url(database: str) -> str:
+    """Return the address of a database on a socket as a URL."""
+    parts = conninfo_to_dict(database)
+    return f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"
 
 
 async def test_a_migration_that_was_interrupted_goes_on(database: str) -> None:

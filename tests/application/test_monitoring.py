@@ -227,6 +227,19 @@ async def test_a_large_state_is_not_saved_with_every_seal_but_for_landmarks(
         assert len(await store.landmarks()) >= 2
 
 
+async def test_a_state_that_must_be_large_is_not_packed_to_find_that_out(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "BIG_STATE_BYTES", 2 * monitoring.ASSUMED_BYTES)
+    monkeypatch.setattr(monitoring, "STATE_BYTES_A_ROW", 0)
+    async with running(store) as system:
+        for n in range(3):
+            await system.send({labels("cpu", host=host): float(n) for host in "abc"}, monitoring.SEAL_AFTER_MS)
+        await system.send({CPU: 3.0})
+        assert await store.sealed_upto() > 0
+        assert await store.newest() is None
+
+
 async def test_facts_that_the_stream_no_longer_holds_are_read_from_the_log(store: SqliteStore) -> None:
     async with running(store) as system:
         await system.send({CPU: 1.0})

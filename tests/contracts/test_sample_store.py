@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.contracts.test_fact_log import A, B, propose
+from tests.contracts.test_fact_log import NOTHING, A, B, propose
 
 from quantum.adapters.chunks import concat_scores
+from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.domain.facts import Heartbeat
 from quantum.domain.scoring import ScoredRows
 
@@ -87,3 +88,13 @@ async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: St
 async def test_sealing_beyond_the_end_seals_what_there_is(filled: Store) -> None:
     await filled.seal(10_000, concat_scores([]))
     assert await filled.sealed_upto() == 200
+
+
+async def test_a_store_whose_sealed_facts_are_without_samples_opens_again(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        await store.append(Heartbeat(), 5)
+        await store.seal(1, NOTHING)
+        in_memory = isinstance(store, SqliteStore) and store.path == MEMORY
+    async with open_store() as store:
+        assert await store.last() == ((0, 0) if in_memory else (1, 5))
+        assert (await propose(store, [-1], [1], [1.0], A, now_ms=6)).outcome.tolist() == [0]

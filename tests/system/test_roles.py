@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from tests.parts.children import start_child
 from tests.parts.kafka import run_kafka
-from tests.parts.ledger import LedgerClient, read_ledger
+from tests.parts.ledger import LANES, LedgerClient, read_ledger
 from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
 from tests.parts.program import ALONE, QUANTUM, run_quantum
 from tests.parts.sink import run_sink
@@ -119,6 +119,11 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
         client.use(second.base)
         assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
         assert set(while_one_is_dead + while_kafka_is_away) == {200}
+        # what is asked below is known once the second monitor has had everything scored that the first had not saved
+        stored = len(client.books.acknowledged) * (LANES + 1)
+        second.wait_until(
+            lambda: second.get("/api/v1/overview")["samples_total"] >= stored or None, "all samples", CATCH_UP_S
+        )
         check_samples(second, read_ledger(tmp_path / "ledger"), client, tell)
         check_alerts(second, client, sink, tell, KILLS)
         begin_s = time.monotonic()

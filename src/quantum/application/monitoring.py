@@ -57,6 +57,9 @@ BIG_STATE_BYTES: Final = 32 << 20
 STATE_BYTES_A_ROW: Final = 128
 """So many bytes of a large state are packed for each sample at most: a restart then has 7 million samples of 100,000
 series to go through again, which takes some ten seconds."""
+ASSUMED_BYTES: Final = 4096
+"""A watched series is taken to have so many bytes of state before that was ever packed, a little less than the cheap
+detector keeps: so 8,192 of them are a large state from the start, and are not packed to find that out."""
 LANDMARKS: Final = 8
 """So many landmarks divide the time that facts are kept: what is forgotten is up to an eighth older than asked."""
 RATE_WINDOW_MS: Final = 10_000
@@ -398,7 +401,7 @@ class Monitor:
             await self._seal()
             if self._is_worth_saving():
                 await self._save(is_sealed=True)
-        elif self._state_bytes < BIG_STATE_BYTES and (
+        elif self._size < BIG_STATE_BYTES and (
             at_ms - self._saved_at_ms >= CHECKPOINT_AFTER_MS or self._rows_since_save >= CHECKPOINT_AFTER_ROWS
         ):
             await self._save()
@@ -406,7 +409,12 @@ class Monitor:
     def _is_worth_saving(self) -> bool:
         """Return whether what a restart would save is worth what saving costs, or it is time for a landmark."""
         is_due = self.pipeline.at_ms - self._landmark_at_ms >= self._landmark_every_ms
-        return is_due or self._state_bytes < max(BIG_STATE_BYTES, STATE_BYTES_A_ROW * self._rows_since_save)
+        return is_due or self._size < max(BIG_STATE_BYTES, STATE_BYTES_A_ROW * self._rows_since_save)
+
+    @property
+    def _size(self) -> int:
+        """The size of the state when it was saved last, at least what as many series as are watched will have."""
+        return max(self._state_bytes, ASSUMED_BYTES * int(np.count_nonzero(self.pipeline.coverage.tiers != NONE)))
 
     async def _seal(self) -> None:
         await self._record()

@@ -15,7 +15,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 try:
     from numba import njit
-except ImportError:  # pragma: no cover - the fallback is tested by calling the undecorated functions
+except ImportError:  # pragma: no cover - tests/test_without_numba.py runs all of it in a process of its own
     njit = None  # type: ignore[assignment]
 
 

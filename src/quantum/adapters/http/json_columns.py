@@ -81,7 +81,7 @@ def _write(
                 out[place] = byte
                 place += 1
         elif digits[row] != NO_DECIMAL:
-            place = write_decimal(out, place, wholes[row], digits[row])
+            place = write_decimal(out, place, int(wholes[row]), int(digits[row]))
         elif again[row]:
             for back in range(before, begin - 1):
                 out[place] = out[back]

@@ -95,7 +95,7 @@ def _write(
             out[place], out[place + 1] = _COMMA, _QUOTE
             place += 2
             if digits[point] != NO_DECIMAL:
-                place = write_decimal(out, place, wholes[point], digits[point])
+                place = write_decimal(out, place, int(wholes[point]), int(digits[point]))
             else:
                 while read < len(text) and text[read] != _COMMA:
                     out[place] = text[read]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -137,12 +138,9 @@ class Engine:
         self._jobs = asyncio.Queue(MAX_WAITING)
         self._connection = await connect(self._url)
         try:
-            with translated("the database cannot be opened"):
-                await migrate(self._connection, self._patience)
-                self._lease.opening = (await look_at_walls(self._connection)).opening
-                await self._lease.acquire(self._connection, self._patience.start_ms)
-                self._pool = _new_pool(self._url, self._patience.reader_s)
-                await self._pool.open()
+            await _repeated(partial(self._take_over, self._connection))
+            self._pool = _new_pool(self._url, self._patience.reader_s)
+            await self._pool.open()
         except BaseException:
             await self._drop()
             raise
@@ -152,6 +150,12 @@ class Engine:
         except BaseException:
             await self.close()
             raise
+
+    async def _take_over(self, connection: Connection) -> None:
+        with translated("the database cannot be opened"):
+            await migrate(connection, self._patience)
+            self._lease.opening = (await look_at_walls(connection)).opening
+            await self._lease.acquire(connection, self._patience.start_ms)
 
     async def open_for_reading(self) -> None:
         """Connect without a lease: only `read` can be used then. Waits for the database, as `open` does for a lease.
@@ -274,15 +278,7 @@ class Engine:
                     job.future.set_result(result)
 
     async def _commit(self, jobs: list[Job]) -> list[Any]:
-        pause_s = FIRST_PAUSE_S
-        for _ in range(ATTEMPTS):
-            try:
-                return await self._attempt(jobs)
-            except _AgainError as conflict:
-                sentence = str(conflict)
-                await asyncio.sleep(pause_s)
-                pause_s *= 2
-        raise Unavailable(f"{sentence} ({ATTEMPTS} times)")
+        return await _repeated(lambda: self._attempt(jobs))
 
     async def _attempt(self, jobs: list[Job]) -> list[Any]:
         undo = Undo()
@@ -358,9 +354,14 @@ class Engine:
         Raises:
             Unavailable: the database does not answer, or all readers are busy.
         """
+        return await _repeated(lambda: self._read_patiently(work))
+
+    async def _read_patiently(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         self._refuse_while_away()
         try:
             return await self._read(work)
+        except _AgainError:
+            raise
         except Unavailable as failure:
             if isinstance(failure.__cause__, TimeoutError):
                 raise
@@ -529,6 +530,23 @@ class translated:  # noqa: N801 - reads as a verb in a with statement
         if isinstance(error, errors.DiskFull):
             raise StorageFull(f"{self._sentence}: the disk of the database is full; make room there") from error
         raise Unavailable(sentence) from error
+
+
+async def _repeated(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what an attempt returns; it is made again, after longer and longer pauses, if the database asks for that.
+
+    Raises:
+        Unavailable: the database asks too often, or the attempt failed otherwise.
+    """
+    pause_s = FIRST_PAUSE_S
+    for _ in range(ATTEMPTS):
+        try:
+            return await attempt()
+        except _AgainError as conflict:
+            sentence = str(conflict)
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
+    raise Unavailable(f"{sentence} ({ATTEMPTS} times)")
 
 
 async def _run(job: Job, connection: Connection, undo: Undo) -> Any:

@@ -21,7 +21,7 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
     def __init__(self, path: str, tenant: str = "default") -> None:
-        self._file = Engine(path)
+        self._file = Engine(path, self.catch_up)
         self._whose = tenant
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteRollups.__init__(self, self._file, tenant, self._tail)
@@ -42,7 +42,7 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
         await self._file.__aenter__()
         try:
             self._file.run_now(self._refuse_anothers)
-            self._file.run_now(self.load)
+            self._file.run_now(self.catch_up)
         except BaseException:
             await self._file.__aexit__()
             raise

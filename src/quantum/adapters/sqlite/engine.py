@@ -51,8 +51,15 @@ class Job:
 class Engine:
     """Runs work on a database file, or in memory for `:memory:`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, catch_up: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """Take a path, and what brings the memory from what it knows to what is committed.
+
+        It is called when it is not known whether a commit happened; what failed transactions changed in memory was
+        undone before.
+        """
         self.path = path
+        self._catch_up = catch_up
+        self._is_stale = False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
@@ -158,9 +165,14 @@ class Engine:
         try:
             with _translated("the store did not take the write"):
                 self._connection.execute("BEGIN IMMEDIATE")
+                if self._is_stale:
+                    self._catch_up(self._connection)
+                    self._is_stale = False
                 for job in jobs:
                     results.append(self._attempt(job, undo))
+                self._is_stale = True  # until it is known that the commit happened
                 self._connection.execute("COMMIT")
+                self._is_stale = False
             undo.conclude()
         except Unavailable as failure:
             undo.run()

@@ -53,21 +53,26 @@ class SqliteFacts:
         self._decoded = chunks.DecodedBlocks()
         self._recent = RecentRows(lambda: self._tail.rows)
 
-    def load(self, connection: sqlite3.Connection) -> None:
-        """Read the tail into memory; called once, before anything else."""
+    def catch_up(self, connection: sqlite3.Connection) -> None:
+        """Bring the memory up to date with what is committed; nothing that is known is read again."""
         tail = self._tail
         for slot, labels, newest_ms in connection.execute(
-            "SELECT slot, labels, newest_ms FROM series WHERE tenant = ? ORDER BY slot", (self._tenant,)
+            "SELECT slot, labels, newest_ms FROM series WHERE tenant = ? AND slot >= ? ORDER BY slot",
+            (self._tenant, len(tail.slots)),
         ):
             tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
         for (newest,) in connection.execute("SELECT body FROM newest_times WHERE tenant = ?", (self._tenant,)):
             tail.load_newest(newest)
-        tail.position, tail.at_ms = pieces.end(connection, self._tenant)
-        tail.sealed = tail.position
+        sealed, at_ms = pieces.end(connection, self._tenant)
+        for position in tail.rows_upto(sealed):
+            del tail.rows[position]
+        tail.sealed = sealed
         tail.whole_since_ms = pieces.mark(connection, self._tenant, pieces.WHOLE_SINCE)
+        if sealed > tail.position:
+            tail.position, tail.at_ms = sealed, at_ms
         for position, at_ms, kind, body in connection.execute(
             "SELECT position, at_ms, kind, body FROM facts WHERE tenant = ? AND position > ? ORDER BY position",
-            (self._tenant, tail.sealed),
+            (self._tenant, tail.position),
         ):
             tail.load_fact(position, at_ms, chunks.unpack_batch(body) if kind == SAMPLES else None)
 

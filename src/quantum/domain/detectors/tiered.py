@@ -65,8 +65,12 @@ class Tiered:
 
     def meet(self, slot: int, tier: int) -> None:
         """Give a new slot its tier; slots that were passed over get the full detector."""
-        self._number(np.full(slot - self._count, FULL, np.uint8))
-        self._number(np.full(1, tier, np.uint8))
+        if slot > self._count:
+            self._number(np.full(slot - self._count, FULL, np.uint8))
+        self._make_room(slot + 1)
+        self._tiers[slot], self._inner[slot] = tier, self._members[tier]
+        self._members[tier] += 1
+        self._count = slot + 1
 
     def assign(self, tiers: NDArray[np.uint8]) -> None:
         """Say which tier each slot has, shape (slots,), at least all that are known.
@@ -98,16 +102,19 @@ class Tiered:
     def _number(self, tiers: NDArray[np.uint8]) -> None:
         """Number further slots within their tiers."""
         first, count = self._count, self._count + len(tiers)
-        if count > len(self._tiers):
-            room = max(count, 2 * len(self._tiers)) - len(self._tiers)
-            self._tiers = np.concatenate([self._tiers, np.zeros(room, np.uint8)])
-            self._inner = np.concatenate([self._inner, np.zeros(room, np.int64)])
+        self._make_room(count)
         self._tiers[first:count] = tiers
         for tier in range(len(TIERS)):
             mine = np.flatnonzero(tiers == tier)
             self._inner[first + mine] = self._members[tier] + np.arange(len(mine))
             self._members[tier] += len(mine)
         self._count = count
+
+    def _make_room(self, count: int) -> None:
+        if count > len(self._tiers):
+            room = max(count, 2 * len(self._tiers)) - len(self._tiers)
+            self._tiers = np.concatenate([self._tiers, np.zeros(room, np.uint8)])
+            self._inner = np.concatenate([self._inner, np.zeros(room, np.int64)])
 
     def score_and_learn(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
