@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -9,8 +12,13 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS
+from schemathesis.core.jsonschema import make_validator_for
+from schemathesis.generation.meta import CoverageScenario
+from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi import checks as openapi
 from tests.asking import AtTheirWord
+from tests.schema_rules import BEYOND, Rule, codes_of, is_beyond_words
 from tests.watching import Watching, served_aside
 
 from quantum.adapters.http.access import ANYBODY, RIGHTS, ROLES
@@ -18,8 +26,17 @@ from quantum.adapters.http.access import ANYBODY, RIGHTS, ROLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXAMPLES: Final = 25
-"""Of each operation and kind: enough to find again every 500 that was found here, few enough for a minute in all."""
+BIGGER: Final = os.environ.get("TEST_SCHEMA_EXAMPLES")
+EXAMPLES: Final = int(BIGGER or 15)
+"""Of each operation and kind, besides those at every limit: few enough for a minute in all."""
+SEARCH: Final = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    # the same requests each time, unless somebody asks for more of them: that is a search
+    derandomize=BIGGER is None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 DESCRIBED: Final = [
     schemathesis.checks.not_a_server_error,
     openapi.status_code_conformance,
@@ -27,7 +44,36 @@ DESCRIBED: Final = [
     openapi.response_headers_conformance,
     openapi.response_schema_conformance,
 ]
-CHECKED: Final = [*DESCRIBED, openapi.negative_data_rejection]
+
+
+def sound_data_is_taken(ctx: Any, response: Any, case: Any) -> bool | None:
+    """As the library's own check, but for the rules that the description has no words for."""
+    try:
+        return openapi.positive_data_acceptance(ctx, response, case)
+    except RejectedPositiveData:
+        if not is_beyond_words(f"{case.operation.method.upper()} {case.operation.path}", response.content):
+            raise
+    return None
+
+
+CHECKED: Final = [
+    *DESCRIBED,
+    openapi.negative_data_rejection,
+    sound_data_is_taken,
+    openapi.unsupported_method,
+    openapi.allow_header_conformance,
+    openapi.missing_required_header,
+]
+GATED: Final = [
+    *CHECKED,
+    openapi.ignored_auth,
+    openapi.use_after_free,
+    openapi.ensure_resource_availability,
+]
+SEES_NOTHING: Final = {
+    "object_level_authorization": "what is here belongs to tenants, not to people: tests/security/test_tenant_ids.py",
+}
+"""Checks of the library that have nothing to look at, and why."""
 ROUTES: Final = {
     "GET /api/v1/alerts": "200 400 401 403 429 503",
     "GET /api/v1/alerts/{alert_id}": "200 400 401 403 404 429 503",
@@ -155,13 +201,7 @@ def test_answers_are_as_described(api: Any, route: str, kind: GenerationMode) ->
         assert route.startswith("GET ") or route in WITHOUT_INPUT  # nothing about it can be unsound
         return
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @SEARCH
     @given(case=operation.as_strategy(generation_mode=kind))
     def check(case: Any) -> None:
         case.call_and_validate(checks=CHECKED, timeout=30)
@@ -186,3 +226,55 @@ def test_sound_requests_of_who_may_not_are_refused_as_described(strict_api: Any,
         assert answer.status_code == {"": 401, "wrong": 401}.get(role, 403)
 
     check()
+
+
+# ---- every check ------------------------------------------------------------------------------------------------
+
+
+def test_every_check_of_the_library_is_made_or_has_nothing_to_look_at(api: Any) -> None:
+    made = {check.__name__ for check in GATED} - {"sound_data_is_taken"} | {"positive_data_acceptance"}
+    assert set(CHECKS.get_all_names()) == made | set(SEES_NOTHING)
+    headers = [
+        parameter
+        for one in operations(api).values()
+        for parameter in one.iter_parameters()
+        if "HEADER" in str(parameter.location)
+    ]
+    assert not any(one.is_required for one in headers if one.name != "Authorization"), "missing_required_header looks"
+
+
+RULES: Final = [
+    pytest.param(route, code, rule, id=f"{route} {code}")
+    for route, rules in BEYOND.items()
+    for code, rule in rules.items()
+]
+
+
+@pytest.mark.parametrize(("route", "code", "rule"), RULES)
+def test_a_rule_beyond_the_words_of_the_description_is_needed(api: Any, route: str, code: str, rule: Rule) -> None:
+    operation = operations(api)[route]
+    described = operation.definition.raw
+    if rule.body is not None:
+        wanted = described["requestBody"]["content"]["application/json"]["schema"]
+        assert make_validator_for(wanted | {"components": api.raw_schema["components"]}).is_valid(rule.body)
+    for name, value in rule.query.items():
+        (wanted,) = [one["schema"] for one in described["parameters"] if one["name"] == name]
+        assert make_validator_for(wanted).is_valid([value] if name.endswith("[]") else value)
+    said = {} if rule.body is None else {"body": rule.body, "media_type": "application/json"}
+    case = operation.Case(query=dict(rule.query), path_parameters=dict(rule.path), **said)
+    answer = case.call_and_validate(checks=DESCRIBED, timeout=30)
+    assert (answer.status_code, codes_of(json.loads(answer.content))) == (400, {code})
+
+
+@pytest.mark.parametrize("route", sorted(set(ROUTES) - {BY_PROTOBUF}))
+def test_answers_at_every_limit_and_to_every_method_are_as_described(api: Any, route: str) -> None:
+    operation = operations(api)[route]
+    made: Counter[CoverageScenario] = Counter()
+    for case in api.iter_coverage_cases(
+        operation,
+        generation_modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE],
+        generation_config=api.config.generation_for(operation=operation),
+    ):
+        case.call_and_validate(checks=CHECKED, timeout=30)
+        made[case.meta.phase.data.scenario] += 1
+    assert made

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs
 
@@ -181,6 +182,9 @@ class Gate(ASGIMiddleware):
         except Unavailable as failure:
             await refuse(scope, receive, send, failure)
         else:
+            if _asks_for_methods(scope):
+                await _tell_methods(scope, send)
+                return
             await next_app(scope, receive, send)
 
     async def _note(self, scope: Scope, refusal: Rejected) -> None:
@@ -267,10 +271,24 @@ def roles_for(scope: Scope) -> frozenset[str]:
     """Return which roles may use the route of a request."""
     if scope["type"] != ScopeType.HTTP:
         return RIGHTS.get(f"WEBSOCKET {scope['path_template']}", ADMINS)
-    if scope["method"] == "OPTIONS":
-        # says which methods there are, which the documentation says as well
+    if _asks_for_methods(scope):
+        # the documentation says it as well
         return ANYBODY
     return RIGHTS.get(f"{scope['method']} {scope['path_template']}", ADMINS)
+
+
+def _asks_for_methods(scope: Scope) -> bool:
+    return scope["type"] == ScopeType.HTTP and scope["method"] == "OPTIONS"
+
+
+async def _tell_methods(scope: Scope, send: Send) -> None:
+    """Say which methods a path has; Litestar would name those of the handler that was registered first."""
+    rows = (row.partition(" ") for row in RIGHTS)
+    known = {method for method, _, path in rows if path == scope["path_template"]} - {"WEBSOCKET"}
+    methods = known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set())
+    headers = [(b"allow", ", ".join(sorted(methods)).encode())]
+    await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def principal_of(request: Request[Any, Any, Any]) -> Principal:

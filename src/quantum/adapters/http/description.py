@@ -1,7 +1,7 @@
 """The API's description (OpenAPI 3.1), completed: what every operation may refuse, as problem details.
 
 Litestar describes successes and parameters. What the edge and the error table answer is the same everywhere, so it is
-added here, once, by rules on method and path.
+added here, once, by rules on method and path. The bodies that are read by msgspec are described by msgspec.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from quantum.adapters.http.access import ANYBODY, RIGHTS
+from quantum.adapters.http.condition_messages import Condition
+from quantum.adapters.http.messages import Request
 from quantum.adapters.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -68,7 +72,9 @@ class Description:
 def describe(document: dict[str, Any]) -> Description:
     """Return a document with the problems that its operations may answer; the one given is not of use any more."""
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {})[PROBLEM] = SCHEMA
+    schemas = components.setdefault("schemas", {})
+    _say_as_it_is_read(schemas)
+    schemas[PROBLEM] = SCHEMA
     components["securitySchemes"] = CREDENTIALS
     parameters: dict[tuple[str, str], Mapping[str, bool]] = {}
     for path, methods in document["paths"].items():
@@ -83,6 +89,23 @@ def describe(document: dict[str, Any]) -> Description:
             for status in _refusals(method, path, operation):
                 _add_problem(operation["responses"], status)
     return Description(document, parameters)
+
+
+def _say_as_it_is_read(schemas: dict[str, Any]) -> None:
+    """Describe what clients send as the decoder takes it.
+
+    Litestar leaves out that unknown members are refused, limits of zero where null may be, and limits of items.
+    """
+    _, read = msgspec.json.schema_components(
+        [*_kinds_of(Request), *_kinds_of(Condition)], ref_template="#/components/schemas/{name}"
+    )
+    schemas.update((name, read[name]) for name in schemas.keys() & read.keys())
+
+
+def _kinds_of(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds_of(kind)
 
 
 def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:

@@ -39,7 +39,7 @@ _SERIES: Final = Schema(
     required=["labels", "timestamps_ms", "values"],
     properties={
         "labels": Schema(type=OpenAPIType.OBJECT, additional_properties=Schema(type=OpenAPIType.STRING)),
-        "timestamps_ms": Schema(type=_LIST, items=Schema(type=OpenAPIType.INTEGER)),
+        "timestamps_ms": Schema(type=_LIST, items=Schema(type=OpenAPIType.INTEGER, minimum=0)),
         "values": Schema(type=_LIST, items=Schema(type=OpenAPIType.NUMBER)),
     },
     additional_properties=False,

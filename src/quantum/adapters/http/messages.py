@@ -540,7 +540,7 @@ class ApiKeyRequest(Request):
     """A key that is wanted; without `expires_at_ms` it never expires."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    scopes: Annotated[list[KeyScope], msgspec.Meta(min_length=1, max_length=2)]
+    scopes: Annotated[list[KeyScope], msgspec.Meta(min_length=1, max_length=2, extra_json_schema={"uniqueItems": True})]
     expires_at_ms: TimeMs | None = None
 
 

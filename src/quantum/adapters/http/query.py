@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 HEX = "^[0-9a-f]{16}$"
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items at most")]
 Cursor = Annotated[str | None, QueryParameter(max_length=600, description="next_cursor of the page before")]
-TimeMs = Annotated[int | None, QueryParameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
+TimeMs = Annotated[
+    int | None,
+    # Litestar describes a limit of zero only where null may not be
+    QueryParameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds", schema_extra={"minimum": 0}),
+]
 Time = Annotated[int, QueryParameter(ge=0, le=253_402_300_800_000, description="Unix milliseconds")]
 Key = Annotated[str, PathParameter(max_length=100)]
 FingerprintPath = Annotated[str, PathParameter(pattern=HEX, description="16 hex digits")]
