@@ -22,6 +22,7 @@ class Rule:
 
     Attributes:
         why: what OpenAPI has no words for.
+        status: how it is answered.
         body: JSON of a request that is refused so, if it has one.
         query: of that request.
         headers: of that request.
@@ -29,6 +30,7 @@ class Rule:
     """
 
     why: str
+    status: int = field(default=400, kw_only=True)
     body: Any = None
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +42,8 @@ FRACTION: Final = "got `float`"
 SPENT: Final = "a cursor is one that was given out"
 GRAMMAR: Final = "a selector has a grammar of its own"
 ORDER: Final = "the end lies after the start"
+VERSION: Final = "an ETag is one that was given out"
+OTHER: Final = {"If-Match": '"99"'}
 THEN: Final = {"start_ms": 2, "end_ms": 1}
 KEY: Final = {"name": "a", "scopes": ["read"]}
 RECEIVER: Final = {"name": "a", "url": "https://hooks.example.com/a"}
@@ -109,6 +113,18 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
         "lesson": Rule("which other member there is depends on `setting`", {"setting": "for_ms"}, path={"key": "a"})
     },
     "POST /api/v1/receivers": {code: Rule(why, RECEIVER | odd) for code, (why, odd) in ODD_RECEIVERS.items()},
+    "PUT /api/v1/receivers/{name}": {
+        code: Rule(why, RECEIVER | {"name": "there"} | odd, path={"name": "there"})
+        for code, (why, odd) in ODD_RECEIVERS.items()
+    }
+    | {
+        "precondition_failed": Rule(
+            VERSION, RECEIVER | {"name": "there"}, path={"name": "there"}, headers=OTHER, status=412
+        )
+    },
+    "DELETE /api/v1/receivers/{name}": {
+        "precondition_failed": Rule(VERSION, path={"name": "there"}, headers=OTHER, status=412)
+    },
     "POST /api/v1/replay": _policies(lambda policy: {"policies": [policy], "start_ms": 1, "end_ms": 2})
     | {"replay_range": Rule(ORDER, THEN)},
     "POST /api/v1/samples": {

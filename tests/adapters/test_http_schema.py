@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+import re
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
+from schemathesis.core.failures import FailureGroup
 from schemathesis.core.jsonschema import make_validator_for
-from schemathesis.generation.meta import CoverageScenario
-from schemathesis.openapi.checks import RejectedPositiveData
+from schemathesis.engine.recorder import ScenarioRecorder
+from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPositiveData, UseAfterFree
 from schemathesis.specs.openapi import checks as openapi
 from tests.asking import AtTheirWord
-from tests.schema_rules import BEYOND, Rule, codes_of, is_beyond_words
-from tests.watching import Watching, served_aside
+from tests.issuer import Issuer, SigningKey, claims
+from tests.schema_rules import BEYOND, RECEIVER, Rule, codes_of, is_beyond_words
+from tests.signing_in import trust
+from tests.watching import HOT, START_MS, Watching, served_aside
 
 from quantum.adapters.http.access import ANYBODY, RIGHTS, ROLES
+from quantum.adapters.keycloak import Keycloak
+from quantum.adapters.memory import ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BIGGER: Final = os.environ.get("TEST_SCHEMA_EXAMPLES")
 EXAMPLES: Final = int(BIGGER or 15)
@@ -145,6 +151,7 @@ BY_PROTOBUF: Final = "POST /prometheus/api/v1/write"
 async def something_is_there(system: Watching) -> None:
     await system.push("cpu", [0.5] * 30, host="a")
     await system.fire()
+    await system.json("POST", "/api/v1/receivers", 201, json=RECEIVER | {"name": "there"})
 
 
 @pytest.fixture(name="api", scope="module")
@@ -261,20 +268,122 @@ def test_a_rule_beyond_the_words_of_the_description_is_needed(api: Any, route: s
         (wanted,) = [one["schema"] for one in described["parameters"] if one["name"] == name]
         assert make_validator_for(wanted).is_valid([value] if name.endswith("[]") else value)
     said = {} if rule.body is None else {"body": rule.body, "media_type": "application/json"}
-    case = operation.Case(query=dict(rule.query), path_parameters=dict(rule.path), **said)
+    case = operation.Case(query=dict(rule.query), path_parameters=dict(rule.path), headers=dict(rule.headers), **said)
     answer = case.call_and_validate(checks=DESCRIBED, timeout=30)
-    assert (answer.status_code, codes_of(json.loads(answer.content))) == (400, {code})
+    assert (answer.status_code, codes_of(json.loads(answer.content))) == (rule.status, {code})
 
 
 @pytest.mark.parametrize("route", sorted(set(ROUTES) - {BY_PROTOBUF}))
 def test_answers_at_every_limit_and_to_every_method_are_as_described(api: Any, route: str) -> None:
     operation = operations(api)[route]
-    made: Counter[CoverageScenario] = Counter()
+    count = 0
     for case in api.iter_coverage_cases(
         operation,
         generation_modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE],
         generation_config=api.config.generation_for(operation=operation),
     ):
         case.call_and_validate(checks=CHECKED, timeout=30)
-        made[case.meta.phase.data.scenario] += 1
-    assert made
+        count += 1
+    assert count
+
+
+def test_a_path_says_which_methods_it_has_when_asked_and_when_it_refuses_another(api: Any) -> None:
+    rows = [route.partition(" ") for route in ROUTES]
+    with httpx.Client(base_url=api.get_base_url()) as client:
+        for path in {path for _, _, path in rows}:
+            there = re.sub(r"{\w+}", "0123456789abcdef", path)
+            known = {method for method, _, each in rows if each == path} | {"OPTIONS"}
+            for method, status in (("OPTIONS", 204), ("PATCH", 405)):
+                answer = client.request(method, there)
+                assert answer.status_code == status
+                assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == known, (method, path)
+
+
+# ---- behind the gate, one request after the other ---------------------------------------------------------------
+
+
+async def nothing_without_a_token(system: Watching, token: str) -> None:
+    assert (await system.http.get("/api/v1/series")).status_code == 401
+    system.http.headers["authorization"] = f"Bearer {token}"
+    await something_is_there(system)
+
+
+@pytest.fixture(name="gated", scope="module")
+def served_behind_a_gate() -> Iterator[tuple[Any, dict[str, str]]]:
+    """The API as it is with an identity provider, and what its administrator shows."""
+    key = SigningKey("one")
+    gate = Keycloak(trust(), ManualClock(START_MS), Issuer([key.jwk()]).fetch)
+    token = key.token(claims(START_MS, realm_access={"roles": ["admin"]}))
+    with served_aside(lambda system: nothing_without_a_token(system, token), gate) as address:
+        yield schemathesis.openapi.from_url(f"{address}/openapi.json"), {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    "route",
+    sorted(route for route in ROUTES if RIGHTS[route] is not ANYBODY and route.startswith("GET ") and "{" not in route),
+)
+def test_what_a_token_opens_is_shut_without_it(gated: tuple[Any, dict[str, str]], route: str) -> None:
+    api, shown = gated
+    case = operations(api)[route].Case(query={"start_ms": 1, "end_ms": 2} if route.endswith("what-moved") else {})
+    answer = case.call_and_validate(checks=[*DESCRIBED, openapi.ignored_auth], headers=shown, timeout=30)
+    assert answer.status_code == 200
+
+
+class Walk:
+    """Requests that follow one from the other, each with every check; what was there before is known to the checks."""
+
+    def __init__(self, api: Any, shown: dict[str, str]) -> None:
+        self._operations = operations(api)
+        self._shown = shown
+        self._recorder = ScenarioRecorder(label="walk", config=api.config.output)
+        self._before: str | None = None
+
+    def go(self, route: str, status: int, body: Any = None, **path: str) -> Any:
+        """Return the JSON of an answer with a status; the checks take the path for one that the step before told."""
+        said = {} if body is None else {"body": body, "media_type": "application/json"}
+        case = self._operations[route].Case(path_parameters=path, headers=dict(self._shown), **said)
+        self._recorder.record_case(parent_id=self._before, case=case)
+        answer = case.call(timeout=30)
+        self._recorder.record_response(case_id=case.id, response=answer)
+        case.validate_response(answer, GATED, headers=self._shown, recorder=self._recorder)
+        assert answer.status_code == status, answer.content
+        self._before = case.id
+        return json.loads(answer.content) if answer.content else None
+
+
+THINGS: Final = [
+    ("/api/v1/policies", "key", HOT | {"name": "walked"}, lambda told: told["id"]),
+    ("/api/v1/receivers", "name", RECEIVER | {"name": "walked"}, lambda told: told["name"]),
+    ("/api/v1/api-keys", "key_id", {"name": "walked", "scopes": ["read"]}, lambda told: told["item"]["id"]),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "body", "id_of"), THINGS, ids=[thing[0] for thing in THINGS])
+def test_what_was_made_is_there_until_it_is_deleted_and_not_after(
+    gated: tuple[Any, dict[str, str]], place: str, name: str, body: Any, id_of: Callable[[Any], str]
+) -> None:
+    walk = Walk(*gated)
+    one = f"{place}/{{{name}}}"
+    path = {name: id_of(walk.go(f"POST {place}", 201, body))}
+    walk.go(f"GET {one}", 200, **path)
+    walk.go(f"DELETE {one}", 204, **path)
+    walk.go(f"GET {one}", 404, **path)
+    walk.go(f"GET {place}", 200)
+
+
+def test_the_checks_of_a_walk_tell_what_is_gone_too_early_or_there_too_long(gated: tuple[Any, dict[str, str]]) -> None:
+    api, shown = gated
+    policy, one = HOT | {"name": "walked twice"}, "/api/v1/policies/{key}"
+    walk = Walk(api, shown)
+    key = walk.go("POST /api/v1/policies", 201, policy)["id"]
+    with pytest.raises(FailureGroup) as early:
+        walk.go(f"GET {one}", 404, key="another")
+    assert [type(failure) for failure in early.value.exceptions] == [EnsureResourceAvailability]
+    walk = Walk(api, shown)
+    policy["name"] = "walked thrice"
+    key = walk.go("POST /api/v1/policies", 201, policy)["id"]
+    walk.go(f"DELETE {one}", 204, key=key)
+    assert httpx.post(f"{api.get_base_url()}/api/v1/policies", json=policy, headers=shown).status_code == 201
+    with pytest.raises(FailureGroup) as late:
+        walk.go(f"GET {one}", 200, key=key)
+    assert [type(failure) for failure in late.value.exceptions] == [UseAfterFree]

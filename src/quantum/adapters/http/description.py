@@ -28,7 +28,7 @@ SENTENCES: Final = {
     FORBIDDEN: "The asker has not the role for it, or the page that asks belongs to another site",
     MISSING: "There is no such thing",
     SLOW: "The body did not arrive in time",
-    TAKEN: "The name is taken, or something still refers to it",
+    TAKEN: "The name is taken, something still refers to it, or it is over already",
     STALE: "It was changed since the ETag in If-Match was read",
     LARGE: "The body is too large",
     KIND: "The body has another media type or encoding",

@@ -42,6 +42,7 @@ STATUS_OF_REASON: Final = {
     "login_failed": 400,
     "insecure": 400,
     "forbidden": 403,
+    "incident_state": 409,
     "tenant_not_served": 403,
     "host": 400,
     "origin": 403,
