@@ -59,7 +59,7 @@ MODEL: Final = {
     "sha256": "0" * 64,
     "columns": COLUMNS,
 }
-ODD_POLICIES: Final = {
+ODD_POLICIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "policy_matchers": (
         "a matcher among them asks for a value",
         {"matchers": [{"label": "a", "op": "=", "value": ""}]},
@@ -69,9 +69,10 @@ ODD_POLICIES: Final = {
         {"condition": {"kind": "threshold", "op": "above", "raise_at": 1.0, "clear_at": 2.0}},
     ),
     "policy_text": ("texts have no NUL", {"summary": "a\0b"}),
+    "policy_receiver": ("receivers are there", {"receivers": ["nobody"]}),
     "regex": ("a pattern is one of RE2", {"matchers": [{"label": "a", "op": "=~", "value": "("}]}),
 }
-ODD_RECEIVERS: Final = {
+ODD_RECEIVERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "receiver_name": ("names are printable", {"name": "a\nb"}),
     "receiver_url": ("a URL of HTTP with a host", {"url": "ftp://a"}),
     "receiver_address": ("an address that may be reached", {"url": "http://127.0.0.1/"}),
@@ -105,8 +106,7 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
             "columns are equally long", {"series": [{"timestamps_ms": [], "values": [1.0]}]}, path={"name": "a"}
         )
     },
-    "POST /api/v1/policies": _policies(lambda policy: policy)
-    | {"policy_receiver": Rule("receivers are there", HOT | {"name": "odd", "receivers": ["nobody"]})},
+    "POST /api/v1/policies": _policies(lambda policy: policy),
     "POST /api/v1/policies/preview": _policies(lambda policy: {"policy": policy, "start_ms": 1, "end_ms": 2})
     | {"replay_range": Rule(ORDER, {"policy": HOT} | THEN)},
     "POST /api/v1/policies/{key}/learn": {
