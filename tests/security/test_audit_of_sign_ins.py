@@ -172,8 +172,9 @@ async def test_a_replay_of_the_log_enters_the_same(scene: Scene) -> None:
     found = await entered(scene, "default")
     assert len(found) == 3
     pipeline = new_pipeline()
-    facts = await scene.system.workspaces["default"].store().read(0, 10_000)
-    again = {one.id: one for fact in facts for one in pipeline.step(fact).effects.audit}
+    log, again = scene.system.workspaces["default"].store(), {}
+    while facts := await log.read(pipeline.position, 10_000):
+        again |= {one.id: one for fact in facts for one in pipeline.step(fact).effects.audit}
     for one in found:
         same = again[one["id"]]
         assert (same.at_ms, same.actor, same.origin, same.action, same.outcome, same.detail) == tuple(
