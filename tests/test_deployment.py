@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
 
-from quantum.settings import Settings, load_settings
+from quantum.loading import load_settings
+
+if TYPE_CHECKING:
+    from quantum.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
