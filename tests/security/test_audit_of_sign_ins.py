@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from quantum.domain.audit import AuditEntry
+
 FLOOD_MS: Final = 10_000
 """After so long as many attempts as at first are written again."""
 OTHERS_WORDS: Final = "acme_will_be_sold"
@@ -172,7 +174,8 @@ async def test_a_replay_of_the_log_enters_the_same(scene: Scene) -> None:
     found = await entered(scene, "default")
     assert len(found) == 3
     pipeline = new_pipeline()
-    log, again = scene.system.workspaces["default"].store(), {}
+    log = scene.system.workspaces["default"].store()
+    again: dict[str, AuditEntry] = {}
     while facts := await log.read(pipeline.position, 10_000):
         again |= {one.id: one for fact in facts for one in pipeline.step(fact).effects.audit}
     for one in found:
