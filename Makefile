@@ -33,8 +33,10 @@ check: ## style, types and architecture, in under a minute
 test: ## every test, with real parts; a part that is missing is installed or is a failure. ARGS="-k name" picks some
 	@$(PYTHON) -m tools.prepare --dev
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/pytest $(TESTS) -m "not system" $(SHARED) $(COVERED) --cov-report=
-	$(BIN)/pytest $(TESTS) -m system $(COVERED) --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=100
+	@status=0; set -x; \
+	$(BIN)/pytest $(TESTS) -m "not system" $(SHARED) $(COVERED) --cov-report= || status=1; \
+	$(BIN)/pytest $(TESTS) -m system $(COVERED) --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=100 || status=1; \
+	exit $$status
 else
 	$(BIN)/pytest $(TESTS) $(ARGS)
 endif

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from tests.parts import keycloak
 
-from quantum.settings import Settings, load_settings
+from quantum.adapters.http.login import CALLBACK
+from quantum.loading import load_settings
+
+if TYPE_CHECKING:
+    from quantum.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -65,6 +72,43 @@ def test_the_program_has_no_rights_and_writes_to_its_volume_alone() -> None:
 @pytest.mark.parametrize("service", COMPOSE["services"])
 def test_every_service_is_bounded_and_comes_back(service: str) -> None:
     assert {"mem_limit", "restart", "stop_grace_period"} <= set(COMPOSE["services"][service])
+
+
+def test_keycloak_is_the_tested_version_and_starts_only_if_asked_for() -> None:
+    service = COMPOSE["services"]["keycloak"]
+    assert service["profiles"] == ["keycloak"]
+    assert service["image"] == f"quay.io/keycloak/keycloak:{keycloak.VERSION}"
+    assert not any("keycloak" in other.get("depends_on", {}) for other in COMPOSE["services"].values())
+
+
+def test_keycloak_imports_the_realm_that_is_shipped_with_every_variable_set() -> None:
+    service = COMPOSE["services"]["keycloak"]
+    assert "--import-realm" in service["command"]
+    (volume,) = service["volumes"]
+    source, target, mode = volume.split(":")
+    assert (ROOT / source).resolve() == keycloak.REALM
+    assert (target, mode) == ("/opt/keycloak/data/import/realm.json", "ro")
+    assert set(re.findall(r"\$\{([A-Z_]+)\}", keycloak.REALM.read_text())) == {"QUANTUM_AGENT_SECRET"}
+    assert filled(service["environment"]["QUANTUM_AGENT_SECRET"])
+
+
+def test_browsers_and_the_program_reach_keycloak_at_its_one_address() -> None:
+    service, program = COMPOSE["services"]["keycloak"], COMPOSE["services"]["quantum"]
+    place = urlsplit(service["environment"]["KC_HOSTNAME"])
+    assert (place.scheme, place.hostname) == ("http", "localhost")
+    assert service["network_mode"] == "service:quantum"
+    assert service["environment"]["KC_HTTP_PORT"] == str(place.port)
+    assert f"127.0.0.1:{place.port}:{place.port}" in program["ports"]
+    settings = load_settings(None, environment_of(program) | {"QUANTUM_AUTH__MODE": "keycloak"})
+    realm = json.loads(keycloak.REALM.read_text())
+    assert settings.auth.issuer == f"{place.geturl()}/realms/{realm['realm']}"
+    clients = {client["clientId"]: client for client in realm["clients"]}
+    port = filled(program["ports"][0]).split(":")[1]
+    assert f"http://localhost:{port}{CALLBACK}" in clients[settings.auth.dashboard_client]["redirectUris"]
+
+
+def test_without_keycloak_nobody_has_to_sign_in() -> None:
+    assert settings_of_compose().auth.mode == "stub"
 
 
 def test_with_roles_the_program_and_its_workers_agree_on_database_kafka_and_lanes() -> None:

@@ -15,7 +15,8 @@ import pytest
 from quantum.application import ports
 from quantum.cli import COMMANDS
 from quantum.composition import build, build_workspace
-from quantum.settings import Settings, load_settings
+from quantum.loading import load_settings
+from quantum.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

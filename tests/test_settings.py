@@ -8,7 +8,8 @@ import pytest
 
 from quantum.domain.coverage import Tier
 from quantum.domain.retention import Term
-from quantum.settings import Settings, SettingsError, Store, load_settings, without_password
+from quantum.loading import load_settings
+from quantum.settings import Settings, SettingsError, Store, without_password
 
 if TYPE_CHECKING:
     from pathlib import Path

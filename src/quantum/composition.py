@@ -51,7 +51,7 @@ from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
-from quantum.application.denials import Denials
+from quantum.application.denials import Attendances, Denials, Doorkeeper
 from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
@@ -348,7 +348,11 @@ def build_sessions(
 def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces: Mapping[str, Any]) -> SignIn | None:
     """Return how browsers sign in; None where they cannot."""
     sockets = [one.sockets() for one in workspaces.values()]
-    return SignIn(oidc, sessions, sockets) if settings.auth.dashboard_client else None
+    door = Doorkeeper(
+        {tenant: one.denials() for tenant, one in workspaces.items()},
+        {tenant: one.attendances() for tenant, one in workspaces.items()},
+    )
+    return SignIn(oidc, sessions, sockets, door) if settings.auth.dashboard_client else None
 
 
 def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
@@ -519,6 +523,7 @@ class Workspace(containers.DeclarativeContainer):
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
+    attendances = providers.Singleton(Attendances, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, tenant, owners)
     notifier = providers.Singleton(
         Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)

@@ -17,7 +17,7 @@ from quantum.application.ports import SampleProposal
 from quantum.composition import build
 from quantum.domain.models import ModelKind
 from quantum.domain.series import SampleBatch
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ from quantum.adapters.plugins import find_detector
 from quantum.composition import build_workspace
 from quantum.domain.detectors.conformance import check_detector
 from quantum.domain.errors import Unavailable
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,6 +14,7 @@ from quantum.domain.alerts import Verdict
 from quantum.domain.audit import AuditEntry, Outcome, action_of, differences, target_of
 from quantum.domain.facts import (
     AcknowledgeIncident,
+    Attendance,
     DeletePolicy,
     DeleteReceiver,
     Denied,
@@ -87,6 +88,14 @@ def test_a_denial_is_entered_as_it_was_noted() -> None:
     (entry,) = told(Denied("eve", "203.0.113.7", "DELETE /api/v1/policies/{key}", "hot", reason))
     assert (entry.outcome, entry.actor, entry.origin, entry.target) == (Outcome.DENIED, "eve", "203.0.113.7", "hot")
     assert entry.detail == reason
+
+
+def test_who_signs_in_and_out_is_entered_with_from_where_and_nothing_else_changes() -> None:
+    entries = told(Attendance("ada", "203.0.113.7", "sign_in"), Attendance("ada", "203.0.113.7", "sign_out"))
+    assert [one.action for one in entries] == ["sign_in", "sign_out"]
+    for one in entries:
+        assert (one.outcome, one.actor, one.origin) == (Outcome.DONE, "ada", "203.0.113.7")
+        assert (one.target, one.detail, one.changes) == ("", "", ())
 
 
 def test_a_secret_is_in_no_entry_and_a_change_of_it_is() -> None:

@@ -25,7 +25,7 @@ from quantum.adapters import wire
 from quantum.adapters.postgres import PostgresStore
 from quantum.application.timemachine import TimeMachine, history_lines
 from quantum.composition import build_workspace
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ import numpy as np
 from quantum.adapters import chunks, wire
 from quantum.adapters.recent_rows import by_series, is_sorted
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, Appended, SampleProposal
-from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
+from quantum.domain.facts import Attendance, Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.kernels import compiled
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLES: Final = "samples"
 OTHER: Final = "other"
 SCORES: Final = "scores"
-BODIES: Final = (Heartbeat, Started, Ordered, Denied, *get_args(Command))
+BODIES: Final = (Heartbeat, Started, Ordered, Denied, Attendance, *get_args(Command))
 NEVER_MS: Final = int(np.iinfo(np.int64).min)
 """The newest time of a series that has no row."""
 

@@ -105,6 +105,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         models.ModelVersion,
         facts.Ordered,
         facts.Denied,
+        facts.Attendance,
         audit.Outcome,
         audit.Change,
         audit.AuditEntry,

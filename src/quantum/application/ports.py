@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from quantum.domain.audit import AuditEntry, Outcome
-    from quantum.domain.facts import Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
+    from quantum.domain.facts import Attendance, Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
     from quantum.domain.labels import LabelSet
     from quantum.domain.models import Lineage, ModelVersion, TrainedModel
     from quantum.domain.policies import AlertPolicy, Severity
@@ -90,7 +90,7 @@ class FactLog(Protocol):
             Overloaded: too many proposals wait.
         """
 
-    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Attendance | Ordered | Command, now_ms: int) -> Fact:
         """Append one fact that is not samples."""
 
     async def read(self, after: int, max_rows: int) -> list[Fact]:

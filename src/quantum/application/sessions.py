@@ -58,6 +58,8 @@ class Session:
     Attributes:
         renew_at_ms: from then on the tokens should be renewed.
         until_ms: when it ends, however much it is used.
+        subject: who began it; empty in sessions that older versions began.
+        tenant: theirs.
     """
 
     access_token: str
@@ -65,6 +67,8 @@ class Session:
     renew_at_ms: int
     expires_at_ms: int
     until_ms: int
+    subject: str = ""
+    tenant: str = ""
 
     def dump(self) -> bytes:
         """Return it as bytes, from which `Session(**json.loads(...))` makes it again."""
@@ -124,7 +128,8 @@ class Sessions:
         """
         principal = await self._others.identify(tokens.access_token)
         credential = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-        session = self._session(tokens, self._clock.now_ms() + self._lifetimes.longest_ms)
+        begun = self._session(tokens, self._clock.now_ms() + self._lifetimes.longest_ms)
+        session = replace(begun, subject=principal.subject, tenant=principal.tenant)
         await self._kept.add(credential, session.dump(), self._rest_ms(session))
         return credential, principal
 
@@ -150,14 +155,9 @@ class Sessions:
         found = await self._kept.take(credential)
         return None if found is None else Session(**json.loads(found))
 
-    async def end(self, credential: str) -> bool:
-        """Let a session be over, here and at the identity provider; return whether it is there, too.
-
-        Raises:
-            Unavailable: it may not be over.
-        """
-        session = await self.forget(credential)
-        return session is None or await self._ended_there(session.refresh_token)
+    async def end(self, session: Session) -> bool:
+        """Let a session that was forgotten here be over at the identity provider, too; return whether it is."""
+        return await self._ended_there(session.refresh_token)
 
     async def _find(self, credential: str) -> Session:
         found = await self._kept.find(credential)
@@ -206,7 +206,7 @@ class Sessions:
         except Unavailable:
             self._away_until_ms = self._clock.now_ms() + AWAY_MS
             return session
-        renewed = self._session(tokens, session.until_ms)
+        renewed = replace(self._session(tokens, session.until_ms), subject=session.subject, tenant=session.tenant)
         if not await self._kept.replace(credential, renewed.dump(), self._rest_ms(renewed)):
             # signed out meanwhile, with a refresh token that was used up already
             await self._ended_there(tokens.refresh_token)

@@ -16,7 +16,8 @@ from cyclopts import Parameter
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.composition import store_path
 from quantum.domain.errors import QuantumError
-from quantum.settings import SettingsError, load_settings, without_password
+from quantum.loading import load_settings
+from quantum.settings import SettingsError, without_password
 
 if TYPE_CHECKING:
     from quantum.settings import Settings

@@ -19,7 +19,7 @@ from quantum.adapters.http.tables import read_draft
 from quantum.application.timemachine import TimeMachine
 from quantum.cli import CommandFailed
 from quantum.composition import build_workspace
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from quantum.adapters.http.tables import read_policies, read_receivers
 from quantum.adapters.logs import configure_logs
 from quantum.adapters.plugins import find_detector
-from quantum.settings import HIDDEN, load_settings, without_password
+from quantum.loading import load_settings
+from quantum.settings import HIDDEN, without_password
 
 if TYPE_CHECKING:
     from quantum.settings import Settings

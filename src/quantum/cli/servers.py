@@ -28,7 +28,7 @@ from psycopg import sql
 from quantum.cli import CommandFailed
 from quantum.cli.clusters import Cluster, find_program, running_cluster
 from quantum.cli.measuring import QUIET_S, READY_S, say
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from quantum.cli import CommandFailed
 from quantum.composition import build_limits, build_workspace, store_path
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.selectors import parse_selector
-from quantum.settings import load_settings
+from quantum.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

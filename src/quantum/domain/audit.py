@@ -1,7 +1,7 @@
 """The audit log: who wanted something changed, when, from where, what came of it, and what is different since.
 
-Entries are conclusions like all others: a pure function of the commands and denials in the log, recorded with what
-these changed. So there is no change without its entry and no entry without its change, and a replay repeats both.
+Entries are conclusions like all others: a pure function of the commands and denials in the log, and of who signed in
+and out, recorded with what these changed. So there is no change without its entry, and a replay repeats both.
 What changed nothing and was refused nothing leaves no entry.
 
 >>> [str(one) for one in differences(Change("a", "1", "2"), Change("a", "1", "3"))]
@@ -20,7 +20,7 @@ from quantum.domain.labels import LabelSet
 
 if TYPE_CHECKING:
     from quantum.domain.errors import QuantumError
-    from quantum.domain.facts import Command, Denied, Fact
+    from quantum.domain.facts import Attendance, Command, Denied, Fact
 
 HIDDEN_VALUES: Final = frozenset({"secret"})
 SET: Final = '"(set)"'
@@ -55,13 +55,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One attempt to change something, or to do what one may not.
+    """One attempt to change something, to sign in or out, or to do what one may not.
 
     Attributes:
         id: 16 digits, the position of its fact: ids sort as what happened.
         actor: who; empty if it is not known.
         origin: the address from which it was asked; empty for what the settings or the program itself wanted.
-        action: for example `put_policy`.
+        action: for example `put_policy` or `sign_in`.
         target: the name or id of what it was about.
         detail: why it was refused or denied.
         changes: by name of the member.
@@ -123,6 +123,19 @@ def denial_of(fact: Fact, denied: Denied) -> AuditEntry:
         target=denied.target,
         outcome=Outcome.DENIED,
         detail=denied.reason,
+    )
+
+
+def attendance_of(fact: Fact, attendance: Attendance) -> AuditEntry:
+    """Return the entry of somebody who signed in or out."""
+    return AuditEntry(
+        id=f"{fact.position:016d}",
+        at_ms=fact.at_ms,
+        actor=attendance.actor,
+        origin=attendance.origin,
+        action=attendance.action,
+        target="",
+        outcome=Outcome.DONE,
     )
 
 

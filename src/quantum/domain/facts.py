@@ -247,7 +247,22 @@ class Denied:
     reason: str
 
 
-FactBody = Samples | Heartbeat | Started | Command | Ordered | Denied
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Somebody signed in or out; nothing else changed.
+
+    Attributes:
+        actor: who.
+        origin: the address from which they did.
+        action: `sign_in` or `sign_out`.
+    """
+
+    actor: str
+    origin: str
+    action: str
+
+
+FactBody = Samples | Heartbeat | Started | Command | Ordered | Denied | Attendance
 
 
 def command_in(body: FactBody) -> FactBody:

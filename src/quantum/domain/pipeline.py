@@ -17,13 +17,14 @@ from quantum.domain.alerting import AlertTimer, Changes, Evaluation, PolicyWatch
 from quantum.domain.alerts import AlertState, Effects, IncidentState, NotificationIntent, ServedModel
 from quantum.domain.anomalies import AnomalyBook, OpenAnomaly
 from quantum.domain.api_keys import KeyRing
-from quantum.domain.audit import denial_of, entry_of
+from quantum.domain.audit import attendance_of, denial_of, entry_of
 from quantum.domain.catalog import Catalog
 from quantum.domain.conditions import EVALUATION_MS, View, rate_shape
 from quantum.domain.coverage import Allotment, Coverage
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
+    Attendance,
     Command,
     DeletePolicy,
     DeleteReceiver,
@@ -194,6 +195,9 @@ class Pipeline:
                 return Step(found.effects())
             case Denied() as denied:
                 found.audit.append(denial_of(fact, denied))
+                return Step(found.effects())
+            case Attendance() as attendance:
+                found.audit.append(attendance_of(fact, attendance))
                 return Step(found.effects())
             case Ordered(command, origin):
                 return self._account(fact, command, origin, found)

@@ -90,7 +90,7 @@ def combined(parts: Sequence[Rollups], resolution_ms: int) -> Rollups:
     starts = np.flatnonzero(begins)
     if not len(starts):
         return Rollups(slots, end_ms, lowest, highest, total, count)
-    with np.errstate(invalid="ignore"):  # infinities of both signs have no sum
+    with np.errstate(invalid="ignore", over="ignore"):  # both infinities have no sum, huge values an infinite one
         total = np.add.reduceat(total[order], starts)
     lowest, highest = np.fmin.reduceat(lowest[order], starts), np.fmax.reduceat(highest[order], starts)
     return Rollups(slots[starts], end_ms[starts], lowest, highest, total, np.add.reduceat(count[order], starts))

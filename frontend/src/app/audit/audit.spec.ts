@@ -7,7 +7,7 @@ describe('the audit log', () => {
 
   it('is read', async () => expect((await open(NEVER)).text).toContain('Reading…'));
 
-  it.each([['/audit', 'Nobody has changed anything yet.'], ['/audit?outcome=refused', 'Nothing was refused.'], ['/audit?outcome=denied', 'Nobody was denied anything.'], ['/audit?q=ada', 'Nothing like that is in the log.']])('of %s is empty: %s', async (url, words) => {
+  it.each([['/audit', 'Nobody has changed anything or signed in yet.'], ['/audit?outcome=refused', 'Nothing was refused.'], ['/audit?outcome=denied', 'Nobody was denied anything.'], ['/audit?q=ada', 'Nothing like that is in the log.']])('of %s is empty: %s', async (url, words) => {
     expect((await open({ items: [], next_cursor: null }, url)).text).toContain(words);
   });
 
@@ -20,6 +20,15 @@ describe('the audit log', () => {
   it('tells who did what from where, and what is different since', async () => {
     const page = await open({ items: [anEntry()], next_cursor: null });
     for (const words of ['put policy CPU is busy', 'ada from 203.0.113.9', 'for_ms: 0 → 5000', 'summary: nothing → "Look"', 'done']) expect(page.text).toContain(words);
+  });
+
+  it('tells who signed in, and who could not', async () => {
+    const came = anEntry({ id: '2', action: 'sign_in', target: '', changes: [], outcome: 'done' });
+    const strange = anEntry({ id: '1', action: 'sign_in', target: '', actor: '', changes: [], outcome: 'denied', detail: 'the code is no good' });
+    const page = await open({ items: [came, strange], next_cursor: null });
+    const [first, second] = page.all('li.row').map((one) => one.textContent!.replace(/\s+/g, ' '));
+    for (const words of ['sign in', 'ada from 203.0.113.9', 'done']) expect(first).toContain(words);
+    for (const words of ['sign in', 'somebody unknown', 'the code is no good', 'denied']) expect(second).toContain(words);
   });
 
   it('shows what somebody sent as text, whatever it is', async () => {

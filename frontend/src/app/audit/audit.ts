@@ -6,10 +6,10 @@ import { moment } from '../parts/format';
 
 const FILTERS: Record<string, Outcome[]> = { all: [], done: ['done'], refused: ['refused'], denied: ['denied'] };
 const EMPTY: Record<string, string> = {
-  all: 'Nobody has changed anything yet.', done: 'Nobody has changed anything yet.', refused: 'Nothing was refused.', denied: 'Nobody was denied anything.',
+  all: 'Nobody has changed anything or signed in yet.', done: 'Nobody has changed anything or signed in yet.', refused: 'Nothing was refused.', denied: 'Nobody was denied anything.',
 };
 
-/** Who changed what, when and from where, and what was refused and denied. */
+/** Who changed what, when and from where, who signed in and out, and what was refused and denied. */
 @Component({
   selector: 'q-audit',
   changeDetection: ChangeDetectionStrategy.OnPush,

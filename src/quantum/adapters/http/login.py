@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.http.live import LiveSockets
     from quantum.adapters.oidc import Oidc
+    from quantum.application.denials import Doorkeeper
     from quantum.application.sessions import Sessions
 
 LOGIN: Final = "/api/v1/login"
@@ -39,7 +40,24 @@ NAMED_BY: Final = 12
 MAX_PLACE: Final = 1000
 MAX_CODE: Final = 4000
 SECRET: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]*)").fullmatch
-ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}").fullmatch
+ERROR_CODES: Final = frozenset(
+    {
+        "invalid_request",
+        "unauthorized_client",
+        "access_denied",
+        "unsupported_response_type",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+        "interaction_required",
+        "login_required",
+        "account_selection_required",
+        "consent_required",
+        "registration_not_supported",
+    }
+)
+"""Of RFC 6749, 4.1.2.1, and OpenID Connect Core, 3.1.2.6. Others are not repeated: anybody can send words here,
+which would be in the audit log of a tenant that may not be theirs."""
 PAGE: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     "<title>Sign-in · Quantum</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;"
@@ -55,10 +73,11 @@ Browser = Request[Any, Any, Any]
 class SignIn:
     """What browsers do to sign in and out; without an identity provider there is nothing to sign in to."""
 
-    def __init__(self, oidc: Oidc, sessions: Sessions, sockets: Sequence[LiveSockets]) -> None:
+    def __init__(self, oidc: Oidc, sessions: Sessions, sockets: Sequence[LiveSockets], door: Doorkeeper) -> None:
         self._oidc = oidc
         self._sessions = sessions
         self._sockets = sockets
+        self._door = door
 
     async def begin(self, request: Browser) -> Response[Any]:
         """Send a browser to the identity provider.
@@ -77,12 +96,19 @@ class SignIn:
         return Response(None, status_code=HTTPStatus.SEE_OTHER, headers={"Location": address}, cookies=[kept])
 
     async def finish(self, request: Browser) -> Response[Any]:
-        """Let a browser in that comes back with a code.
+        """Let a browser in that comes back with a code, and note who came or that somebody was turned away.
 
         Raises:
-            Rejected: `login_failed`.
+            Rejected: `login_failed`, or `forbidden` if the token names no tenant.
             Unavailable: the provider does not answer, or the session cannot be kept.
         """
+        try:
+            return await self._let_in(request)
+        except Rejected as refusal:
+            await self._door.turned_away(str(refusal))
+            raise
+
+    async def _let_in(self, request: Browser) -> Response[Any]:
         state = _only(request, "state")
         found = SECRET(cookies.value_of(request.scope, _cookie_of(state)))
         attempt = Attempt(found[1]) if found else None
@@ -99,6 +125,7 @@ class SignIn:
         if before := cookies.session_of(request.scope):
             await self._sessions.forget(before)
         log.info("signed in", subject=principal.subject, tenant=principal.tenant)
+        await self._door.came(principal)
         kept = [
             cookies.cookie(request, cookies.SESSION, credential, "strict", None),
             cookies.cookie(request, _cookie_of(state), "", "lax", 0),
@@ -111,11 +138,14 @@ class SignIn:
         credential = cookies.session_of(request.scope)
         leads_to = ""
         if credential:
-            if not await self._sessions.end(credential):
+            session = await self._sessions.forget(credential)
+            if session is not None and not await self._sessions.end(session):
                 leads_to = await self._farewell(request)
             for sockets in self._sockets:
                 await sockets.part(credential)
             log.info("signed out")
+            if session is not None:
+                await self._door.left(session.subject, session.tenant)
         gone = cookies.cookie(request, cookies.SESSION, "", "strict", 0)
         return Response(SignedOut(end_session=leads_to), status_code=HTTPStatus.OK, cookies=[gone])
 
@@ -131,7 +161,7 @@ class SignIn:
             raise Rejected("login_failed", "the answer is from another identity provider than was asked")
         error = request.query_params.get("error")
         if error is not None:
-            code = error if ERROR_CODE(error) else "an error"
+            code = error if error in ERROR_CODES else "an error"
             raise Rejected("login_failed", f"the identity provider did not sign you in: {code}")
         return _only(request, "code")
 

@@ -28,7 +28,7 @@ from quantum.adapters.postgres.statements import change, fetch
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
+from quantum.domain.facts import Attendance, Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -119,7 +119,7 @@ class PostgresFacts:
         fact = None if samples is None else await self._append(samples, now_ms, connection, undo)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Attendance | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(partial(self._append, body, now_ms))
 

@@ -25,7 +25,7 @@ from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
 from quantum.domain.errors import NotFound
-from quantum.domain.facts import Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
+from quantum.domain.facts import Attendance, Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch
 
@@ -95,7 +95,7 @@ class SqliteFacts:
         fact = None if samples is None else self._append(connection, undo, samples, now_ms)
         return proposed.answer(fact, outcome)
 
-    async def append(self, body: Heartbeat | Started | Denied | Ordered | Command, now_ms: int) -> Fact:
+    async def append(self, body: Heartbeat | Started | Denied | Attendance | Ordered | Command, now_ms: int) -> Fact:
         """See FactLog."""
         return await self._engine.write(lambda connection, undo: self._append(connection, undo, body, now_ms))
 
