@@ -390,3 +390,11 @@ def test_the_checks_of_a_walk_tell_what_is_gone_too_early_or_there_too_long(gate
     with pytest.raises(FailureGroup) as late:
         walk.go(f"GET {one}", 200, key=key)
     assert [type(failure) for failure in late.value.exceptions] == [UseAfterFree]
+
+
+def test_an_incident_that_is_over_is_in_the_way_of_what_is_done_to_it(gated: tuple[Any, dict[str, str]]) -> None:
+    walk = Walk(*gated)
+    incident = walk.go("GET /api/v1/incidents", 200)["items"][0]["id"]
+    walk.go("POST /api/v1/incidents/{incident_id}/resolve", 200, incident_id=incident)
+    refused = walk.go("POST /api/v1/incidents/{incident_id}/acknowledge", 409, incident_id=incident)
+    assert refused["reason"] == "incident_state"
