@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import psutil
@@ -24,6 +24,7 @@ T = TypeVar("T")
 TAIL_CHARACTERS: Final = 4000
 POLL_S: Final = 0.02
 STOP_TIMEOUT_S: Final = 10
+PROBE_TIMEOUT_S: Final = 0.5
 
 
 def free_port() -> int:
@@ -125,3 +126,45 @@ def _is_member(process: psutil.Process, group: int) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
     except (psutil.NoSuchProcess, ProcessLookupError):
         return False
+
+
+@dataclass(slots=True)
+class Server:
+    """A child that listens on a port of the loopback interface, and runs unless it was killed.
+
+    Attributes:
+        home: has its log, and whatever else it keeps.
+        port: of 127.0.0.1; the same after a restart.
+    """
+
+    home: Path
+    port: int
+    child: Child | None = None
+    _children: ExitStack = field(default_factory=ExitStack)
+
+    def run(self, command: Sequence[str | Path], log: str) -> Child:
+        """Start it; return the child, which may not listen yet."""
+        self.child = self._children.enter_context(start_child(command, self.home / log))
+        return self.child
+
+    def ask(self, question: bytes, size: int) -> bytes:
+        """Return at most `size` bytes of what it answers at once, nothing if it does not."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=PROBE_TIMEOUT_S) as probe:
+            probe.sendall(question)
+            return probe.recv(size)
+        return b""
+
+    def kill(self) -> None:
+        """Kill it without a chance to tidy up."""
+        self._children.close()
+        self.child = None
+
+    def freeze(self) -> None:
+        """Let it keep its connections and answer nothing, until `thaw`."""
+        assert self.child is not None
+        self.child.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.child is not None
+        self.child.process.send_signal(signal.SIGCONT)

@@ -11,19 +11,18 @@ import fcntl
 import hashlib
 import os
 import secrets
-import signal
 import socket
 import struct
 import subprocess
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import pytest
-from tests.parts.children import Child, start_child
+from tests.parts.children import Server
 from tests.parts.keycloak import java_home
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ JAVA_OPTIONS: Final = ("-Xms48m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+U
 CLUSTER: Final = "4L6g3nShT-eMCtK--X86sw"
 PORTS: Final = range(20_000, 32_000)
 READY_TIMEOUT_S: Final = 120.0
-PROBE_TIMEOUT_S: Final = 0.5
 API_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 """The request that every client begins with, version 0, without a name."""
 LOGGING: Final = """
@@ -50,18 +48,8 @@ appender.stdout.layout.pattern=%d %p %m (%c)%n
 
 
 @dataclass(slots=True)
-class KafkaBroker:
-    """A broker that runs unless it was killed.
-
-    Attributes:
-        home: has its log, settings and data.
-        port: of 127.0.0.1; the same after a restart.
-    """
-
-    home: Path
-    port: int
-    child: Child | None = None
-    _children: ExitStack = field(default_factory=ExitStack)
+class KafkaBroker(Server):
+    """A broker that has what it wrote when it is started again after it was killed."""
 
     @property
     def url(self) -> str:
@@ -78,30 +66,11 @@ class KafkaBroker:
     def start(self) -> None:
         """Start it with what it had; return when it answers."""
         command = [*self._java(), "kafka.Kafka", self.home / "server.properties"]
-        self.child = self._children.enter_context(start_child(command, self.home / "kafka.log"))
-        self.child.wait_until(self.answers, "an answer of Kafka", READY_TIMEOUT_S)
+        self.run(command, "kafka.log").wait_until(self.answers, "an answer of Kafka", READY_TIMEOUT_S)
 
     def answers(self) -> bool:
         """Whether it says now what it can do."""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=PROBE_TIMEOUT_S) as probe:
-            probe.sendall(API_VERSIONS)
-            return len(probe.recv(8)) == 8
-        return False
-
-    def kill(self) -> None:
-        """Kill it without a chance to tidy up; what it wrote is there after `start`."""
-        self._children.close()
-        self.child = None
-
-    def freeze(self) -> None:
-        """Let it keep its connections and answer nothing, until `thaw`."""
-        assert self.child is not None
-        self.child.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self.child is not None
-        self.child.process.send_signal(signal.SIGCONT)
+        return len(self.ask(API_VERSIONS, 8)) == 8
 
     def _java(self) -> list[str | Path]:
         logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
