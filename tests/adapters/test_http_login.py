@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx
 import pytest
-import pytest_asyncio
 from tests.issuer import CLIENT, ISSUER, claims
 from tests.provider import KEY, PLACE
 from tests.signing_in import COOKIE, POLICY, SELF, Scene, begin, come_back, open_scene, who
@@ -15,9 +14,6 @@ from tests.watching import START_MS, Watching
 from quantum.adapters.oidc import ASK_AGAIN_MS, KNOWN_FOR_MS, Attempt, Oidc
 from quantum.domain.errors import Rejected, Unavailable
 from quantum.settings import Auth, Settings, Store
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 UNAWAITED: Final = [
     {"state": ""},
@@ -53,18 +49,6 @@ ELSEWHERE: Final = [
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(name="running", scope="module", loop_scope="module")
-async def running_scene() -> AsyncIterator[Scene]:
-    async with open_scene() as scene:
-        yield scene
-
-
-@pytest.fixture(name="scene")
-def scene_begun_anew(running: Scene) -> Scene:
-    running.begin_anew()
-    return running
 
 
 # ---- signing in -----------------------------------------------------------------------------------------------------

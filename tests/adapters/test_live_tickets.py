@@ -29,18 +29,6 @@ HOUR_MS: Final = 60 * MINUTE_MS
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(name="running", scope="module", loop_scope="module")
-async def running_scene() -> AsyncIterator[Scene]:
-    async with open_scene() as scene:
-        yield scene
-
-
-@pytest.fixture(name="scene")
-def scene_begun_anew(running: Scene) -> Scene:
-    running.begin_anew()
-    return running
-
-
 # ---- tickets and sockets --------------------------------------------------------------------------------------------
 
 

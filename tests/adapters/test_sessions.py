@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 from tests.issuer import claims
 from tests.provider import KEY, LIFE_S, PLACE
 from tests.signing_in import COOKIE, POLICY, SELF, Scene, begin, come_back, open_scene, trust, who
@@ -18,9 +17,6 @@ from websockets.exceptions import InvalidStatus
 from quantum.adapters.keycloak import LEEWAY_MS
 from quantum.application.sessions import AWAY_MS, ELSEWHERE_MS, ELSEWHERE_TIMES, RENEW_AFTER_MS, Sessions
 from quantum.domain.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -46,18 +42,6 @@ ACTS: Final = [
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(name="running", scope="module", loop_scope="module")
-async def running_scene() -> AsyncIterator[Scene]:
-    async with open_scene() as scene:
-        yield scene
-
-
-@pytest.fixture(name="scene")
-def scene_begun_anew(running: Scene) -> Scene:
-    running.begin_anew()
-    return running
 
 
 # ---- sessions -------------------------------------------------------------------------------------------------------
