@@ -119,6 +119,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
+        if traces := process.traces():
+            stack.push_async_callback(asyncio.to_thread, traces.close)
         for workspace in workspaces.values():
             await stack.enter_async_context(workspace.store())
         await stack.enter_async_context(process.webhooks())
