@@ -16,7 +16,7 @@ from quantum.settings import IngestLimits, RequestRates, Settings, Store
 from tools import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 PAGE: Final = (prepare.ROOT / "docs/limits.md").read_text(encoding="utf-8")
 TABLES: Final = "## Taking samples in", "## Requests"
@@ -35,12 +35,14 @@ def rows_of(title: str) -> list[list[str]]:
 LIMITS: Final = [name for title in TABLES for row in rows_of(title) for name in re.findall(r"`(\w+)`", row[0])]
 
 
-def series(count: int = 1, at_ms: int = START_MS, samples: int = 1, **labels: str) -> dict[str, Any]:
+def series(
+    labels: Mapping[str, str] | None = None, *, count: int = 1, at_ms: int = START_MS, samples: int = 1
+) -> dict[str, Any]:
     times = [at_ms + number for number in range(samples)]
     return {
         "series": [
             {
-                "labels": {"__name__": "cpu", "number": str(number)} | labels,
+                "labels": {"__name__": "cpu", "number": str(number), **(labels or {})},
                 "timestamps_ms": times,
                 "values": [1.0] * samples,
             }
@@ -50,19 +52,19 @@ def series(count: int = 1, at_ms: int = START_MS, samples: int = 1, **labels: st
 
 
 BODIES: Final = {
-    "series_limit": series(4),
-    "process_series_limit": series(3),
+    "series_limit": series(count=4),
+    "process_series_limit": series(count=3),
     "memory_limit": series(),
-    "request_series_limit": series(6),
+    "request_series_limit": series(count=6),
     "request_sample_limit": series(samples=31),
-    "body_too_large": series(5, a="x" * 1000),
-    "decoded_too_large": series(4, a="x" * 700),
+    "body_too_large": series({"a": "x" * 1000}, count=5),
+    "decoded_too_large": series({"a": "x" * 700}, count=4),
     "too_far_in_future": series(at_ms=START_MS + 3_600_000),
     "too_old": series(at_ms=START_MS - 40 * 86_400_000),
-    "max_labels": series(**{f"l{number}": "x" for number in range(31)}),
-    "label_name": series(**{"n" * 1025: "x"}),
-    "label_value": series(value="x" * 2049),
-    "overloaded": series(4, a="x" * 400),
+    "max_labels": series({f"l{number}": "x" for number in range(31)}),
+    "label_name": series({"n" * 1025: "x"}),
+    "label_value": series({"value": "x" * 2049}),
+    "overloaded": series({"a": "x" * 400}, count=4),
 }
 LOW: Final = IngestLimits(
     max_series=3, max_series_per_request=5, max_samples_per_request=30, max_body_bytes=4500, max_decoded_bytes=9000
