@@ -19,7 +19,7 @@ TEXT: Final = (prepare.ROOT / "docs/reliability.md").read_text(encoding="utf-8")
 ROWS: Final = {
     cells[0]: cells[1:]
     for line in TEXT.splitlines()
-    if re.match(r"\| F\d", line)
+    if re.match(r"\| F\d+ \|", line)
     for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
 }
 LINK: Final = re.compile(r"`(tests/[^`:]+)(?:::([^`]+))?`")
