@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from quantum.adapters.scrape_targets import Target
     from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
     from quantum.application.monitoring import Follow
-    from quantum.application.ports import Clock, Counters, TransientStore
+    from quantum.application.ports import Clock, Counters, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
@@ -212,15 +212,15 @@ def build_headroom(settings: Settings) -> Headroom:
 
 def build_ingest(
     settings: Settings,
-    store: Store,
-    stream: MemoryStream,
+    log: FactLog,
+    stream: EventStream,
     clock: SystemClock,
     keeping: Keeping,
     monitor: Monitor,
     headroom: Headroom,
 ) -> Ingest:
     """Return what takes a tenant's samples in; the process counts its series from now on."""
-    ingest = Ingest(store, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    ingest = Ingest(log, stream, clock, build_limits(settings), keeping.count_bare, headroom)
     headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
     return ingest
 
