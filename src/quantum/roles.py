@@ -160,6 +160,7 @@ async def _open(workspace: Any, stack: AsyncExitStack) -> None:
     await workspace.ingest().open(workspace.store())
     await workspace.monitor().open()
     stack.push_async_callback(workspace.monitor().close)
+    stack.push_async_callback(workspace.notifier().close)
     workspace.keys().open()
 
 

@@ -1,12 +1,12 @@
 """Deterministic simulation: the application in a world that a seed makes up, and judges who look at what came of it.
 
-    loop.py     an event loop with virtual time, whose order the seed decides
-    disk.py     the embedded store, on a disk that outlives the process and may fail
-    parts.py    clock, stream, receivers and lanes, and what is wrong with them
-    life.py     one process, from its start to its death, as `roles.py` starts it
-    world.py    senders, people, harm, and who starts the process again
-    judges.py   what must hold afterwards, whatever happened
-    planted.py  bugs that the judges have to find
+loop.py     an event loop with virtual time, whose order the seed decides
+disk.py     the embedded store, on a disk that outlives the process and may fail
+parts.py    clock, stream, receivers and lanes, and what is wrong with them
+life.py     one process, from its start to its death, as `roles.py` starts it
+world.py    senders, people, harm, and who starts the process again
+judges.py   what must hold afterwards, whatever happened
+planted.py  bugs that the judges have to find
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tests.simulation.loop import SimulatedLoop
-
 from quantum.adapters.sqlite import SqliteStore
 from quantum.adapters.sqlite.engine import MAX_SHARED, Engine
 from quantum.adapters.sqlite.schema import migrate
@@ -20,6 +18,8 @@ from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.simulation.loop import SimulatedLoop
 
     from quantum.adapters.sqlite.engine import Job
     from quantum.domain.facts import Fact
@@ -156,13 +156,13 @@ class SimulatedStore(SqliteStore):
 
     def __init__(self, disk: Disk) -> None:
         super().__init__("simulated", engine=lambda path, catch_up: self.engine(disk, path, catch_up))
-        self._disk = disk
+        self.disk = disk
 
     async def forget(self, upto: int, samples_from_ms: Any = None) -> None:
         """See SampleStore."""
-        known = len(self._disk.forgotten)
+        known = len(self.disk.forgotten)
         while known < upto:
             facts = await self.read(known, 100_000)
-            self._disk.forgotten += [fact for fact in facts if known < fact.position <= upto]
-            known = len(self._disk.forgotten)
+            self.disk.forgotten += [fact for fact in facts if known < fact.position <= upto]
+            known = len(self.disk.forgotten)
         await super().forget(upto, samples_from_ms)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from tests.facts import full_match
-from tests.simulation.disk import SimulatedStore
 from tests.simulation.loop import LIFE
 from tests.simulation.parts import FaultyLanes, FaultyStream
 
@@ -43,6 +42,7 @@ from quantum.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from tests.simulation.disk import SimulatedStore
     from tests.simulation.world import World
 
     from quantum.domain.pipeline import PipelineState
@@ -86,8 +86,8 @@ class Workspace:
     def __init__(self, world: World) -> None:
         clock, plan = world.clock, world.plan
         elsewhere = plan.role == roles.MONITORING
-        store = log = world.wiring.new_store(world)
-        alerts = world.wiring.alerts(world, store)
+        store = log = world.wiring.store(world.disk)
+        alerts = world.wiring.alerts(store)
         stream = FaultyStream(world.loop, world.faults)
         lanes = FaultyLanes(world.loop, world.faults, [lambda: new_work(store)] * WORKERS, LANES)
         monitor = Monitor(
@@ -125,7 +125,7 @@ class Workspace:
             "ingest": Ingest(log, stream, clock, Limits(), keeping.count_bare),
             "upkeep": Upkeep(store, store, store, store, store, clock, keeping, FOR_EVER_MS, store, FOR_EVER_MS),
             "notifier": Notifier(
-                world.wiring.queue(world, store),
+                world.wiring.queue(store),
                 world.receivers,
                 control.receivers,
                 clock,
@@ -148,7 +148,7 @@ class Workspace:
         }
         for name, part in parts.items():
             setattr(self, name, lambda part=part: part)
-        world.wiring.built(world, self)
+        world.wiring.built(self)
 
     def __getattr__(self, name: str) -> Callable[[], Any]:
         raise AttributeError(f"the simulation has no part named {name!r}")
@@ -177,7 +177,7 @@ class Life:
         self.workspace: Any = None
         self.pumps: list[Any] = []
         self._world = world
-        self._unanswered: set[asyncio.Future[Any]] = set()
+        self._unanswered: dict[asyncio.Future[Any], None] = {}  # in order, as a set is not
         self._stop = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -217,7 +217,7 @@ class Life:
         if not self.is_ready:
             answer.set_exception(Unavailable("nobody listens"))
             return answer
-        self._unanswered.add(answer)
+        self._unanswered[answer] = None
         context = self._context()
         task = self._world.loop.create_task(work(), context=context)
         task.add_done_callback(lambda done: self._hand_over(done, answer), context=context)
@@ -225,7 +225,7 @@ class Life:
         return answer
 
     def _hand_over(self, task: asyncio.Task[T], answer: asyncio.Future[T]) -> None:
-        self._unanswered.discard(answer)
+        self._unanswered.pop(answer, None)
         if task.cancelled():
             if not answer.done():
                 answer.set_exception(Unavailable("it was stopped"))
@@ -266,6 +266,8 @@ class Life:
             self._world.loop.note(f"ended: {reason}")
         except Exception as error:  # noqa: BLE001 - whatever ends a process is for the judges
             self._world.complain("the process", error)
+        if not self.workspace.notifier().is_settled:
+            self._world.unnoted += 1
         self.is_over, self.is_ready = True, False
         self._end()
 
@@ -276,8 +278,6 @@ class Life:
             await stack.enter_async_context(workspace.lanes())
         await roles._open(workspace, stack)
         self.pumps = roles._pumps(SETTINGS, workspace)
-        for pump in self.pumps:
-            pump._on_failure = self._world.complain
 
     async def _configure(self, stack: AsyncExitStack) -> None:
         workspaces = {TENANT: self.workspace}

@@ -12,12 +12,16 @@ import asyncio
 import hashlib
 import heapq
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MAX_STEPS: Final = 400_000
 STEP_S: Final = 50e-6
@@ -99,13 +103,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Return virtual seconds since the beginning."""
         return self._now_s
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
-        """Do as `call_soon`: there are no other threads."""
-        return self.call_soon(callback, *args, context=context)
-
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """Run a function as a step of its own, a little later."""
-        future = self.create_future()
+    def run_in_executor(
+        self,
+        executor: Executor | None,  # noqa: ARG002 - whatever it is
+        func: Callable[[Unpack[Ts]], T],
+        *args: *Ts,
+    ) -> asyncio.Future[T]:
+        """Run a function as a step of its own of the loop, a little later."""
+        future: asyncio.Future[T] = self.create_future()
 
         def run() -> None:
             if future.cancelled():
@@ -135,11 +140,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._tasks.clear()
         self.close()
 
-    def _process_events(self, event_list: Any) -> None:
-        raise AssertionError("there is no real input or output here")
-
     def _write_to_self(self) -> None:
-        raise AssertionError("there are no other threads here")
+        """Wake nobody: there is no other thread from which this could be called."""
 
     def _run_once(self) -> None:
         """Run one of the ready callbacks; let time pass if there is none."""
@@ -184,7 +186,7 @@ def _close(coroutine: Any) -> None:
     while True:
         try:
             coroutine.close()
-        except Exception:  # noqa: BLE001, PERF203, S112 - it is over; what it has to say is of no interest
+        except Exception:  # noqa: BLE001 - it is over; what it has to say is of no interest
             continue
         return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from tests.facts import START_MS
 
@@ -139,13 +139,15 @@ class FaultyLanes:
         count: how many lanes there are.
     """
 
-    def __init__(self, loop: SimulatedLoop, faults: Faults, workers: Sequence[Callable[[], LaneWork]], count: int) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, faults: Faults, workers: Sequence[Callable[[], LaneWork]], count: int
+    ) -> None:
         self.count = count
         self._loop, self._faults = loop, faults
         self._makers = workers
         self._workers = [make() for make in workers]
 
-    async def __aenter__(self) -> FaultyLanes:
+    async def __aenter__(self) -> Self:
         """Connect when something is asked."""
         return self
 

@@ -12,8 +12,6 @@ from tests.simulation.world import Wiring
 if TYPE_CHECKING:
     import sqlite3
 
-    from tests.simulation.world import World
-
     from quantum.adapters.memory import MemoryStream
     from quantum.application.ports import Delivery
     from quantum.domain.alerts import Effects
@@ -64,7 +62,7 @@ class TalkativeStore(SimulatedStore):
     def _append(self, *arguments: Any) -> Fact:
         fact = super()._append(*arguments)
         if self.stream is not None:
-            asyncio.ensure_future(self.stream.publish([fact]), loop=self._disk.loop)
+            self.disk.loop.create_task(self.stream.publish([fact]))
         return fact
 
 
@@ -73,15 +71,15 @@ class PublishedBeforeCommit(Wiring):
 
     store = TalkativeStore
 
-    def built(self, world: World, workspace: Any) -> None:
+    def built(self, workspace: Any) -> None:
         workspace.store().stream = workspace.stream()
 
 
 class LateConclusions:
     """Says that conclusions are recorded, and records them a moment later, one after the other."""
 
-    def __init__(self, world: World, store: SimulatedStore) -> None:
-        self._loop, self._store = world.loop, store
+    def __init__(self, store: SimulatedStore) -> None:
+        self._loop, self._store = store.disk.loop, store
         self._last: asyncio.Task[None] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -100,8 +98,8 @@ class LateConclusions:
 class SavedBeforeConclusions(Wiring):
     """A state is saved that knows what is not recorded yet, and so never will be after a crash."""
 
-    def alerts(self, world: World, store: SimulatedStore) -> Any:
-        return LateConclusions(world, store)
+    def alerts(self, store: SimulatedStore) -> Any:
+        return LateConclusions(store)
 
 
 class SettledQueue:
@@ -123,7 +121,7 @@ class SettledQueue:
 class SettledBeforeTold(Wiring):
     """Whoever dies between the two never tells anybody."""
 
-    def queue(self, world: World, store: SimulatedStore) -> Any:
+    def queue(self, store: SimulatedStore) -> Any:
         return SettledQueue(store)
 
 

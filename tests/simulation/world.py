@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SERIES: Final = tuple(labels("cpu", host=host) for host in "abcdef")
 SETTLE_WITHIN_S: Final = 1800.0
 MOST_CRASHES: Final = 6
+ROLES: Final = ("all",)
 Row = tuple[int, int, float]
 """Number of the series, time and value."""
 
@@ -93,7 +94,7 @@ def draw_plan(loop: SimulatedLoop) -> Plan:
         worker_crash=often(0.0, 0.2),
     )
     return Plan(
-        role=often("all", "all", roles.MONITORING),
+        role=often(*ROLES),
         series=1 + loop.pick(len(SERIES)),
         senders=1 + loop.pick(3),
         batches=3 + loop.pick(8),
@@ -123,19 +124,15 @@ class Wiring:
 
     store: type[SimulatedStore] = SimulatedStore
 
-    def new_store(self, world: World) -> SimulatedStore:
-        """Return the store of a life."""
-        return self.store(world.disk)
-
-    def alerts(self, world: World, store: SimulatedStore) -> Any:
+    def alerts(self, store: SimulatedStore) -> Any:
         """Return what conclusions are recorded with."""
         return store
 
-    def queue(self, world: World, store: SimulatedStore) -> Any:
+    def queue(self, store: SimulatedStore) -> Any:
         """Return what notifications are taken from."""
         return store
 
-    def built(self, world: World, workspace: Any) -> None:
+    def built(self, workspace: Any) -> None:
         """Hear that the parts of a life are made."""
 
 
@@ -162,6 +159,21 @@ class Books:
     wrongs: list[str] = field(default_factory=list)
 
 
+class Notebook:
+    """What a process writes into its log: a warning is part of the story, an error is wrong."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def warning(self, event: str, **details: object) -> None:
+        """Note that something has to wait."""
+        self._world.loop.note(f"{event} {details}")
+
+    def error(self, event: str, **details: object) -> None:
+        """Note that something is broken."""
+        self._world.books.wrongs.append(f"{event} {details}")
+
+
 class World:
     """One story, as a seed tells it.
 
@@ -170,6 +182,7 @@ class World:
         lives: all that ever ran.
         crashes: how many died.
         books: what everybody wrote down.
+        unnoted: how often an orderly stop could not note what became of a notification: the disk took nothing.
         saved: positions and digests of the states that were saved, or were to be.
     """
 
@@ -185,7 +198,7 @@ class World:
         self.books = Books()
         self.lives: list[Life] = []
         self.saved: list[tuple[int, str]] = []
-        self.crashes = 0
+        self.crashes = self.unnoted = 0
 
     def pack(self, state: PipelineState) -> bytes:
         """Return a state as bytes that are about to be saved, and remember for the judges what it was."""
@@ -197,7 +210,7 @@ class World:
         """The process that runs now, or did last."""
         return self.lives[-1]
 
-    def complain(self, who: str, error: Exception) -> None:
+    def complain(self, who: str, error: BaseException) -> None:
         """Hear of a failure; only a part that does not answer is nothing to worry about."""
         self.loop.note(f"{who}: {error}")
         if not isinstance(error, Unavailable):
@@ -217,7 +230,7 @@ class World:
 
     def tell(self) -> None:
         """Let everything happen, until the process has stopped."""
-        with turned(self.plan.knobs):
+        with turned({**self.plan.knobs, (roles, "log"): Notebook(self)}):
             self.loop.run_until_complete(self._tell())
 
     async def _tell(self) -> None:
@@ -228,7 +241,7 @@ class World:
         await asyncio.gather(
             self._operate(),
             self._use_keys(),
-            *(self._send_all(number) for number in range(self.plan.senders)),
+            *(self._send_all() for _ in range(self.plan.senders)),
         )
         harm.cancel()
         self._heal()
@@ -291,7 +304,7 @@ class World:
 
     # ---- senders ------------------------------------------------------------------------------------------------
 
-    async def _send_all(self, number: int) -> None:
+    async def _send_all(self) -> None:
         """Send one batch after the other, or some at once."""
         sending: list[asyncio.Task[None]] = []
         sent: list[list[Row]] = []
@@ -410,9 +423,7 @@ class World:
         """Have keys issued, show them, have them revoked, and show them again."""
         for number in range(self.loop.pick(4)):
             await asyncio.sleep(self.loop.below(6))
-            issued = await self._try(
-                lambda life, name=f"agent {number}": life.workspace.keys().issue(name, ("ingest",), None, "ann")
-            )
+            issued = await self._try(partial(_issue, name=f"agent {number}"))
             if issued is None:
                 continue
             key_id, key = issued
@@ -455,6 +466,10 @@ async def _taken_in(monitor: Monitor, position: int) -> None:
 async def _submit(life: Life, command: Command) -> bool:
     await life.workspace.control().submit(command)
     return True
+
+
+async def _issue(life: Life, name: str) -> Any:
+    return await life.workspace.keys().issue(name, ("ingest",), None, "ann")
 
 
 async def _revoke(life: Life, key_id: str) -> bool:
