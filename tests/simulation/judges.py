@@ -13,7 +13,8 @@ from tests.simulation.world import SERIES, bits
 from quantum.application.monitoring import merged
 from quantum.application.ports import AlertFilter, AnomalyFilter, AuditFilter, Page
 from quantum.domain.alerts import AlertState
-from quantum.domain.facts import Samples, command_in
+from quantum.domain.default_policies import DEFAULT_POLICIES
+from quantum.domain.facts import PutPolicy, Samples, command_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ async def judge(world: World) -> list[str]:
         wrongs += await judge_conclusions(store, replay, deliveries)
         wrongs += judge_states(world, replay)
         wrongs += judge_commands(world, facts, replay)
+        wrongs += judge_beginning(facts)
         wrongs += judge_notifications(world, replay, deliveries)
     return wrongs
 
@@ -185,6 +187,13 @@ def judge_commands(world: World, facts: list[Fact], replay: Replay) -> Iterator[
         for command in commands:
             if (repr(command), is_refused) not in outcomes:
                 yield f"people were told that this was {'refused' if is_refused else 'done'}, and it was not: {command}"
+
+
+def judge_beginning(facts: list[Fact]) -> Iterator[str]:
+    """What everybody begins with was put in force, however often the first start had to begin again."""
+    put = {body.policy.id for fact in facts if isinstance(body := command_in(fact.body), PutPolicy)}
+    if missing := [policy.name for policy in DEFAULT_POLICIES if policy.id not in put]:
+        yield f"policies that everybody begins with are missing: {missing}"
 
 
 def judge_notifications(world: World, replay: Replay, deliveries: list[Delivery]) -> Iterator[str]:

@@ -115,6 +115,7 @@ class Workspace:
         shadows = Shadows(store, log, stream, lambda: monitor.pipeline.labels, COMPILER)
         parts = {
             "tenant": TENANT,
+            "clock": clock,
             "store": store,
             "stream": stream,
             "lanes": lanes,
@@ -280,9 +281,8 @@ class Life:
         self.pumps = roles._pumps(SETTINGS, workspace)
 
     async def _configure(self, stack: AsyncExitStack) -> None:
-        workspaces = {TENANT: self.workspace}
+        workspace = self.workspace
         if self._world.plan.role == roles.MONITORING:
-            configuring = asyncio.create_task(roles._configure_later(SETTINGS, workspaces))
-            stack.callback(configuring.cancel)
+            stack.callback(asyncio.create_task(roles._configure_later(SETTINGS, workspace)).cancel)
         else:
-            await roles._configure_all(SETTINGS, workspaces)
+            await roles._configure(SETTINGS, workspace)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SERIES: Final = tuple(labels("cpu", host=host) for host in "abcdef")
 SETTLE_WITHIN_S: Final = 1800.0
 MOST_CRASHES: Final = 6
-ROLES: Final = ("all",)
+ROLES: Final = ("all", "all", roles.MONITORING)
 Row = tuple[int, int, float]
 """Number of the series, time and value."""
 
