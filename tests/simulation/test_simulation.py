@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from tests.simulation.world import Wiring
 
-SAMPLE = range(60)
-REGRESSIONS: tuple[int, ...] = ()
+SAMPLE = range(48)
+REGRESSIONS = (1,)
 """Seeds that went wrong once; what each showed is said in docs/reliability.md."""
 FOUND_WITHIN = 20
 SAME = (3, 4)
 TRACES = f"from tests.simulation import simulate; print(*(simulate(seed).trace for seed in {SAME}))"
 
 
-@pytest.mark.parametrize("first", SAMPLE[::15])
+@pytest.mark.parametrize("first", SAMPLE[::12])
 def test_whatever_happens_nothing_is_lost_doubled_or_told_wrong(first: int) -> None:
-    verdicts = [simulate(seed) for seed in range(first, first + 15)]
+    verdicts = [simulate(seed) for seed in range(first, first + 12)]
     assert not [(verdict.command, verdict.wrongs) for verdict in verdicts if verdict.wrongs]
 
 
