@@ -202,7 +202,9 @@ def judge_notifications(world: World, replay: Replay, deliveries: list[Delivery]
     told = Counter(one.id for one in world.receivers.taken)
     if unheard := told.keys() - wanted:
         yield f"told, though there was nothing to tell: {sorted(unheard)}"
-    lost = wanted - told.keys() - world.receivers.refused
+    # what became due while it stopped is told by the next start
+    late = {one.id for one in replay.effects.intents if one.at_ms > world.settled_at_ms}
+    lost = wanted - late - told.keys() - world.receivers.refused
     if lost:
         details = {one.intent.id: one.detail for one in deliveries}
         yield f"never told: {sorted((one, details.get(one)) for one in lost)}"

@@ -182,6 +182,7 @@ class World:
         lives: all that ever ran.
         crashes: how many died.
         books: what everybody wrote down.
+        settled_at_ms: up to what time of the log all was told when it had come to rest.
         unnoted: how often an orderly stop could not note what became of a notification: the disk took nothing.
         saved: positions and digests of the states that were saved, or were to be.
     """
@@ -198,7 +199,7 @@ class World:
         self.books = Books()
         self.lives: list[Life] = []
         self.saved: list[tuple[int, str]] = []
-        self.crashes = self.unnoted = 0
+        self.crashes = self.unnoted = self.settled_at_ms = 0
 
     def pack(self, state: PipelineState) -> bytes:
         """Return a state as bytes that are about to be saved, and remember for the judges what it was."""
@@ -277,6 +278,7 @@ class World:
         store, monitor = life.workspace.store(), life.workspace.monitor()
         position, _ = await life.ask(store.last)
         await life.ask(partial(_taken_in, monitor, position))
+        self.settled_at_ms = monitor.pipeline.at_ms
         return await life.ask(store.next_due_ms) is None
 
     def close(self) -> None:
