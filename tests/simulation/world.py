@@ -272,9 +272,11 @@ class World:
             await asyncio.sleep(0.5)
 
     async def _is_settled(self) -> bool:
-        life = self.life
-        if not life.is_ready:
-            return False
+        with suppress(Unavailable):
+            return self.life.is_ready and await self._has_settled(self.life)
+        return False
+
+    async def _has_settled(self, life: Life) -> bool:
         store, monitor = life.workspace.store(), life.workspace.monitor()
         position, _ = await life.ask(store.last)
         await life.ask(partial(_taken_in, monitor, position))
