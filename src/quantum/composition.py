@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from dependency_injector import containers, providers
 
-from quantum.adapters import wire
+from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
@@ -53,6 +53,7 @@ from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Attendances, Denials, Doorkeeper
 from quantum.application.forecasting import Forecasts
+from quantum.application.headroom import Headroom, coming_bytes
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
 from quantum.application.models import Models
@@ -74,6 +75,7 @@ from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.retention import Retention
+from quantum.settings import Retention as Terms
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
@@ -199,6 +201,28 @@ def build_limits(settings: Settings) -> Limits:
     )
 
 
+def build_headroom(settings: Settings) -> Headroom:
+    """Return what this process has left for new series."""
+    asked = settings.limits
+    max_bytes = asked.max_memory_bytes or int(footprint.SHARE * footprint.allowed_bytes())
+    return Headroom(asked.max_process_series, max_bytes, footprint.resident_bytes)
+
+
+def build_ingest(
+    settings: Settings,
+    store: Store,
+    stream: MemoryStream,
+    clock: SystemClock,
+    keeping: Keeping,
+    monitor: Monitor,
+    headroom: Headroom,
+) -> Ingest:
+    """Return what takes a tenant's samples in; the process counts its series from now on."""
+    ingest = Ingest(store, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
+    return ingest
+
+
 def build_gathered(clock: SystemClock) -> Gathered:
     """Return what gathers the events of StatsD."""
     return Gathered(clock.now_ms())
@@ -264,6 +288,7 @@ def build_gauges(
     bounds: Bounds,
     sockets: LiveSockets,
     quotas: Quotas,
+    headroom: Headroom,
     scoring: Scoring | None,
 ) -> dict[str, Gauge]:
     """Return what is measured of one tenant."""
@@ -274,7 +299,12 @@ def build_gauges(
     return elsewhere | {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
+        "quantum_limits": lambda: {
+            **ingest.limits.by_id(),
+            **headroom.by_id(),
+            **bounds.by_id(),
+            **quotas.rates.by_id(),
+        },
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
@@ -296,6 +326,7 @@ def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Co
     gathered: Gathered = home.gathered()
     scraper: Scraper = home.scraper()
     gauges: dict[str, Gauge] = {
+        "quantum_resident_bytes": lambda: float(footprint.resident_bytes()),
         "quantum_shared_counters": lambda: float(counters.shared),
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
@@ -375,9 +406,13 @@ def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces
     return SignIn(oidc, sessions, sockets, door) if settings.auth.dashboard_client else None
 
 
-def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
+def build_terms(settings: Settings, tenant: str) -> Terms:
+    """Return how long a tenant's data is kept."""
+    return settings.retention.of(tenant)
+
+
+def build_keeping(asked: Terms, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
     """Return what knows how long each series is kept."""
-    asked = settings.retention
     return Keeping(
         Retention(asked.usual(), asked.parsed_rules(), compiler),
         store,
@@ -487,6 +522,7 @@ class Workspace(containers.DeclarativeContainer):
     compiler = providers.Dependency(instance_of=MatcherCompiler)
     quotas = providers.Dependency(instance_of=Quotas)
     owners = providers.Dependency(instance_of=KeyOwners)
+    headroom = providers.Dependency(instance_of=Headroom)
 
     store = providers.Selector(
         settings.provided.store.kind,
@@ -510,6 +546,7 @@ class Workspace(containers.DeclarativeContainer):
     worker = providers.Singleton(build_worker, settings, tenant, work)
     worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
 
+    terms = providers.Singleton(build_terms, settings, tenant)
     monitor = providers.Singleton(
         Monitor,
         store,
@@ -521,13 +558,11 @@ class Workspace(containers.DeclarativeContainer):
         clock,
         live_pipeline.provider,
         codec,
-        settings.provided.retention.keep_log_ms,
+        terms.provided.keep_log_ms,
         scoring,
     )
-    keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
-    ingest = providers.Singleton(
-        Ingest, store, stream, clock, providers.Callable(build_limits, settings), keeping.provided.count_bare
-    )
+    keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
+    ingest = providers.Singleton(build_ingest, settings, store, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
         Upkeep,
         store,
@@ -537,9 +572,9 @@ class Workspace(containers.DeclarativeContainer):
         store,
         clock,
         keeping,
-        settings.provided.retention.keep_ms,
+        terms.provided.keep_ms,
         store,
-        settings.provided.retention.keep_audit_ms,
+        terms.provided.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
@@ -567,7 +602,7 @@ class Workspace(containers.DeclarativeContainer):
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
-    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, scoring)
+    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
     room = providers.Singleton(
         build_room,
         store,
@@ -624,6 +659,7 @@ class Process(containers.DeclarativeContainer):
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     owners = providers.Singleton(KeyOwners)
+    headroom = providers.Singleton(build_headroom, settings)
 
     workspaces = providers.Singleton(
         build_workspaces,
@@ -635,6 +671,7 @@ class Process(containers.DeclarativeContainer):
         compiler=compiler,
         quotas=quotas,
         owners=owners,
+        headroom=headroom,
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
     vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
