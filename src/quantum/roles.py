@@ -38,7 +38,7 @@ from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from litestar import Litestar
 
@@ -124,15 +124,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        for workspace in workspaces.values():
-            await stack.enter_async_context(workspace.store())
-        await stack.enter_async_context(process.webhooks())
-        await stack.enter_async_context(process.counters())
-        await stack.enter_async_context(process.transients())
-        for workspace in workspaces.values():
-            if role == MONITORING:
-                await stack.enter_async_context(workspace.lanes())
-            await _open(workspace, stack)
+        await _open_all(process, workspaces.values(), stack, role)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
@@ -158,6 +150,20 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             announce(_address_of(listening))
             sockets = [workspace.sockets() for workspace in workspaces.values()]
             await _serve(app, process.vitals(), listening, sockets)
+
+
+async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
+    """Open what the process has once, and then its tenants."""
+    if traces := process.traces():
+        stack.push_async_callback(asyncio.to_thread, traces.close)
+    for workspace in workspaces:
+        await stack.enter_async_context(workspace.store())
+    for part in (process.webhooks(), process.counters(), process.transients()):
+        await stack.enter_async_context(part)
+    for workspace in workspaces:
+        if role == MONITORING:
+            await stack.enter_async_context(workspace.lanes())
+        await _open(workspace, stack)
 
 
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:
