@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
+import sys
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -56,6 +58,8 @@ COLD_S: Final = 4.0
 WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
 MONITORING: Final = "monitoring"
 ROLES: Final = ("all", MONITORING, "ml")
+SWITCH_S: Final = 0.0005
+"""So long a thread keeps the interpreter that others wait for: Python's own 5 ms is as long as a whole request takes."""
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -92,6 +96,7 @@ async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
             pumps.append(Pump(_name_of("lanes", settings, workspace), step, _complain))
         await asyncio.to_thread(_compile_detector, workspaces[settings.store.tenant])
         vitals.checks = {pump.name: _health_of(pump) for pump in pumps}
+        _settle()
         async with _running(pumps):
             vitals.started = True
             listening.listen(BACKLOG)
@@ -139,6 +144,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             # without workers samples are taken in all the same, so this is no reason to send senders away
             process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
         process.vitals().checks = checks
+        _settle()
         async with _running(pumps):
             if role == MONITORING:
                 configuring = asyncio.create_task(_configure_later(settings, workspaces))
@@ -166,6 +172,15 @@ async def _open(workspace: Any, stack: AsyncExitStack) -> None:
 def _address_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _settle() -> None:
+    """Prepare for serving: no thread shall hold up the others for long.
+
+    What the start made, compiled kernels among it, stays until the end: to look through it for garbage took 0.15 s.
+    """
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _compile_detector(workspace: Any) -> None:
