@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresReader, PostgresStore
     from quantum.adapters.redis.counters import RedisCounters
@@ -134,11 +134,19 @@ def build_elsewhere(settings: Settings) -> Elsewhere:
     return Elsewhere(detector.name, detector.version)
 
 
+def build_cluster(settings: Settings) -> Cluster:
+    """Return the way in to Kafka."""
+    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
+
+    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
+    return Cluster(**{name: getattr(settings.stream, name) for name in names})
+
+
 def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
     """Return what asks the workers of a tenant."""
     from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
 
-    return KafkaLanes(settings.stream.url, tenant, settings.stream.lanes)
+    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
 
 
 def build_reader(settings: Settings, tenant: str) -> PostgresReader:
@@ -156,16 +164,18 @@ def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherComp
 
 def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
     """Return a tenant's worker in the role `ml`."""
-    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+    from quantum.adapters.kafka import KafkaWork, Membership  # noqa: PLC0415 - imports the driver
 
-    return KafkaWork(settings.stream.url, tenant, settings.stream.lanes, work)
+    membership = Membership(settings.stream.member, settings.stream.away_ms)
+    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
 
 
-def build_worker_gauges(work: LaneWork) -> dict[str, Gauge]:
+def build_worker_gauges(work: LaneWork, worker: KafkaWork) -> dict[str, Gauge]:
     """Return what is measured of one tenant's worker."""
     return {
         "quantum_lane_tasks_total": lambda: float(work.done),
         "quantum_lane_rewinds_total": lambda: float(work.rewinds),
+        "quantum_lane_dealings_total": lambda: float(worker.dealings),
         "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
     }
 
@@ -498,7 +508,7 @@ class Workspace(containers.DeclarativeContainer):
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
-    worker_gauges = providers.Singleton(build_worker_gauges, work)
+    worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
 
     monitor = providers.Singleton(
         Monitor,
