@@ -37,6 +37,8 @@ NOISE_SAMPLES: Final = 1000
 QUIET_SAMPLES: Final = 10
 PHASE_S: Final = float(os.environ.get("TEST_NOISE_S", "1.5"))
 """How long each phase takes, of which there are four a round."""
+LEAD_S: Final = 1.6
+"""So long before it is measured the noise begins: what may come in a burst, ten seconds' worth, has come by then."""
 PAUSE_S: Final = 0.1
 
 
@@ -127,9 +129,9 @@ class Quiet:
 def noise(port: int, key: str, per_s: int, answered: Counter[int]) -> Iterator[None]:
     """Let the noisy tenant send for a phase, in a process of its own, and count how it is answered."""
     command = [sys.executable, "-m", "tests.parts.neighbour", str(port), key]
-    command += [str(per_s), str(PHASE_S + 0.5), str(NOISE_SAMPLES)]
+    command += [str(per_s), str(LEAD_S + PHASE_S), str(NOISE_SAMPLES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(0.3)
+        time.sleep(LEAD_S)
         yield
         said, _ = process.communicate(timeout=60)
     answered.update({int(status): count for status, count in json.loads(said).items()})

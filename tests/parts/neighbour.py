@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Final
 
 PAUSE_S: Final = 1.0
-"""Between two requests of a connection. There are as many connections as that takes, so that the rate is kept even where
-an answer is as long in coming."""
+"""Between two requests of a connection. There are as many connections as that takes, so that the rate is kept even
+where an answer is as long in coming."""
 AT_ONCE: Final = 8
 """So many connections send at the same moment."""
 FRESH_S: Final = 1.0

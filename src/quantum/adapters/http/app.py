@@ -29,6 +29,7 @@ from quantum.adapters.http.front import Front
 from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
+from quantum.adapters.http.starts import InTurn
 from quantum.adapters.http.toll import Toll
 from quantum.application.control import TENANT
 from quantum.application.ports import Principal
@@ -217,6 +218,7 @@ def create_app(
     others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
     layers = [
         Gate(identity, tickets, {tenant: one.denials for tenant, one in rooms.items()}),
+        *([InTurn()] if others else []),
         Toll(quotas),
         *([Porter(first, others)] if others else []),
     ]

@@ -28,9 +28,11 @@ class Toll(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         principal = scope["state"].get(PRINCIPAL)
+        if principal is None:
+            await next_app(scope, receive, send)
+            return
         try:
-            if principal is not None:
-                await self._quotas.admit(principal)
+            await self._quotas.admit(principal)
         except Throttled as refusal:
             await asyncio.sleep(self._paces[principal.tenant].hold_s(asyncio.get_running_loop().time()))
             await refuse(scope, receive, send, refusal)
