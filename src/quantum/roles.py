@@ -11,7 +11,6 @@ import contextlib
 import gc
 import signal
 import socket
-import sys
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -60,8 +59,6 @@ COLD_S: Final = 4.0
 WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
 MONITORING: Final = "monitoring"
 ROLES: Final = ("all", MONITORING, "ml")
-SWITCH_S: Final = 0.0002
-"""So long a thread keeps the interpreter that others wait for. Python's own 5 ms is as long as a request takes."""
 OFTEN: Final = (1000, 10, 10)
 """Thresholds of the garbage collector once requests are served."""
 SETTLE_MS: Final = 1000
@@ -103,7 +100,7 @@ async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
             pumps.append(Pump(_name_of("lanes", settings, workspace), step, _complain))
         await asyncio.to_thread(_compile_detector, workspaces[settings.store.tenant])
         vitals.checks = {pump.name: _health_of(pump) for pump in pumps}
-        _let_all_have_turns()
+        _collect_briefly()
         async with _running(pumps):
             vitals.started = True
             listening.listen(BACKLOG)
@@ -143,7 +140,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             # without workers samples are taken in all the same, so this is no reason to send senders away
             process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
         process.vitals().checks = checks
-        _let_all_have_turns()
+        _collect_briefly()
         async with _running(pumps):
             for workspace in workspaces.values():
                 if role == MONITORING:
@@ -188,16 +185,14 @@ def _address_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _let_all_have_turns() -> None:
-    """Prepare for serving: no thread shall hold up the others for long.
+def _collect_briefly() -> None:
+    """Keep the garbage collector from holding everybody up while requests are served.
 
-    What the start made, compiled kernels among it, stays until the end: to look through it for garbage took 0.15 s.
-    What comes later is looked through often, which takes less than a millisecond each time; to do it as seldom as the
-    start does took seven.
+    What the start made, compiled kernels among it, stays until the end: to look through it took 0.15 s. What comes
+    later is looked through often, in a millisecond or less each time; as seldom as during the start it took seven.
     """
     gc.freeze()
     gc.set_threshold(*OFTEN)
-    sys.setswitchinterval(SWITCH_S)
 
 
 def _compile_detector(workspace: Any) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.watching import Watching
 
-from quantum.adapters.http.pace import GAP_S
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
-from quantum.settings import IngestLimits, RequestRates, Settings, Store
+from quantum.settings import RequestRates, Settings, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,28 +100,3 @@ async def test_a_noisy_key_takes_no_sample_from_a_calm_one(system: Watching) -> 
         stored += answer.json()["accepted"]
     assert refused > 40
     assert stored == 8
-
-
-async def test_refusals_of_a_tenant_go_out_one_by_one(system: Watching) -> None:
-    """A sender who is refused at once comes back at once, on all its connections together."""
-    await knock(system, "key-a", 20)
-    begin_s = time.monotonic()
-    answers = await asyncio.gather(*(knock(system, "key-a", 1) for _ in range(6)))
-    refused = [answer.status_code for [answer] in answers].count(429)
-    assert refused >= 4
-    assert time.monotonic() - begin_s >= (refused - 1) * GAP_S * 0.99
-
-
-async def test_refusals_of_samples_go_out_one_by_one() -> None:
-    settings = Settings(store=Store(kind="memory"), limits=IngestLimits(max_samples_per_s=1))
-    async with Watching(settings) as system:
-
-        async def send(samples: int) -> int:
-            times = [system.clock.now_ms() - number for number in range(samples)]
-            series = [{"labels": {"__name__": "a"}, "timestamps_ms": times, "values": [1.0] * samples}]
-            return (await system.http.post("/api/v1/samples", json={"series": series})).status_code
-
-        assert await send(100) == 200
-        begin_s = time.monotonic()
-        assert await asyncio.gather(*(send(1) for _ in range(6))) == [429] * 6
-        assert time.monotonic() - begin_s >= 5 * GAP_S * 0.99

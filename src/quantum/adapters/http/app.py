@@ -29,7 +29,6 @@ from quantum.adapters.http.front import Front
 from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
-from quantum.adapters.http.starts import InTurn
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
 from quantum.application.control import TENANT
@@ -222,7 +221,6 @@ def create_app(
     others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
     layers = [
         Gate(identity, tickets, {tenant: one.denials for tenant, one in rooms.items()}),
-        *([InTurn()] if others else []),
         Toll(quotas),
         *([Porter(first, others)] if others else []),
     ]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import cramjam
 
 from quantum.adapters import remote_write
-from quantum.adapters.http.pace import Pace
 from quantum.domain.errors import Overloaded, Rejected
 
 if TYPE_CHECKING:
@@ -33,18 +32,13 @@ ZSTD_FULL: Final = "failed to write whole buffer"
 
 @dataclass(slots=True)
 class Bounds:
-    """Limits of bodies, and the bytes that are being worked on now.
-
-    `turn` is held by the request whose body is being decoded on the event loop; `pace` is that of refusals.
-    """
+    """Limits of bodies, and the bytes that are being worked on now."""
 
     max_body_bytes: int
     max_decoded_bytes: int
     max_in_flight_bytes: int = 256 << 20
     timeout_s: float = 10.0
     in_flight: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    pace: Pace = field(default_factory=Pace)
 
     def by_id(self) -> dict[str, float]:
         """Return the limits by the reasons of their refusals, and that of all requests together."""

@@ -17,7 +17,7 @@ from quantum.adapters.http import messages, views
 from quantum.adapters.http.bodies import Bounds, Hold, decode_body, encoding_of, read_body, require_type
 from quantum.adapters.http.problems import on_domain_error
 from quantum.adapters.remote_write import decode_remote_write, decode_remote_write_2
-from quantum.domain.errors import QuantumError, Rejected, Throttled
+from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,18 +137,11 @@ async def take_in(
     decode: Callable[[bytes, Limits], Incoming],
 ) -> Receipt:
     """Read, decode and store a body; what it costs in memory is accounted for until it is stored."""
-    try:
-        ingest.check_rate()
-    except Throttled:
-        await asyncio.sleep(bounds.pace.hold_s(asyncio.get_running_loop().time()))
-        raise
+    ingest.check_rate()
     with bounds.hold() as hold:
         content = await _content(request, bounds, hold, encoding)
         if len(content) <= INLINE_BYTES:
-            # one by one, and whoever else has come gets in between: a tenant's requests tend to come together
-            async with bounds.turn:
-                incoming = decode(content, ingest.limits)
-                await asyncio.sleep(0)
+            incoming = decode(content, ingest.limits)
         else:
             incoming = await asyncio.to_thread(decode, content, ingest.limits)
         return await ingest.accept(incoming)

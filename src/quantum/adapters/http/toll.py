@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.access import PRINCIPAL, refuse
-from quantum.adapters.http.pace import Pace
 from quantum.domain.errors import Throttled
 
 if TYPE_CHECKING:
@@ -23,18 +20,14 @@ class Toll(ASGIMiddleware):
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         principal = scope["state"].get(PRINCIPAL)
-        if principal is None:
-            await next_app(scope, receive, send)
-            return
         try:
-            await self._quotas.admit(principal)
+            if principal is not None:
+                await self._quotas.admit(principal)
         except Throttled as refusal:
-            await asyncio.sleep(self._paces[principal.tenant].hold_s(asyncio.get_running_loop().time()))
             await refuse(scope, receive, send, refusal)
         else:
             await next_app(scope, receive, send)
