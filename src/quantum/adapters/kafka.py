@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from quantum.adapters import lane_messages as messages
@@ -149,6 +150,29 @@ async def survey(cluster: Cluster) -> int:
             return len((await admin.describe_cluster())["brokers"])
     except TROUBLE as error:
         raise _unavailable(error) from error
+
+
+async def members_of(cluster: Cluster, tenant: str, lanes: int) -> list[frozenset[int]]:
+    """Return the lanes of each worker of a tenant; none while lanes are dealt out.
+
+    Raises:
+        Unavailable: as `survey`.
+    """
+    topics = Topics(cluster, tenant, lanes)
+    try:
+        async with _administering(cluster) as admin:
+            (answer,) = await admin.describe_consumer_groups([topics.group])
+    except TROUBLE as error:
+        raise _unavailable(error) from error
+    state, members = answer.groups[0][2], answer.groups[0][5]
+    if state != "Stable":
+        return []
+    return [_lanes_in(member[4]) for member in members]
+
+
+def _lanes_in(assignment: bytes) -> frozenset[int]:
+    found = ConsumerProtocolMemberAssignment.decode(assignment)
+    return frozenset(lane for _, partitions in found.assignment for lane in partitions)
 
 
 @asynccontextmanager
