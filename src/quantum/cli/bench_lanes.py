@@ -156,6 +156,7 @@ class Bench:
                 await _take_in(pipeline, scoring, group)
             took_s, own, used = time.perf_counter() - begin_s, time.process_time() - own, cpu_s(pids) - before
         rows = self._series * sum(len(group) for group in groups[WARM_GROUPS:])
+        say(f"{rows:,} samples in {took_s:.1f} s")
         return {
             "workers": count,
             "samples": rows,
