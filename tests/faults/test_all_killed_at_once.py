@@ -1,6 +1,6 @@
 """Everything is killed at once: writer, workers, PostgreSQL and Kafka. A supervisor starts them again; nobody helps.
 
-Row F8 of the fault matrix in docs/reliability.md. All are started at the same moment, so each has to put up with the
+Row F6 of the fault matrix in docs/reliability.md. All are started at the same moment, so each has to put up with the
 others not being there yet; who gives up is started again, as systemd, Docker or Kubernetes would.
 """
 

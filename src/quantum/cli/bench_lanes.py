@@ -156,8 +156,7 @@ class Bench:
                 await _take_in(pipeline, scoring, group)
             took_s, own, used = time.perf_counter() - begin_s, time.process_time() - own, cpu_s(pids) - before
         rows = self._series * sum(len(group) for group in groups[WARM_GROUPS:])
-        say(f"{rows:,} samples in {took_s:.1f} s")
-        return {
+        found = {
             "workers": count,
             "samples": rows,
             "samples_per_s": round(rows / took_s),
@@ -165,6 +164,8 @@ class Bench:
             "worker_cpu_us_per_sample": rounded(used / rows * 1e6),
             "monitoring_cpu_us_per_sample": rounded(own / rows * 1e6),
         }
+        say(", ".join(f"{name} {figure:,}" for name, figure in found.items()))
+        return found
 
     async def changes(self) -> dict[str, float]:
         """Return seconds: until there are scores after one of two workers was killed, and after one was stopped.
