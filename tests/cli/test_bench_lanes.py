@@ -1,4 +1,4 @@
-"""`quantum bench lanes` measures real workers on a real Kafka."""
+"""`quantum bench lanes` measures a real worker on a real Kafka."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 
 def test_workers_are_measured_by_what_they_score(kafka: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["bench", "lanes", "--kafka", kafka.url, "--workers", "2", "--scale", "0.01"]
+    arguments = ["bench", "lanes", "--kafka", kafka.url, "--workers", "1", "--scale", "0.01"]
     assert run_command([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     (found,) = report["results"]
-    assert (report["series"], found["workers"], found["samples"]) == (200, 2, 200 * 35)
-    assert found["samples_per_s"] > found["samples_per_s_per_worker"] > 0
+    assert (report["series"], found["workers"], found["samples"]) == (200, 1, 200 * 35)
+    assert found["samples_per_s"] == found["samples_per_s_per_worker"] > 0
     assert found["worker_cpu_us_per_sample"] > 0
-    assert report["changes"].keys() == {"killed", "joining", "joined", "stopped"}
-    assert all(seconds > 0 for seconds in report["changes"].values())
+    assert report["changes"] == {}  # one alone has nobody who takes over
