@@ -89,7 +89,9 @@ if TYPE_CHECKING:
     from quantum.adapters.redis.counters import RedisCounters
     from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Clock, Counters, TransientStore
+    from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
+    from quantum.application.monitoring import Follow
+    from quantum.application.ports import Clock, Counters, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
@@ -210,15 +212,15 @@ def build_headroom(settings: Settings) -> Headroom:
 
 def build_ingest(
     settings: Settings,
-    store: Store,
-    stream: MemoryStream,
+    log: FactLog,
+    stream: EventStream,
     clock: SystemClock,
     keeping: Keeping,
     monitor: Monitor,
     headroom: Headroom,
 ) -> Ingest:
     """Return what takes a tenant's samples in; the process counts its series from now on."""
-    ingest = Ingest(store, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    ingest = Ingest(log, stream, clock, build_limits(settings), keeping.count_bare, headroom)
     headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
     return ingest
 
@@ -261,6 +263,41 @@ def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients
     from quantum.adapters.redis.transients import RedisTransients  # noqa: PLC0415 - imports the driver
 
     return RedisTransients(settings.redis.url)
+
+
+def build_traces(settings: Settings, role: str) -> Traces | None:
+    """Return what follows requests, if somebody wants to know."""
+    if not settings.traces.url:
+        return None
+    from quantum.adapters.traces import Traces  # noqa: PLC0415 - imports the libraries
+
+    return Traces(settings.traces.url, settings.traces.ratio, version("quantum"), role)
+
+
+def traced_log(traces: Traces | None, store: Store) -> Store | TracedLog:
+    """Return the log for what is asked for in requests."""
+    return traces.log(store) if traces else store
+
+
+def traced_stream(traces: Traces | None, tenant: str) -> MemoryStream | TracedStream:
+    """Return a tenant's stream."""
+    stream = MemoryStream()
+    return traces.stream(stream, tenant) if traces else stream
+
+
+def traced_receiver(traces: Traces | None, webhooks: Webhooks) -> Webhooks | TracedReceiver:
+    """Return what delivers notifications."""
+    return traces.receiver(webhooks) if traces else webhooks
+
+
+def traced_scoring(traces: Traces | None, tenant: str) -> Follow | None:
+    """Return what follows a tenant's facts through the pipeline."""
+    return traces.scoring(tenant) if traces else None
+
+
+def build_webhooks(reach: Reach, traces: Traces | None) -> Webhooks:
+    """Return what receivers are told by."""
+    return Webhooks(reach, headers=traces.headers) if traces else Webhooks(reach)
 
 
 def build_rates(settings: Settings) -> Rates:
@@ -493,6 +530,7 @@ def build_app(
     sign_in: SignIn | None,
     vitals: Vitals,
     quotas: Quotas,
+    traces: Traces | None,
 ) -> Litestar:
     """Return the HTTP application."""
     return create_app(
@@ -506,6 +544,7 @@ def build_app(
         quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
+        traces=traces,
     )
 
 
@@ -530,7 +569,9 @@ class Workspace(containers.DeclarativeContainer):
         sqlite=providers.Singleton(build_sqlite, settings, tenant),
         postgres=providers.Singleton(build_postgres, settings, tenant),
     )
-    stream = providers.Singleton(MemoryStream)
+    traces: providers.Dependency[Any] = providers.Dependency()
+    stream = providers.Singleton(traced_stream, traces, tenant)
+    log = providers.Singleton(traced_log, traces, store)
     feed = providers.Singleton(MemoryFeed)
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
@@ -560,9 +601,10 @@ class Workspace(containers.DeclarativeContainer):
         codec,
         terms.provided.keep_log_ms,
         scoring,
+        providers.Singleton(traced_scoring, traces, tenant),
     )
     keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
-    ingest = providers.Singleton(build_ingest, settings, store, stream, clock, keeping, monitor, headroom)
+    ingest = providers.Singleton(build_ingest, settings, log, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
         Upkeep,
         store,
@@ -576,12 +618,17 @@ class Workspace(containers.DeclarativeContainer):
         store,
         terms.provided.keep_audit_ms,
     )
-    control = providers.Singleton(Control, store, stream, clock, monitor)
+    control = providers.Singleton(Control, log, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
     attendances = providers.Singleton(Attendances, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, tenant, owners)
     notifier = providers.Singleton(
-        Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
+        Notifier,
+        store,
+        providers.Singleton(traced_receiver, traces, webhooks),
+        control.provided.receivers,
+        clock,
+        providers.Singleton(np.random.default_rng),
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
@@ -654,7 +701,8 @@ class Process(containers.DeclarativeContainer):
         keycloak=sessions,
     )
     reach = providers.Singleton(build_reach, settings)
-    webhooks = providers.Singleton(Webhooks, reach)
+    traces = providers.Singleton(build_traces, settings, role)
+    webhooks = providers.Singleton(build_webhooks, reach, traces)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
@@ -668,6 +716,7 @@ class Process(containers.DeclarativeContainer):
         clock=clock,
         reach=reach,
         webhooks=webhooks,
+        traces=traces,
         compiler=compiler,
         quotas=quotas,
         owners=owners,
@@ -682,7 +731,7 @@ class Process(containers.DeclarativeContainer):
         stub=providers.Object(None),
         keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
     )
-    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas)
+    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, traces)
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:
