@@ -92,7 +92,7 @@ def test_damaged_bytes_are_an_error_and_never_wrong_data(place: int) -> None:
     for body, read in (
         (chunks.pack_batch(batch), chunks.unpack_batch),
         (order, lambda data: chunks.unpack_samples(data, [])),
-        (blocks[0].body, lambda data: chunks.select_block(data, np.array([0]), 0, 2**62)),
+        (blocks[0].body, lambda data: chunks.select_block(data, np.array([0, 1]), 0, 2**62)),
     ):
         damaged = bytearray(body)
         damaged[place] ^= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from quantum.adapters.fact_tail import (
     select_scores,
     unpack_body,
 )
-from quantum.adapters.pieces import Unsealing, pack_piece, take
+from quantum.adapters.pieces import Unsealing, having_any, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
+
+EXTENTS: Final = (
+    "SELECT min_slot, max_slot, rowid FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
+    " AND max_slot >= ? AND min_slot <= ?"
+)
+"""Answered from the index alone."""
+BLOCK: Final = "SELECT last_position, block, body FROM blocks WHERE rowid = ?"
 
 
 class SqliteFacts:
@@ -286,10 +293,7 @@ def _blocks(
 ) -> list[bytes]:
     if not len(slots):
         return []
+    extents = connection.execute(EXTENTS, (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1]))).fetchall()
+    rows = [connection.execute(BLOCK, (rowid,)).fetchone() for *_, rowid in having_any(extents, slots)]
     # ordered here, because SQLite copies the bodies into a table of its own to order them
-    rows = connection.execute(
-        "SELECT last_position, block, body FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
-        " AND max_slot >= ? AND min_slot <= ?",
-        (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1])),
-    )
     return [body for _, _, body in sorted(rows)]
