@@ -20,7 +20,7 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
@@ -46,7 +46,7 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
-from quantum.adapters.transient import MemoryTransients, RedisTransients
+from quantum.adapters.transient import MemoryTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
@@ -81,9 +81,11 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresReader, PostgresStore
+    from quantum.adapters.redis.counters import RedisCounters
+    from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Clock, Counters, TransientStore
     from quantum.application.promql import PromQueries
@@ -132,11 +134,19 @@ def build_elsewhere(settings: Settings) -> Elsewhere:
     return Elsewhere(detector.name, detector.version)
 
 
+def build_cluster(settings: Settings) -> Cluster:
+    """Return the way in to Kafka."""
+    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
+
+    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
+    return Cluster(**{name: getattr(settings.stream, name) for name in names})
+
+
 def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
     """Return what asks the workers of a tenant."""
     from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
 
-    return KafkaLanes(settings.stream.url, tenant, settings.stream.lanes)
+    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
 
 
 def build_reader(settings: Settings, tenant: str) -> PostgresReader:
@@ -154,16 +164,18 @@ def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherComp
 
 def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
     """Return a tenant's worker in the role `ml`."""
-    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+    from quantum.adapters.kafka import KafkaWork, Membership  # noqa: PLC0415 - imports the driver
 
-    return KafkaWork(settings.stream.url, tenant, settings.stream.lanes, work)
+    membership = Membership(settings.stream.member, settings.stream.away_ms)
+    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
 
 
-def build_worker_gauges(work: LaneWork) -> dict[str, Gauge]:
+def build_worker_gauges(work: LaneWork, worker: KafkaWork) -> dict[str, Gauge]:
     """Return what is measured of one tenant's worker."""
     return {
         "quantum_lane_tasks_total": lambda: float(work.done),
         "quantum_lane_rewinds_total": lambda: float(work.rewinds),
+        "quantum_lane_dealings_total": lambda: float(worker.dealings),
         "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
     }
 
@@ -211,12 +223,20 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
 
 def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
     """Return what counts requests: this process alone, or all that have the same Redis."""
-    return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
+    if not settings.redis.url:
+        return MemoryCounters()
+    from quantum.adapters.redis.counters import RedisCounters  # noqa: PLC0415 - imports the driver
+
+    return RedisCounters(settings.redis.url)
 
 
 def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
     """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
-    return RedisTransients(settings.redis.url) if settings.redis.url else MemoryTransients(clock)
+    if not settings.redis.url:
+        return MemoryTransients(clock)
+    from quantum.adapters.redis.transients import RedisTransients  # noqa: PLC0415 - imports the driver
+
+    return RedisTransients(settings.redis.url)
 
 
 def build_rates(settings: Settings) -> Rates:
@@ -488,7 +508,7 @@ class Workspace(containers.DeclarativeContainer):
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
-    worker_gauges = providers.Singleton(build_worker_gauges, work)
+    worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
 
     monitor = providers.Singleton(
         Monitor,

@@ -335,11 +335,30 @@ class Stream(Section, frozen=True, kw_only=True):
         url: of Kafka: `kafka://host:port`, more brokers behind commas.
         lanes: into so many the series are dealt out; at most so many workers have something to do. All processes of a
             tenant must say the same.
+        tls: whether to speak TLS with the brokers; they must show a certificate for the name in `url`.
+        ca_file: authorities of such certificates, in PEM; empty means those of this machine.
+        cert_file: a certificate that this process shows, in PEM, if brokers ask for one.
+        key_file: its key, in PEM, without a password.
+        sasl: how this process signs in. `plain` needs `tls`, for it sends the password.
+        user: who signs in.
+        password: theirs; never shown again.
+        member: the name of this worker, and of no other: under it, it keeps its lanes when it is started again within
+            `away_ms`. Empty: they go to others as soon as it stops.
+        away_ms: a worker that is not heard of for so long has died, and its lanes go to others.
     """
 
     kind: Literal["memory", "kafka"] = "memory"
     url: str = ""
     lanes: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    sasl: Literal["none", "plain", "scram-sha-256", "scram-sha-512"] = "none"
+    user: str = ""
+    password: str = ""
+    member: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,200}$")] = ""
+    away_ms: Annotated[int, msgspec.Meta(ge=6000, le=1_800_000)] = 6000
 
 
 class DetectionRule(Section, frozen=True, kw_only=True):

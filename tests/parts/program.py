@@ -100,7 +100,7 @@ def run_quantum(
     begin_s = time.monotonic()
     with start_child(command, log, {**TELLS_LOOPBACK, **(environment or {})}) as child:
         base = child.wait_for_line(ADDRESS, ready_within_s, start=said_before).group(1)
-        with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=base, timeout=120, trust_env=False) as client:
             child.wait_until(lambda: _is_ready(client), "a good answer of /readyz", ready_within_s)
             yield Program(child, base, client, time.monotonic() - begin_s)
 
