@@ -69,7 +69,8 @@ def test_selecting_from_a_block_is_filtering_what_is_in_it(
     expected = sorted(bits(batch.take(np.flatnonzero(keep))))
     bodies = [block.body for block in chunks.pack_samples(batch)[1]]
     kept = chunks.DecodedBlocks()
-    for select in (chunks.select_block, kept.select, kept.select):
+    columns = chunks.Columns()
+    for select in (chunks.select_block, kept.select, kept.select, columns.select, columns.select):
         found = SampleBatch.concat([select(body, slots, start_ms, end_ms) for body in bodies])
         assert sorted(bits(found)) == expected
 
@@ -85,6 +86,16 @@ def test_decoded_blocks_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) 
     for body in (*bodies, *bodies):
         assert len(kept.select(body, np.array([0]), 0, 2**62)) in (100, 110, 120, 300)
         assert kept._values == sum(block.values.size for block in kept._blocks.values()) <= 250
+
+
+def test_columns_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "KEPT_VALUES", 250)
+    kept = chunks.Columns()
+    columns = [chunks.pack_floats(np.arange(count) / 4) for count in (100, 110, 120, 300)]
+    for packed in (*columns[:2], columns[0], *columns, *columns):
+        assert kept.unpacked(packed).tolist() == chunks.unpack_floats(packed).tolist()
+        assert kept._values == sum(map(len, kept._columns.values())) <= 250
+    assert kept.unpacked(columns[1]) is kept.unpacked(columns[1])
 
 
 @pytest.mark.parametrize("place", [0, 3, 4, -1])

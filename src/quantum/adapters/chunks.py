@@ -9,6 +9,7 @@ to the bit. Everything carries a CRC-32: damaged bytes are an error, never wrong
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,8 @@ BLOCK_VALUES: Final = 32_768
 around them."""
 DECODED_VALUES: Final = 4_000_000
 """So many values of decoded blocks are kept where old samples are expected: 32 MB."""
+KEPT_VALUES: Final = 2_000_000
+"""The same for columns of which queries read a part: 16 MB."""
 OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
 LZ4: Final = b"\x01"
@@ -315,25 +318,6 @@ def slots_of_block(body: bytes) -> NDArray[np.int64]:
     return _open(body).slots
 
 
-def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
-    """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
-
-    Only what is asked for is decoded, as far as the form of the block allows.
-    """
-    block = _open(body)
-    rows = _places_of(wanted, block.slots)
-    if not len(rows):
-        return SampleBatch.concat([])
-    inside, times = block.times.between(start_ms, end_ms)
-    if block.times.count < OWN_COLUMN:
-        values = unpack_floats(block.column(0)).reshape(len(block.slots), block.times.count)[rows][:, inside]
-        return _table(block.slots[rows], times, values)
-    values = np.empty((len(rows), len(times)))
-    for place, row in enumerate(rows.tolist() if len(times) else ()):
-        values[place] = unpack_floats(block.column(row), inside)
-    return _table(block.slots[rows], times, values)
-
-
 def _places_of(wanted: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return where in sorted slots those are that are wanted, in order; `wanted` is sorted too."""
     places = np.searchsorted(slots, wanted)
@@ -421,6 +405,58 @@ def unpack_floats(data: bytes, rows: slice | NDArray[np.intp] = EVERY) -> NDArra
         bottoms, counted = (unpack_integers(one)[rows] for one in msgspec.msgpack.decode(data[1:]))
         return np.asarray((counted if form == SHARES else bottoms - counted) / bottoms)
     return np.asarray(unpack_integers(data[1:])[rows] / 10.0**form)
+
+
+class Columns:
+    """The columns that were unpacked last: who draws a dashboard asks for the same ones again. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._columns: dict[bytes, NDArray[np.float64]] = {}
+        self._values = 0
+        self._changing = threading.Lock()
+
+    def unpacked(self, packed: bytes) -> NDArray[np.float64]:
+        """Return the column of `pack_floats`, which is not to be written to."""
+        with self._changing:
+            if (known := self._columns.pop(packed, None)) is not None:
+                self._columns[packed] = known
+                return known
+        column = unpack_floats(packed)
+        with self._changing:
+            self._values += len(column) if packed not in self._columns else 0
+            self._columns[packed] = column
+            while self._values > KEPT_VALUES:
+                self._values -= len(self._columns.pop(next(iter(self._columns))))
+        return column
+
+    def select(self, body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+        """Do as `select_block`."""
+        return select_block(body, wanted, start_ms, end_ms, self.unpacked)
+
+
+def select_block(
+    body: bytes,
+    wanted: NDArray[np.int64],
+    start_ms: int,
+    end_ms: int,
+    unpacked: Callable[[bytes], NDArray[np.float64]] = unpack_floats,
+) -> SampleBatch:
+    """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
+
+    Only what is asked for is decoded, as far as the form of the block allows.
+    """
+    block = _open(body)
+    rows = _places_of(wanted, block.slots)
+    if not len(rows):
+        return SampleBatch.concat([])
+    inside, times = block.times.between(start_ms, end_ms)
+    if block.times.count < OWN_COLUMN:
+        values = unpacked(block.column(0)).reshape(len(block.slots), block.times.count)[rows][:, inside]
+        return _table(block.slots[rows], times, values)
+    values = np.empty((len(rows), len(times)))
+    for place, row in enumerate(rows.tolist() if len(times) else ()):
+        values[place] = unpacked(block.column(row))[inside]
+    return _table(block.slots[rows], times, values)
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:

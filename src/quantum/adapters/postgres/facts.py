@@ -77,6 +77,7 @@ class PostgresFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._columns = chunks.Columns()
         self._recent = RecentRows(lambda: self._tail.rows)
         self._spare = Spare(engine)
 
@@ -205,7 +206,7 @@ class PostgresFacts:
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
         recent = await _aside(self._recent.select, wanted, start_ms, end_ms)
         bodies = await self._bodies(SAMPLES, wanted, start_ms, end_ms)
-        return await _aside(select_samples, recent, bodies, wanted, start_ms, end_ms)
+        return await _aside(select_samples, recent, bodies, wanted, start_ms, end_ms, self._columns.select)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""

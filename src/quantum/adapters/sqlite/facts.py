@@ -58,6 +58,7 @@ class SqliteFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._columns = chunks.Columns()
         self._recent = RecentRows(lambda: self._tail.rows)
 
     def catch_up(self, connection: sqlite3.Connection) -> None:
@@ -183,7 +184,7 @@ class SqliteFacts:
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
         recent = self._recent.select(slots, start_ms, end_ms)
         bodies = _blocks(connection, self._tenant, SAMPLES, slots, start_ms, end_ms)
-        return select_samples(recent, bodies, slots, start_ms, end_ms)
+        return select_samples(recent, bodies, slots, start_ms, end_ms, self._columns.select)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
