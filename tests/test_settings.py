@@ -130,6 +130,17 @@ def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
     assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.usual().longest_ms == 501 * DAY_MS
 
 
+def test_a_rule_of_retention_may_be_of_some_tenants_only(tmp_path: Path) -> None:
+    rules = "[[retention.rules]]\nmatch = 'cpu'\ndays = 40\ntenants = ['default']\n"
+    rules += "[[retention.rules]]\nmatch = 'cpu'\ndays = 50\n"
+    retention = load_settings(file_with(tmp_path, rules), {}).retention
+    assert [one.days for one in retention.of("default").rules] == [40, 50]
+    assert [one.days for one in retention.of("acme").rules] == [50]
+    assert (retention.of("default").shortest_days, retention.of("acme").shortest_days) == (40, 50)
+    problems = problems_of(file_with(tmp_path, rules.replace("['default']", "['default', 'acme']")))
+    assert problems == ["retention.rules[0].tenants: acme is none of the tenants that are served: default"]
+
+
 def test_rules_of_retention_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
     rules = "[[retention.rules]]\nmatch = '{__name__=~\"debug_.*\"}'\ndays = 40\nrollup_days = 50\n"
     rules += "[[retention.rules]]\nmatch = 'sales'\ndays = 3000\n"

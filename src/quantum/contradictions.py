@@ -50,7 +50,7 @@ def find_contradictions(settings: Settings) -> list[str]:
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     problems += _detection_problems(settings.detection)
-    problems += _retention_problems(settings.retention, settings.limits.max_age_ms)
+    problems += _retention_problems(settings.retention, settings.limits.max_age_ms, settings.served)
     return problems
 
 
@@ -90,13 +90,18 @@ def _certificate_problems(stream: Stream) -> list[str]:
     return problems
 
 
-def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
+def _retention_problems(retention: Retention, max_age_ms: int, served: tuple[str, ...]) -> list[str]:
     problems = []
     if len(retention.rules) > MAX_RETENTION_RULES:
         problems.append(f"retention.rules: there are {len(retention.rules)}, at most {MAX_RETENTION_RULES}")
     days = [("retention.days", retention.days)]
     for number, rule in enumerate(retention.rules):
         days.append((f"retention.rules[{number}].days", rule.days))
+        problems += [
+            f"retention.rules[{number}].tenants: {tenant} is none of the tenants that are served: {', '.join(served)}"
+            for tenant in rule.tenants
+            if tenant not in served
+        ]
         try:
             MatcherCompiler(full_match)(rule.rule(retention.rollup_days).matchers)
         except Rejected as error:

@@ -1,5 +1,6 @@
 """The roles `monitoring` and `ml` in processes of their own, on a real PostgreSQL and a real Kafka, killed in turn.
 
+Row F7 of the fault matrix in docs/reliability.md.
 What they stored and concluded is held against the ledger of a sender, and against one process that takes the same
 facts: its alerts, notifications and incidents, and all that its detectors have learnt, have to be the same bytes.
 `TEST_OUTAGE_S` says how long Kafka is away (`make faults`: 60).
