@@ -115,6 +115,18 @@ async def test_a_breach_becomes_a_recorded_alert_and_an_incident(store: SqliteSt
         assert incident.id == alert.incident_id
 
 
+async def test_of_several_who_wait_for_a_fact_one_who_gives_up_does_not_take_it_from_the_others(
+    store: SqliteStore,
+) -> None:
+    async with running(store) as system:
+        position, _ = await store.last()
+        patient, hasty = (asyncio.ensure_future(system.monitor.expect(position + 1)) for _ in range(2))
+        hasty.cancel()
+        await system.send({CPU: 1.0})
+        await patient
+        assert hasty.cancelled()
+
+
 async def test_a_kill_and_restart_changes_no_conclusion_and_repeats_none(store: SqliteStore) -> None:
     clock = ManualClock(START_MS)
     async with running(store, clock) as system:

@@ -424,7 +424,8 @@ class Monitor:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if position > self._answered:
             self._hurry.set()
-            return self._waiting.setdefault(position, future)
+            # one who gives up must not take it from the others
+            return asyncio.shield(self._waiting.setdefault(position, future))
         if refusal := self._refusals.get(position):
             future.set_exception(refusal)
         else:
