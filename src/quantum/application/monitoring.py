@@ -438,11 +438,12 @@ class Monitor:
             for old in [key for key in self._refusals if key < position - GROUP_FACTS]:
                 del self._refusals[old]
         future = self._waiting.pop(position, None)
-        if future is not None and not future.done():
+        if future is not None:
             if refusal is None:
                 future.set_result(None)
             else:
                 future.set_exception(refusal)
+                future.exception()  # those who waited may all have given up: nobody is to be told of it then
 
     # ---- sealing and saving -----------------------------------------------------------------------------------
 
