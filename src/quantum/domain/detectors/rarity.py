@@ -100,9 +100,6 @@ DOUBT_ROWS: Final = 300.0
 """Weight of the prior in how many rows reach a step: as if so many rows more had come as they should."""
 DOUBT: Final = 20.0
 """Weight of the prior in how fast they thin out beyond: so many rows that thinned out as they should."""
-LEAST_DOUBT: Final = 5.0
-DOUBTED_ROWS: Final = 8000.0
-"""The weight falls to the least one within so many rows: normal and uniform noise thin out faster, t3 slower."""
 RECORD_ROWS: Final = 400_000.0
 """After so many rows the record is halved."""
 
@@ -247,9 +244,8 @@ def _told(s: Any, depth: float) -> float:
         step = int(depth * STEPS_A_DECADE)
         here, part = _rarity_of_step(s, step), depth * STEPS_A_DECADE - step
         return max(first, here + (_rarity_of_step(s, step + 1) - here) * part)
-    doubt = max(LEAST_DOUBT, DOUBT * (1.0 - s["judged"] / DOUBTED_ROWS))
-    many = np.float64(s["reached"][step]) + doubt
-    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + doubt * A_DECADE))
+    many = np.float64(s["reached"][step]) + DOUBT
+    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + DOUBT * A_DECADE))
     return max(first, _rarity_of_step(s, step) + supported)
 
 
