@@ -58,7 +58,8 @@ def test_processes_that_met_one_kind_of_record_each_leave_code_that_a_third_can_
 
 def named(size: int) -> Any:
     """Return by what compiled code of such records is named."""
-    return typeof(np.zeros(1, np.dtype([("room", np.float64, (size,))]))).dtype.mangling_args
+    type_of: Any = typeof
+    return type_of(np.zeros(1, np.dtype([("room", np.float64, (size,))]))).dtype.mangling_args
 
 
 def test_compiled_code_is_named_by_what_is_in_its_records() -> None:
