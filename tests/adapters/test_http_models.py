@@ -119,6 +119,7 @@ async def test_the_default_detector_scores_on_demand_and_says_nothing_where_it_k
         ("training-runs", {**ORDER, "selector": "cpu{"}, 400),
         ("training-runs", {**ORDER, "selector": '{host=~"("}'}, 400),
         ("training-runs", {**ORDER, "by": []}, 400),
+        ("training-runs", {**ORDER, "kind": "deep-forecaster", "by": ["host"]}, 400),
         ("training-runs", {**ORDER, "end_ms": START_MS}, 400),
         ("training-runs", {**ORDER, "name": "a/b"}, 400),
         ("training-runs", {**ORDER, "name": "coverage"}, 400),

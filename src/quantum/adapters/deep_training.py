@@ -1,19 +1,20 @@
 """Training of deep models: samples in, the weights of one network out. TensorFlow is imported here, and only to train.
 
 What is learnt is judged on later rows, as for forests: the first three fifths of the history train, the next fifth
-calibrates, and the last one tells how rare the model's "one in a hundred" really is, and whether its forecasts are worth
-more than "as before". Equal jobs give equal weights: everything that is drawn has the job's seed, and one thread adds.
+calibrates, and the last one tells how rare the model's "one in a hundred" really is, and whether its forecasts are
+worth more than "as before". Equal jobs give equal weights: everything that is drawn has the job's seed, and one thread
+adds.
 """
 
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from quantum.adapters.forest_training import check_count, finished, with_columns
+from quantum.adapters.training_process import LACKING
 from quantum.domain.detectors.bank import Bank
 from quantum.domain.detectors.deep import HEADS, LEVELS, STRETCH, STRETCHED, forecasts, network_of, readings_of
 from quantum.domain.detectors.forests import calibrate
@@ -36,12 +37,11 @@ MOST_ROWS: Final = 100_000
 """Rows that are drawn from the history; three fifths of them train."""
 CHUNK_ROWS: Final = 20_000
 WIDTH: Final = 48
-EPOCHS: Final = 12
+EPOCHS: Final = 8
 BATCH: Final = 256
 RATE: Final = 2e-3
 HUNDREDTHS: Final = (0.02, 0.5, 0.98)
 """What is forecast: the middle, and the edges within which 24 of 25 values lie."""
-LACKING: Final = "training of a deep-forecaster needs TensorFlow, which is not installed: install quantum[deep]"
 
 
 def train(job: TrainingJob, progress: Progress, fit: Fit | None = None) -> Training:
@@ -91,7 +91,7 @@ def _drawn(job: TrainingJob) -> tuple[Stretches, Values]:
 def _loss_to_as_before(
     said: NDArray[np.float64], stretches: Stretches, values: Values, learnt: int, calm: int
 ) -> float:
-    """Return the loss of forecasts in losses of "as the newest value, give or take what steps were": below 1 is better."""
+    """Return the loss of forecasts in losses of "the newest value, give or take what steps were": below 1 is better."""
     middle = said[:, 1]
     theirs = np.stack([middle - said[:, 0], middle, middle + said[:, 2]], axis=1)
     newest = stretches[:, -1].astype(np.float64)
@@ -109,21 +109,14 @@ def _loss(said: NDArray[np.float64], values: Values) -> float:
 # ---- TensorFlow ----------------------------------------------------------------------------------------------------
 
 
-def lacks_tensorflow() -> bool:
-    """Return whether TensorFlow is not installed; it is not imported."""
-    return find_spec("tensorflow") is None
-
-
 def fit_network(stretches: Stretches, values: Values, seed: int, progress: Progress) -> Weights:
     """Return the flat weights of a network that was trained to forecast the values, by name.
 
     Raises:
         Rejected: `training_extra`.
     """
-    if lacks_tensorflow():
-        raise Rejected("training_extra", LACKING)
     progress(0.05, "loading TensorFlow")
-    tensorflow = _tensorflow()
+    tensorflow = load_tensorflow()
     keras = tensorflow.keras
     keras.utils.set_random_seed(seed)
     model = build_network(keras)
@@ -140,15 +133,22 @@ def fit_network(stretches: Stretches, values: Values, seed: int, progress: Progr
     return weights_of(model)
 
 
-def _tensorflow() -> Any:
-    """Return TensorFlow, set up so that equal jobs give equal weights: without other devices, in one thread."""
-    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    import tensorflow  # noqa: PLC0415 - ten seconds and half a gigabyte; only training needs it
+def load_tensorflow() -> Any:
+    """Return TensorFlow, set up so that equal jobs give equal weights: no other devices, one thread.
 
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-    tensorflow.config.experimental.enable_op_determinism()
-    return tensorflow
+    Raises:
+        Rejected: `training_extra`.
+    """
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        import tensorflow as tf  # noqa: PLC0415 - ten seconds and half a gigabyte; only training needs it
+    except ImportError:
+        raise Rejected("training_extra", LACKING) from None
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    return tf
 
 
 def build_network(keras: Any, width: int = WIDTH) -> Any:

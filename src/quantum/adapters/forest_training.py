@@ -22,7 +22,16 @@ from quantum.domain.detectors.forests import (
 )
 from quantum.domain.detectors.trained import Frames, windows_of
 from quantum.domain.errors import Rejected
-from quantum.domain.models import FOREST, Column, ModelKind, TrainedModel, Training, TrainingJob, check_model, columns_of
+from quantum.domain.models import (
+    FOREST,
+    Column,
+    ModelKind,
+    TrainedModel,
+    Training,
+    TrainingJob,
+    check_model,
+    columns_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,9 +89,7 @@ def check_count(count: int) -> None:
         )
 
 
-def finished(
-    model: TrainedModel, unseen: NDArray[np.float64], readings: int, more: Mapping[str, float]
-) -> Training:
+def finished(model: TrainedModel, unseen: NDArray[np.float64], readings: int, more: Mapping[str, float]) -> Training:
     """Return a training that is done, its model checked.
 
     Args:

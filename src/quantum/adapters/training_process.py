@@ -11,6 +11,7 @@ import contextlib
 import os
 import resource
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from quantum.domain.errors import QuantumError, Rejected
 from quantum.domain.models import ModelKind, Training, TrainingJob
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from quantum.application.training import Progress
@@ -31,6 +33,12 @@ MAX_FRAME: Final = 256 << 20
 NICENESS: Final = 10
 PROGRAM: Final = "from quantum.adapters.training_process import main; main()"
 HEAD: Final = 4
+LACKING: Final = "training of a deep-forecaster needs TensorFlow, which is not installed: install quantum[deep]"
+
+
+def lacking(kind: ModelKind, find: Callable[[str], object] = find_spec) -> str:
+    """Return what is missing here to train a kind, as a sentence; the empty string if nothing is."""
+    return LACKING if kind is ModelKind.DEEP and find("tensorflow") is None else ""
 
 
 async def train_apart(job: TrainingJob, progress: Progress, timeout_s: float = TIMEOUT_S) -> Training:

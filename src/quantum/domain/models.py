@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.detectors import deep, forests
-from quantum.domain.detectors.deep import Network
 from quantum.domain.detectors.forests import FEATURES, WIDTH, Forest, Knots
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import NAME, LabelSet, Matcher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from quantum.domain.detectors.deep import Network
 
 MAX_MODEL_BYTES: Final = 4 << 20
 """Of all columns of a model together: it becomes part of the log and of every saved state."""

@@ -145,8 +145,8 @@ class TrainingRequest(Request):
     """What to train.
 
     `selector` chooses the series. `by`: for `group-forest` the labels that make a group, for `peers` the labels that
-    tell siblings apart; other kinds have none. `combine`: a row is as odd as the odder (`either`) or the less odd (`both`) of detector and
-    model say. `trees`: of a forest.
+    tell siblings apart; other kinds have none. `combine`: a row is as odd as the odder (`either`) or the less odd
+    (`both`) of detector and model say. `trees`: of a forest; of no meaning to other kinds.
     """
 
     name: Name

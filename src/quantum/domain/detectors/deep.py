@@ -66,7 +66,7 @@ class Network(NamedTuple):
     Attributes:
         first: of the first level, shape (2, width): for the earlier and for the later value.
         first_bias: shape (width,).
-        inner: of the other levels, shape (LEVELS - 1, 2, width, width): from the numbers of a cell to those of the next.
+        inner: of the other levels, shape (LEVELS - 1, 2, width, width): from numbers of a cell to those of the next.
         inner_bias: shape (LEVELS - 1, width).
         head: shape (width + 1, HEADS); its last row is for the newest value.
         head_bias: shape (HEADS,).

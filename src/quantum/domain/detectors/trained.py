@@ -142,10 +142,8 @@ class DeepForecaster(SingleSeries):
     ) -> Scores:
         """Score the rows, then learn from them; see `Detector`."""
         mine = self._rows_of_mine(slots)
-        found = [
-            self._opinions(*(column[rows] for column in (slots, at_ms, values)))
-            for rows in (mine[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(mine), ROWS_AT_ONCE))
-        ]
+        parts = [mine[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(mine), ROWS_AT_ONCE)]
+        found = [self._opinions(slots[rows], at_ms[rows], values[rows]) for rows in parts]
         decades, bands = (np.concatenate([*one]) for one in zip((np.zeros(0), np.zeros((0, 3))), *found, strict=True))
         known = np.flatnonzero(~np.isnan(decades))
         return opinions(len(slots), mine[known], decades[known], bands[known])
@@ -315,7 +313,7 @@ def banded(about: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def opinions(count: int, rows: NDArray[np.intp], decades: NDArray[np.float64], bands: NDArray[np.float64]) -> Scores:
-    """Return the scores of `count` rows, of which only `rows` have an opinion: its rarity and its band, shape (m, 3)."""
+    """Return the scores of `count` rows, of which only `rows` have an opinion: a rarity and a band, shape (m, 3)."""
     score = np.zeros(count)
     columns = np.full((3, count), np.nan)
     score[rows] = np.minimum(1.0, decades / DECADES)
