@@ -183,7 +183,7 @@ async def test_a_model_is_imported_exported_imported_under_another_name_and_watc
         ({"name": "../x"}, 400, "letters, digits"),
         ({"selector": '{cpu=~"("}'}, 400, "regular expression"),
         ({"format": 2}, 400, "Invalid enum value 2"),
-        ({"columns": {}}, 400, "missing required field"),
+        ({"columns": {}}, 400, "has the columns feature, threshold"),
         ({"origin": "x" * 101}, 400, "length <= 100"),
         ({"origin": "x" * (8 << 20)}, 413, ""),
     ],
