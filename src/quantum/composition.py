@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from dependency_injector import containers, providers
 
-from quantum.adapters import wire
+from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
@@ -53,6 +53,7 @@ from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Attendances, Denials, Doorkeeper
 from quantum.application.forecasting import Forecasts
+from quantum.application.headroom import Headroom, coming_bytes
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
 from quantum.application.models import Models
@@ -74,6 +75,7 @@ from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.retention import Retention
+from quantum.settings import Retention as Terms
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,13 +83,15 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresReader, PostgresStore
     from quantum.adapters.redis.counters import RedisCounters
     from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Clock, Counters, TransientStore
+    from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
+    from quantum.application.monitoring import Follow
+    from quantum.application.ports import Clock, Counters, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
@@ -134,11 +138,19 @@ def build_elsewhere(settings: Settings) -> Elsewhere:
     return Elsewhere(detector.name, detector.version)
 
 
+def build_cluster(settings: Settings) -> Cluster:
+    """Return the way in to Kafka."""
+    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
+
+    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
+    return Cluster(**{name: getattr(settings.stream, name) for name in names})
+
+
 def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
     """Return what asks the workers of a tenant."""
     from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
 
-    return KafkaLanes(settings.stream.url, tenant, settings.stream.lanes)
+    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
 
 
 def build_reader(settings: Settings, tenant: str) -> PostgresReader:
@@ -156,16 +168,18 @@ def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherComp
 
 def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
     """Return a tenant's worker in the role `ml`."""
-    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+    from quantum.adapters.kafka import KafkaWork, Membership  # noqa: PLC0415 - imports the driver
 
-    return KafkaWork(settings.stream.url, tenant, settings.stream.lanes, work)
+    membership = Membership(settings.stream.member, settings.stream.away_ms)
+    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
 
 
-def build_worker_gauges(work: LaneWork) -> dict[str, Gauge]:
+def build_worker_gauges(work: LaneWork, worker: KafkaWork) -> dict[str, Gauge]:
     """Return what is measured of one tenant's worker."""
     return {
         "quantum_lane_tasks_total": lambda: float(work.done),
         "quantum_lane_rewinds_total": lambda: float(work.rewinds),
+        "quantum_lane_dealings_total": lambda: float(worker.dealings),
         "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
     }
 
@@ -187,6 +201,28 @@ def build_limits(settings: Settings) -> Limits:
         max_future_ms=asked.max_future_ms,
         max_age_ms=asked.max_age_ms,
     )
+
+
+def build_headroom(settings: Settings) -> Headroom:
+    """Return what this process has left for new series."""
+    asked = settings.limits
+    max_bytes = asked.max_memory_bytes or int(footprint.SHARE * footprint.allowed_bytes())
+    return Headroom(asked.max_process_series, max_bytes, footprint.resident_bytes)
+
+
+def build_ingest(
+    settings: Settings,
+    log: FactLog,
+    stream: EventStream,
+    clock: SystemClock,
+    keeping: Keeping,
+    monitor: Monitor,
+    headroom: Headroom,
+) -> Ingest:
+    """Return what takes a tenant's samples in; the process counts its series from now on."""
+    ingest = Ingest(log, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
+    return ingest
 
 
 def build_gathered(clock: SystemClock) -> Gathered:
@@ -229,6 +265,41 @@ def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients
     return RedisTransients(settings.redis.url)
 
 
+def build_traces(settings: Settings, role: str) -> Traces | None:
+    """Return what follows requests, if somebody wants to know."""
+    if not settings.traces.url:
+        return None
+    from quantum.adapters.traces import Traces  # noqa: PLC0415 - imports the libraries
+
+    return Traces(settings.traces.url, settings.traces.ratio, version("quantum"), role)
+
+
+def traced_log(traces: Traces | None, store: Store) -> Store | TracedLog:
+    """Return the log for what is asked for in requests."""
+    return traces.log(store) if traces else store
+
+
+def traced_stream(traces: Traces | None, tenant: str) -> MemoryStream | TracedStream:
+    """Return a tenant's stream."""
+    stream = MemoryStream()
+    return traces.stream(stream, tenant) if traces else stream
+
+
+def traced_receiver(traces: Traces | None, webhooks: Webhooks) -> Webhooks | TracedReceiver:
+    """Return what delivers notifications."""
+    return traces.receiver(webhooks) if traces else webhooks
+
+
+def traced_scoring(traces: Traces | None, tenant: str) -> Follow | None:
+    """Return what follows a tenant's facts through the pipeline."""
+    return traces.scoring(tenant) if traces else None
+
+
+def build_webhooks(reach: Reach, traces: Traces | None) -> Webhooks:
+    """Return what receivers are told by."""
+    return Webhooks(reach, headers=traces.headers) if traces else Webhooks(reach)
+
+
 def build_rates(settings: Settings) -> Rates:
     """Return how many requests a second each may make."""
     asked = settings.rates
@@ -254,6 +325,7 @@ def build_gauges(
     bounds: Bounds,
     sockets: LiveSockets,
     quotas: Quotas,
+    headroom: Headroom,
     scoring: Scoring | None,
 ) -> dict[str, Gauge]:
     """Return what is measured of one tenant."""
@@ -264,7 +336,12 @@ def build_gauges(
     return elsewhere | {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
+        "quantum_limits": lambda: {
+            **ingest.limits.by_id(),
+            **headroom.by_id(),
+            **bounds.by_id(),
+            **quotas.rates.by_id(),
+        },
         "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
         "quantum_series": lambda: float(len(monitor.pipeline.labels)),
         "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
@@ -286,6 +363,7 @@ def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Co
     gathered: Gathered = home.gathered()
     scraper: Scraper = home.scraper()
     gauges: dict[str, Gauge] = {
+        "quantum_resident_bytes": lambda: float(footprint.resident_bytes()),
         "quantum_shared_counters": lambda: float(counters.shared),
         "quantum_statsd_packets_total": lambda: float(gathered.packets),
         "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
@@ -366,9 +444,13 @@ def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces
     return SignIn(oidc, sessions, sockets, door) if settings.auth.dashboard_client else None
 
 
-def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
+def build_terms(settings: Settings, tenant: str) -> Terms:
+    """Return how long a tenant's data is kept."""
+    return settings.retention.of(tenant)
+
+
+def build_keeping(asked: Terms, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
     """Return what knows how long each series is kept."""
-    asked = settings.retention
     return Keeping(
         Retention(asked.usual(), asked.parsed_rules(), compiler),
         store,
@@ -449,6 +531,7 @@ def build_app(
     sign_in: SignIn | None,
     vitals: Vitals,
     quotas: Quotas,
+    traces: Traces | None,
 ) -> Litestar:
     """Return the HTTP application."""
     return create_app(
@@ -462,6 +545,7 @@ def build_app(
         quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
+        traces=traces,
     )
 
 
@@ -478,6 +562,7 @@ class Workspace(containers.DeclarativeContainer):
     compiler = providers.Dependency(instance_of=MatcherCompiler)
     quotas = providers.Dependency(instance_of=Quotas)
     owners = providers.Dependency(instance_of=KeyOwners)
+    headroom = providers.Dependency(instance_of=Headroom)
 
     store = providers.Selector(
         settings.provided.store.kind,
@@ -485,7 +570,9 @@ class Workspace(containers.DeclarativeContainer):
         sqlite=providers.Singleton(build_sqlite, settings, tenant),
         postgres=providers.Singleton(build_postgres, settings, tenant),
     )
-    stream = providers.Singleton(MemoryStream)
+    traces: providers.Dependency[Any] = providers.Dependency()
+    stream = providers.Singleton(traced_stream, traces, tenant)
+    log = providers.Singleton(traced_log, traces, store)
     feed = providers.Singleton(MemoryFeed)
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
@@ -499,8 +586,9 @@ class Workspace(containers.DeclarativeContainer):
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
-    worker_gauges = providers.Singleton(build_worker_gauges, work)
+    worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
 
+    terms = providers.Singleton(build_terms, settings, tenant)
     monitor = providers.Singleton(
         Monitor,
         store,
@@ -512,13 +600,12 @@ class Workspace(containers.DeclarativeContainer):
         clock,
         live_pipeline.provider,
         codec,
-        settings.provided.retention.keep_log_ms,
+        terms.provided.keep_log_ms,
         scoring,
+        providers.Singleton(traced_scoring, traces, tenant),
     )
-    keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
-    ingest = providers.Singleton(
-        Ingest, store, stream, clock, providers.Callable(build_limits, settings), keeping.provided.count_bare
-    )
+    keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
+    ingest = providers.Singleton(build_ingest, settings, log, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
         Upkeep,
         store,
@@ -528,16 +615,21 @@ class Workspace(containers.DeclarativeContainer):
         store,
         clock,
         keeping,
-        settings.provided.retention.keep_ms,
+        terms.provided.keep_ms,
         store,
-        settings.provided.retention.keep_audit_ms,
+        terms.provided.keep_audit_ms,
     )
-    control = providers.Singleton(Control, store, stream, clock, monitor)
+    control = providers.Singleton(Control, log, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
     attendances = providers.Singleton(Attendances, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, tenant, owners)
     notifier = providers.Singleton(
-        Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
+        Notifier,
+        store,
+        providers.Singleton(traced_receiver, traces, webhooks),
+        control.provided.receivers,
+        clock,
+        providers.Singleton(np.random.default_rng),
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
@@ -558,7 +650,7 @@ class Workspace(containers.DeclarativeContainer):
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
-    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, scoring)
+    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
     room = providers.Singleton(
         build_room,
         store,
@@ -610,11 +702,13 @@ class Process(containers.DeclarativeContainer):
         keycloak=sessions,
     )
     reach = providers.Singleton(build_reach, settings)
-    webhooks = providers.Singleton(Webhooks, reach)
+    traces = providers.Singleton(build_traces, settings, role)
+    webhooks = providers.Singleton(build_webhooks, reach, traces)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     owners = providers.Singleton(KeyOwners)
+    headroom = providers.Singleton(build_headroom, settings)
 
     workspaces = providers.Singleton(
         build_workspaces,
@@ -623,9 +717,11 @@ class Process(containers.DeclarativeContainer):
         clock=clock,
         reach=reach,
         webhooks=webhooks,
+        traces=traces,
         compiler=compiler,
         quotas=quotas,
         owners=owners,
+        headroom=headroom,
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
     vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
@@ -636,7 +732,7 @@ class Process(containers.DeclarativeContainer):
         stub=providers.Object(None),
         keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
     )
-    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas)
+    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, traces)
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.composition import store_path
+from quantum.composition import build_cluster, store_path
 from quantum.domain.errors import QuantumError
 from quantum.loading import load_settings
 from quantum.settings import SettingsError, without_password
@@ -97,10 +97,13 @@ async def _stream(settings: Settings) -> Finding:
     from quantum.adapters.kafka import survey  # noqa: PLC0415 - imports the driver
 
     try:
-        brokers = await survey(settings.stream.url)
+        brokers = await survey(build_cluster(settings))
     except QuantumError as error:
         return Finding("stream", well=False, words=f"{settings.stream.url}: {error}")
-    return Finding("stream", well=True, words=f"{settings.stream.url} has {brokers} brokers")
+    stream = settings.stream
+    signed_in = f"signed in as {stream.user} by {stream.sasl}" if stream.sasl != "none" else "nobody signs in"
+    words = f"{stream.url} has {brokers} brokers; {'encrypted' if stream.tls else 'not encrypted'}, {signed_in}"
+    return Finding("stream", well=True, words=words)
 
 
 def _space(settings: Settings) -> Finding:
