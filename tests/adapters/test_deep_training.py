@@ -38,7 +38,7 @@ def test_tensorflow_trains_within_the_bounds_of_memory_the_same_again_and_keras_
     asked = wire.encode(job(ModelKind.DEEP, rows=120))
     (tmp_path / "job").write_bytes(asked)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    done = subprocess.run(command, input=framed(asked), capture_output=True, check=False, timeout=400)
+    done = subprocess.run(command, input=framed(asked), capture_output=True, check=False, timeout=560)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     *progress, last = frames(done.stdout)
     assert [kind for kind, _, _ in progress] == ["progress"] * len(progress)
