@@ -11,6 +11,7 @@ BENCHES: Final = {
     "store": "quantum.cli.bench_store:bench_store",
     "query": "quantum.cli.bench_query:bench_query",
     "growth": "quantum.cli.bench_growth:bench_growth",
+    "lanes": "quantum.cli.bench_lanes:bench_lanes",
     "detect": "quantum.cli.bench_detect:bench_detect",
     "forest": "quantum.cli.bench_forest:bench_forest",
     "deep": "quantum.cli.bench_deep:bench_deep",
