@@ -17,7 +17,7 @@ from quantum import roles
 from quantum.adapters import wire
 from quantum.adapters.memory import MemoryFeed
 from quantum.adapters.stub_auth import StubIdentity
-from quantum.adapters.training_process import train_apart
+from quantum.adapters.training_process import lacking, train_apart
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
@@ -145,6 +145,7 @@ class Workspace:
                 "simulated",
                 shadows.refresh,
                 frozenset(),
+                lacking,
             ),
         }
         for name, part in parts.items():
