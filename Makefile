@@ -11,8 +11,10 @@ TESTS := src/quantum tests --ignore=tests/images
 SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
+SCALE ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
+.PHONY: help run deep frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +22,9 @@ help: ## list these targets
 run: ## install what is missing, then watch this machine: ARGS="--port 9000" goes to `quantum run`
 	@$(PYTHON) -m tools.prepare
 	@exec env -u QUANTUM_SKIP_WEB $(BIN)/quantum run $(ARGS)
+
+deep: ## install TensorFlow as well (2 GB), which trains deep models; `make run` keeps it
+	@$(PYTHON) -m tools.prepare --deep
 
 frontend: ## build the dashboard, if its sources have changed
 	@$(PYTHON) -m tools.prepare --dashboard
@@ -64,9 +69,9 @@ bench: ## the project's own benchmarks, as JSON
 	@$(BIN)/quantum bench ingest --json
 	@$(BIN)/quantum bench detect --json
 
-bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB: writes docs/performance.json and the table
+bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB, writes docs/performance.json: SCALE=0.2 is quicker
 	@$(PYTHON) -m tools.prepare
-	@$(BIN)/python -m tools.rivals
+	@$(BIN)/python -m tools.rivals --scale $(SCALE)
 
 bench-detect: ## the detectors beside river, PyOD and scikit-learn: writes docs/detection.json and the table
 	@$(PYTHON) -m tools.prepare

@@ -45,7 +45,7 @@ from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
-from quantum.adapters.training_process import train_apart
+from quantum.adapters.training_process import lacking, train_apart
 from quantum.adapters.transient import MemoryTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
@@ -402,6 +402,7 @@ def build_training(
         version("quantum"),
         shadows.refresh,
         frozenset({detector().name, "coverage"}),
+        lacking,
     )
 
 
@@ -505,7 +506,7 @@ def build_room(
             *influx_routes(ingest, bounds, clock, release),
             *otlp_routes(ingest, bounds),
             live_route(sockets),
-            prometheus_routes(promql, clock, release),
+            *prometheus_routes(promql, clock, release),
         ],
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),
