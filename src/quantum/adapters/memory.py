@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantum.domain.facts import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from quantum.application.scoring import Answer, LaneWork, Task
     from quantum.domain.facts import Fact
@@ -74,9 +73,11 @@ class MemoryLanes:
         return [await self._work.do(task) for task in tasks]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A live message: `seq` counts per topic of a subscription from 1, `missed` messages were dropped before it."""
+class Delivered(NamedTuple):
+    """A live message: `seq` counts per topic of a subscription from 1, `missed` messages were dropped before it.
+
+    Without a message it only tells that some were missed; `seq` is that of the last of them.
+    """
 
     topic: str
     seq: int
@@ -85,15 +86,21 @@ class Delivered:
 
 
 class Subscription:
-    """One watcher's bounded queue; the oldest message gives way, and the gap is told with the next of its topic."""
+    """One watcher's bounded queue; the oldest message gives way, and the gap is told with the next of its topic.
 
-    def __init__(self, feed: MemoryFeed, max_messages: int) -> None:
+    A watcher that waits for nothing else may take a message at once: `outlet(topic, seq, message)` does, and returns
+    whether it could. Only what it could not take is queued.
+    """
+
+    def __init__(self, feed: MemoryFeed, max_messages: int, outlet: Callable[[str, int, object], bool]) -> None:
         self._feed = feed
         self._max_messages = max_messages
+        self._outlet = outlet
         self._queue: deque[tuple[str, object]] = deque()
         self._seq: dict[str, int] = {}
         self._missed: dict[str, int] = {}
         self._arrived = asyncio.Event()
+        self._idle = False
 
     @property
     def topics(self) -> frozenset[str]:
@@ -116,10 +123,23 @@ class Subscription:
             self.remove(topic)
 
     def offer(self, topic: str, message: object) -> None:
-        """Queue a message, dropping the oldest if the queue is full."""
+        """Hand a message on at once if nothing is before it, or queue it; the oldest of a full queue is dropped."""
+        if self._idle and not self._queue and not self._missed[topic]:
+            seq = self._seq[topic] + 1
+            if self._outlet(topic, seq, message):
+                self._seq[topic] = seq
+                return
+        self._enqueue(topic, message)
+
+    def mark(self, topic: str, missed: int) -> None:
+        """Tell that messages of a topic were missed before they came here."""
+        self._missed[topic] += missed
+        self._enqueue(topic, None)
+
+    def _enqueue(self, topic: str, message: object) -> None:
         if len(self._queue) >= self._max_messages:
-            dropped, _ = self._queue.popleft()
-            self._missed[dropped] = self._missed.get(dropped, 0) + 1
+            dropped, lost = self._queue.popleft()
+            self._missed[dropped] = self._missed.get(dropped, 0) + (lost is not None)
         self._queue.append((topic, message))
         self._arrived.set()
 
@@ -128,32 +148,50 @@ class Subscription:
         while True:
             while self._queue:
                 topic, message = self._queue.popleft()
-                if topic in self._seq:
+                if topic in self._seq and (message is not None or self._missed[topic]):
                     missed, self._missed[topic] = self._missed[topic], 0
-                    self._seq[topic] += missed + 1
+                    self._seq[topic] += missed + (message is not None)
                     yield Delivered(topic, self._seq[topic], missed, message)
             self._arrived.clear()
+            self._idle = True
             await self._arrived.wait()
+            self._idle = False
 
 
 class MemoryFeed:
-    """LiveFeed within one process."""
+    """LiveFeed within one process.
 
-    def __init__(self) -> None:
+    What is published is encoded once, and only if somebody watches, however many do.
+    """
+
+    def __init__(self, encode: Callable[[object], object] = lambda message: message) -> None:
+        self._encode = encode
         self._topics: dict[str, set[Subscription]] = {}
 
     def publish(self, topic: str, message: object) -> None:
         """See LiveFeed."""
+        if topic in self._topics:
+            self.hand_out(topic, self._encode(message))
+
+    def hand_out(self, topic: str, encoded: object) -> None:
+        """Offer what is encoded already to a topic's subscribers."""
         for subscription in self._topics.get(topic, ()):
-            subscription.offer(topic, message)
+            subscription.offer(topic, encoded)
+
+    def mark(self, topic: str, missed: int) -> None:
+        """Tell a topic's subscribers that messages were missed before they came here."""
+        for subscription in self._topics.get(topic, ()):
+            subscription.mark(topic, missed)
 
     def watched(self, prefix: str) -> frozenset[str]:
         """See LiveFeed."""
         return frozenset(topic for topic in self._topics if topic.startswith(prefix))
 
-    def subscribe(self, max_messages: int) -> Subscription:
+    def subscribe(
+        self, max_messages: int, outlet: Callable[[str, int, object], bool] = lambda *_: False
+    ) -> Subscription:
         """Return a subscription to nothing yet."""
-        return Subscription(self, max_messages)
+        return Subscription(self, max_messages, outlet)
 
     def join(self, topic: str, subscription: Subscription) -> None:
         """Let a subscription have a topic's messages."""
