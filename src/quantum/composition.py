@@ -20,7 +20,7 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.counters import MemoryCounters, RedisCounters
+from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
@@ -46,7 +46,7 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
-from quantum.adapters.transient import MemoryTransients, RedisTransients
+from quantum.adapters.transient import MemoryTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from quantum.adapters.kafka import KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresReader, PostgresStore
+    from quantum.adapters.redis.counters import RedisCounters
+    from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Clock, Counters, TransientStore
     from quantum.application.promql import PromQueries
@@ -211,12 +213,20 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
 
 def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
     """Return what counts requests: this process alone, or all that have the same Redis."""
-    return RedisCounters(settings.redis.url) if settings.redis.url else MemoryCounters()
+    if not settings.redis.url:
+        return MemoryCounters()
+    from quantum.adapters.redis.counters import RedisCounters  # noqa: PLC0415 - imports the driver
+
+    return RedisCounters(settings.redis.url)
 
 
 def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
     """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
-    return RedisTransients(settings.redis.url) if settings.redis.url else MemoryTransients(clock)
+    if not settings.redis.url:
+        return MemoryTransients(clock)
+    from quantum.adapters.redis.transients import RedisTransients  # noqa: PLC0415 - imports the driver
+
+    return RedisTransients(settings.redis.url)
 
 
 def build_rates(settings: Settings) -> Rates:

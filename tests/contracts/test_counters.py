@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.parts.redis import RedisServer, run_redis
 
-from quantum.adapters.counters import WINDOW_S, MemoryCounters, RedisCounters
+from quantum.adapters.counters import WINDOW_S, MemoryCounters
+from quantum.adapters.redis.counters import RedisCounters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

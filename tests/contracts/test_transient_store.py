@@ -16,7 +16,9 @@ from tests.parts.redis import RedisServer, run_redis
 
 from quantum.adapters import transient
 from quantum.adapters.memory import ManualClock
-from quantum.adapters.transient import MemoryTransients, RedisTransients, name_of, seal, unseal
+from quantum.adapters.redis import transients
+from quantum.adapters.redis.transients import RedisTransients
+from quantum.adapters.transient import MemoryTransients, name_of, seal, unseal
 from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ async def kept_somewhere(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
 
         async def wait(secret: str) -> None:
             deadline = time.monotonic() + ENOUGH_S
-            while await client.exists(transient.PREFIX + name_of(secret)) and time.monotonic() < deadline:
+            while await client.exists(transients.PREFIX + name_of(secret)) and time.monotonic() < deadline:
                 await client.ping()
 
         yield Kept(shared, dump, wait)

@@ -32,8 +32,8 @@ LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2
 """How many of the kills hit a program that is still starting."""
 BUSY_SHARE: Final = 0.1
-RECOVER_WITHIN_S: Final = {"sqlite": 5.0, "postgres": 15.0}
-"""A program on PostgreSQL may have to wait for the lease of the one that died."""
+RECOVER_WITHIN_S: Final = 30.0
+"""The promise of docs/reliability.md. On PostgreSQL it may take the time until the lease of the one that died ends."""
 
 
 @pytest.fixture(params=sorted(STORES))
@@ -65,7 +65,7 @@ def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
         finally:
             client.stop()
     tell(f"kill: {kind}, seed {SEED}, {kills} kills, ready again within {max(recovered_s):.1f} s")
-    assert max(recovered_s) <= RECOVER_WITHIN_S[kind]
+    assert max(recovered_s) <= RECOVER_WITHIN_S
 
 
 def kill_again_and_again(

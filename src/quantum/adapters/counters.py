@@ -1,32 +1,19 @@
-"""Counters over a sliding window, of this process alone or shared through Redis (the library `limits`).
-
-Redis makes one limit of what many processes count. It is a convenience and never a condition: when it does not answer
-within `PATIENCE_S`, each process counts by itself for `PAUSE_S` seconds, then asks again. So nothing waits for Redis
-longer than that, once per pause, and a limit is at worst as many times as wide as there are processes.
-"""
+"""Counters over a sliding window (the library `limits`), of this process alone; shared ones are in `redis/`."""
 
 from __future__ import annotations
 
 import time
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from limits.aio.storage import RedisStorage
 
 WINDOW_S: Final = 10
-PATIENCE_S: Final = 0.1
-PAUSE_S: Final = 5.0
-CONNECTIONS: Final = 8
-PREFIX: Final = "quantum:counters"
 
 
 class MemoryCounters:
@@ -48,58 +35,6 @@ class MemoryCounters:
     async def hit(self, name: str, per_s: int) -> int:
         """See Counters."""
         return await self._window.hit(name, per_s)
-
-
-class RedisCounters:
-    """Counters that all processes share, and counters of this process for when they cannot."""
-
-    def __init__(
-        self, url: str, patience_s: float = PATIENCE_S, monotonic_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._monotonic_s = monotonic_s
-        # few connections for many requests, which wait for their turn as long as for an answer
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=patience_s,
-            socket_connect_timeout=patience_s,
-            socket_timeout=patience_s,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._away_until_s = 0.0
-        self._own = Window(MemoryStorage())
-        self._common: Window
-
-    @property
-    def shared(self) -> bool:
-        """Whether Redis answered when it was asked last."""
-        return not self._away_until_s
-
-    async def __aenter__(self) -> Self:
-        """Prepare connections; Redis need not be there."""
-        pool: Any = self._pool
-        self._common = Window(
-            RedisStorage("redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close them."""
-        await self._own.close()
-        await self._pool.disconnect()
-
-    async def hit(self, name: str, per_s: int) -> int:
-        """See Counters."""
-        now_s = self._monotonic_s()
-        if now_s >= self._away_until_s:
-            try:
-                wait_s = await self._common.hit(name, per_s)
-            except (RedisError, OSError):
-                self._away_until_s = now_s + PAUSE_S
-            else:
-                self._away_until_s = 0.0
-                return wait_s
-        return await self._own.hit(name, per_s)
 
 
 class Window:

@@ -1,35 +1,23 @@
-"""What is kept for a while under a secret: in this process, or in a Redis that several processes share.
+"""What is kept for a while under a secret, in this process; `redis/` has what several processes share.
 
 Of a secret only a digest is kept, and its value only encrypted with another digest of it (A256GCM), so a copy of what
-is kept lets nobody in. Other than the counters in `counters.py`, these are a condition: without Redis nobody can be
-told from anybody, and the answer is "not now".
+is kept lets nobody in.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from joserfc import jwe
 from joserfc.jwk import OctKey
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - theirs is no OSError
-
-from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from quantum.application.ports import Clock
 
 HEADER: Final = {"alg": "dir", "enc": "A256GCM"}
 MAX_KEPT: Final = 100_000
 """In this process; beyond it the oldest goes."""
-PATIENCE_S: Final = 0.8
-CONNECTIONS: Final = 16
-PREFIX: Final = "quantum:transient:"
 
 
 def seal(secret: str, value: bytes) -> str:
@@ -105,59 +93,3 @@ class MemoryTransients:
         self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now_ms}
         while len(self._kept) >= MAX_KEPT:
             del self._kept[next(iter(self._kept))]
-
-
-class RedisTransients:
-    """Kept by a Redis (6.2 or newer: GETDEL), which forgets by its own clock."""
-
-    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
-        # few connections for many requests, which wait for their turn as long as for an answer
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=patience_s,
-            socket_connect_timeout=patience_s,
-            socket_timeout=patience_s,
-            # a connection that Redis closed when it was started anew is opened anew; who waited in vain waits no longer
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
-        )
-        self._redis: Any = Redis(connection_pool=self._pool)
-
-    async def __aenter__(self) -> Self:
-        """Redis need not be there yet."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the connections."""
-        await self._pool.disconnect()
-
-    async def add(self, secret: str, value: bytes, for_ms: int) -> bool:
-        """See TransientStore."""
-        return bool(await _answer(self._redis.set(*self._row(secret, value), px=max(1, for_ms), nx=True)))
-
-    async def find(self, secret: str) -> bytes | None:
-        """See TransientStore."""
-        return _opened(secret, await _answer(self._redis.get(PREFIX + name_of(secret))))
-
-    async def replace(self, secret: str, value: bytes, for_ms: int) -> bool:
-        """See TransientStore."""
-        return bool(await _answer(self._redis.set(*self._row(secret, value), px=max(1, for_ms), xx=True)))
-
-    async def take(self, secret: str) -> bytes | None:
-        """See TransientStore."""
-        return _opened(secret, await _answer(self._redis.getdel(PREFIX + name_of(secret))))
-
-    @staticmethod
-    def _row(secret: str, value: bytes) -> tuple[str, str]:
-        return PREFIX + name_of(secret), seal(secret, value)
-
-
-def _opened(secret: str, sealed: bytes | None) -> bytes | None:
-    return None if sealed is None else unseal(secret, sealed.decode())
-
-
-async def _answer(asked: Awaitable[Any]) -> Any:
-    try:
-        return await asked
-    except (RedisError, OSError):
-        raise Unavailable("Redis, which keeps who is signed in, does not answer; try again") from None
