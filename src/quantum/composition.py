@@ -29,7 +29,7 @@ from quantum.adapters.http.control import incident_routes, policy_routes, receiv
 from quantum.adapters.http.health import Gauge, Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
-from quantum.adapters.http.live import LiveSockets, encoded, live_route
+from quantum.adapters.http.live import LiveSockets, encoded, event_frame, live_route
 from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
@@ -485,7 +485,7 @@ class Workspace(containers.DeclarativeContainer):
         postgres=providers.Singleton(build_postgres, settings, tenant),
     )
     stream = providers.Singleton(MemoryStream)
-    feed = providers.Singleton(MemoryFeed, providers.Object(encoded))
+    feed = providers.Singleton(MemoryFeed, providers.Object(encoded), providers.Object(event_frame))
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
     full_detector = providers.Factory(build_full_detector, settings)

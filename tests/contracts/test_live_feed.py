@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,16 +77,17 @@ async def test_waiting_ends_with_the_next_message() -> None:
 
 
 async def test_a_watcher_that_waits_takes_a_message_at_once_and_only_what_it_cannot_take_is_queued() -> None:
-    taken: list[tuple[str, int, object]] = []
-    is_open = True
+    class Taker:
+        taken: ClassVar[list[object]] = []
+        is_open = True
 
-    def take(topic: str, seq: int, message: object) -> bool:
-        if is_open:
-            taken.append((topic, seq, message))
-        return is_open
+        def write(self, frame: object) -> bool:
+            if self.is_open:
+                self.taken.append(frame)
+            return self.is_open
 
-    feed = MemoryFeed()
-    watcher = feed.subscribe(10, take)
+    feed, taker = MemoryFeed(), Taker()
+    watcher = feed.subscribe(10, taker)
     watcher.add("a")
     feed.publish("a", "before it waits")
     told = aiter(watcher)
@@ -93,14 +95,14 @@ async def test_a_watcher_that_waits_takes_a_message_at_once_and_only_what_it_can
     waiting = asyncio.create_task(next_of(told))
     await asyncio.sleep(0)
     feed.publish("a", "at once")
-    assert taken == [("a", 2, "at once")]
-    is_open = False
+    assert taker.taken == [("a", 2, "at once")]
+    taker.is_open = False
     feed.publish("a", "later")
-    is_open = True
+    taker.is_open = True
     feed.publish("a", "after that")
     assert await waiting == Delivered("a", 3, 0, "later")
     assert await next_of(told) == Delivered("a", 4, 0, "after that")
-    assert len(taken) == 1
+    assert len(taker.taken) == 1
 
 
 async def test_a_gap_is_told_at_once_and_counts_what_was_missed() -> None:

@@ -354,7 +354,7 @@ class Monitor:
         if fact.position > self._sealed:
             self.recent.add(fact.position, batch.slots, points)
         for topic in self._feed.watched("series:"):
-            slot = int(topic.removeprefix("series:"))
+            slot = int(topic.split(":")[1])
             rows = np.flatnonzero(batch.slots == slot)
             if len(rows):
                 self._feed.publish(topic, _some(points, rows))

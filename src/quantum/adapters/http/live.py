@@ -29,8 +29,6 @@ from quantum.domain.alerts import Alert, Incident
 from quantum.domain.errors import QuantumError, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
     from quantum.adapters.memory import MemoryFeed, Subscription
@@ -78,7 +76,6 @@ class LiveSockets:
         self._queries = queries
         self._clock = clock
         self._max_sockets = max_sockets
-        self._frames = FrameMemo()
 
     async def serve(self, socket: Socket) -> None:
         """Serve one socket until either side is done; afterwards nothing of it is left."""
@@ -87,7 +84,7 @@ class LiveSockets:
             await _close(socket, Farewell(TRY_LATER, f"{self._max_sockets} sockets are open already"))
             return
         self.sockets.add(socket)
-        conversation = Conversation(socket, self._feed, self._queries, self._clock, self._frames)
+        conversation = Conversation(socket, self._feed, self._queries, self._clock)
         try:
             farewell = await conversation.hold()
         finally:
@@ -110,16 +107,13 @@ class LiveSockets:
 class Conversation:
     """What is said on one socket: requests and their answers on one side, events on the other."""
 
-    def __init__(self, socket: Socket, feed: MemoryFeed, queries: Queries, clock: Clock, frames: FrameMemo) -> None:
+    def __init__(self, socket: Socket, feed: MemoryFeed, queries: Queries, clock: Clock) -> None:
         self._standing: Standing = socket.scope["state"][STANDING]
         self._clock = clock
         self._socket = socket
-        self._subscription: Subscription = feed.subscribe(MAX_QUEUED, self._write)
-        self._queries = queries
-        self._frames = frames
         extensions: Any = socket.scope["extensions"]
-        self._write_frame: Callable[[bytes], bool] = extensions[FRAMES]
-        self._outer = {topic: topic for topic in PLAIN_TOPICS}
+        self._subscription: Subscription = feed.subscribe(MAX_QUEUED, extensions[FRAMES])
+        self._queries = queries
         self._mistakes = 0
 
     def close(self) -> None:
@@ -180,17 +174,16 @@ class Conversation:
         topics = self._subscription.topics
         if len(topics) >= MAX_TOPICS and inner not in topics:
             raise Rejected("topic_limit", f"a socket watches at most {MAX_TOPICS} topics")
-        self._outer[inner] = request.topic
         self._subscription.add(inner)
         return m.LiveEvent(type="subscribed", topic=request.topic)
 
     def _inner(self, topic: str) -> str:
-        """Return the topic inside: series are known there by slot."""
+        """Return the topic inside, where series are known by slot."""
         if topic in PLAIN_TOPICS:
             return topic
         digits = topic.removeprefix(SERIES)
         if topic.startswith(SERIES) and len(digits) == FINGERPRINT_DIGITS and set(digits) <= set("0123456789abcdef"):
-            return f"{SERIES}{self._queries.slot(int(digits, 16))}"
+            return f"{SERIES}{self._queries.slot(int(digits, 16))}:{digits}"
         raise Rejected("unknown_topic", "topics are overview, alerts, incidents, training and series:FINGERPRINT")
 
     # ---- staying ----------------------------------------------------------------------------------------------
@@ -208,17 +201,12 @@ class Conversation:
 
     async def _speak(self) -> None:
         async for delivered in self._subscription:
-            topic = self._outer[delivered.topic]
-            data = delivered.message
+            topic, data = outer(delivered.topic), delivered.message
             if delivered.missed:
                 last = delivered.seq - (data is not None)
                 await self._send(m.LiveEvent(type="gap", topic=topic, seq=last, missed=delivered.missed))
             if isinstance(data, bytes):
                 await self._send_text(event_text(topic, delivered.seq, data))
-
-    def _write(self, inner: str, seq: int, message: object) -> bool:
-        """Write an event at once if the other end keeps up; return whether it was written."""
-        return isinstance(message, bytes) and self._write_frame(self._frames.of(self._outer[inner], seq, message))
 
     async def _send(self, event: m.LiveEvent) -> None:
         await self._send_text(msgspec.json.encode(event))
@@ -248,19 +236,14 @@ async def _close(socket: Socket, farewell: Farewell) -> None:
             await socket.close(code=farewell.code, reason=farewell.reason)
 
 
-class FrameMemo:
-    """The frame of the newest event, which most watchers get with the same number: it is put together once for them."""
+def outer(topic: str) -> str:
+    """Return what a topic inside is called outside."""
+    return f"{SERIES}{topic.rpartition(':')[2]}" if topic.startswith(SERIES) else topic
 
-    def __init__(self) -> None:
-        self._key = ("", 0)
-        self._data = self._frame = b""
 
-    def of(self, topic: str, seq: int, data: bytes) -> bytes:
-        """Return the frame of an event."""
-        if data is not self._data or (topic, seq) != self._key:
-            self._key, self._data = (topic, seq), data
-            self._frame = text_frame(event_text(topic, seq, data))
-        return self._frame
+def event_frame(topic: str, seq: int, data: bytes) -> bytes:
+    """Return the frame of an event of a topic inside."""
+    return text_frame(event_text(outer(topic), seq, data))
 
 
 def event_text(topic: str, seq: int, data: bytes) -> bytes:

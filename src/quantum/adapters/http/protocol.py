@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
     from websockets.http11 import Request
 
@@ -29,7 +30,7 @@ MAX_SIGNS_PER_S: Final = 500
 """How many pings and pongs a socket may send a second."""
 UNSUPPORTED, POLICY_VIOLATION = 1003, 1008
 FRAMES: Final = "quantum.frames"
-"""Under this name a socket's scope has, among its extensions, `BoundedSocket.write_frame`."""
+"""Under this name a socket's scope has, among its extensions, a `FrameOutlet`."""
 LINGER_S: Final = 10.0
 """How long a socket that is done with may take to read what is left for it; then it is cut off."""
 WHOLE_TEXT: Final = 0x81
@@ -125,6 +126,27 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
 
+class FrameOutlet:
+    """Writes finished frames to one socket: a thousand of these are asked for one event, so it is kept small.
+
+    Attributes:
+        is_open: whether the socket is open and its other end keeps up.
+    """
+
+    __slots__ = ("_transport", "is_open")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.is_open = False
+
+    def write(self, frame: bytes) -> bool:
+        """Write a frame if the other end keeps up; return whether it was written."""
+        if not self.is_open or self._transport.is_closing():
+            return False
+        self._transport.write(frame)
+        return True
+
+
 class BoundedSocket(WebSocketsSansIOProtocol):
     """Closes (1008) what sends a message in too many fragments, or more pings and pongs than signs of life need.
 
@@ -132,20 +154,32 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     """
 
     _second = _signs = 0
+    _is_open = False
+    _outlet: FrameOutlet
 
     def handle_connect(self, event: Request) -> None:
         """Begin; the application is let write frames, too."""
         super().handle_connect(event)
+        self._outlet = FrameOutlet(self.transport)
         if not self.close_sent:
             extensions: Any = self.scope["extensions"]
-            extensions[FRAMES] = self.write_frame
+            extensions[FRAMES] = self._outlet
 
-    def write_frame(self, frame: bytes) -> bool:
-        """Write a finished frame of an open socket if the other end keeps up; return whether it was written."""
-        if self.close_sent or not self.writable.is_set() or self.transport.is_closing():
-            return False
-        self.transport.write(frame)
-        return True
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().pause_writing()
+        self._outlet.is_open = False
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        self._outlet.is_open = self._is_open
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says; after the end nothing follows, and before the begin nothing comes."""
+        await super().send(message)
+        self._is_open = self.handshake_complete and not self.close_sent
+        self._outlet.is_open = self._is_open and self.writable.is_set()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """End; who does not read what is left is cut off, since nothing would ever end that."""
