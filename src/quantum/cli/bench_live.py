@@ -89,6 +89,7 @@ async def measure_live(watchers: int, scale: float = 1.0) -> dict[str, Any]:
             scene = Scene(http, urllib.parse.urlsplit(quantum.base).port or 0, raw_port, quantum.pids, (sender.pid,))
             await scene.post()
             costs = await measure_costs(scene, watchers, max(1, round(POSTS * scale)))
+            await scene.empty()
             harm = await measure_harm(scene, watchers, max(1, round(STALL_POSTS * scale)))
     return {"watchers": watchers, **costs, **harm}
 
@@ -116,6 +117,11 @@ class Scene:
         while not self.fingerprint:
             found = (await self.http.get("/api/v1/series")).json()["items"]
             self.fingerprint = next((one["fingerprint"] for one in found), "")
+
+    async def empty(self) -> None:
+        """Wait until the server has noticed that all watchers are gone: it takes no more than a thousand."""
+        while b"quantum_live_sockets 0.0\n" not in (await self.http.get("/metrics")).content:  # noqa: ASYNC110
+            await asyncio.sleep(PACE_S)
 
     def subscription(self, op: str) -> bytes:
         """Return what a watcher says."""
