@@ -56,6 +56,7 @@ COLD_S: Final = 4.0
 WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
 MONITORING: Final = "monitoring"
 ROLES: Final = ("all", MONITORING, "ml")
+SETTLE_MS: Final = 1000
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -140,11 +141,11 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
         process.vitals().checks = checks
         async with _running(pumps):
-            if role == MONITORING:
-                configuring = asyncio.create_task(_configure_later(settings, workspaces))
-                stack.callback(configuring.cancel)
-            else:
-                await _configure_all(settings, workspaces)
+            for workspace in workspaces.values():
+                if role == MONITORING:
+                    stack.callback(asyncio.create_task(_configure_later(settings, workspace)).cancel)
+                else:
+                    await _configure(settings, workspace, is_first=workspace.monitor().recorded == 0)
             if settings.ingest.statsd:
                 stack.callback((await listen(settings.ingest.statsd, home.gathered())).close)
             process.vitals().started = True
@@ -156,7 +157,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
 
 
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:
-    """Let a tenant's pipeline catch up with its log; at the end, what is left is taken in and saved."""
+    """Let a tenant's pipeline catch up with its log, unless others score; at the end, take in what is left and save."""
     await workspace.ingest().open(workspace.store())
     await workspace.monitor().open()
     stack.push_async_callback(workspace.monitor().close)
@@ -202,14 +203,18 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
-    """Return the pumps that every tenant has."""
-    steps = {
-        PIPELINE: workspace.monitor().run_once,
-        "heartbeat": workspace.monitor().beat_once,
+    """Return the pumps that every tenant has. Those that act on what is in force wait until that is known."""
+    monitor = workspace.monitor()
+    acting = {
         "notifier": workspace.notifier().run_once,
         "upkeep": workspace.upkeep().run_once,
         "shadows": workspace.shadows().run_once,
         "training": workspace.training().run_once,
+    }
+    steps = {
+        PIPELINE: monitor.run_once,
+        "heartbeat": monitor.beat_once,
+        **{name: monitor.once_caught_up(step) for name, step in acting.items()},
     }
     tenant: str = workspace.tenant()
     return [
@@ -293,32 +298,43 @@ class StatsdCollection:
         self._pending = None
 
 
-async def _configure_later(settings: Settings, workspaces: dict[str, Any]) -> None:
-    """Configure once the pipelines have taken in what was there at the start, which may need workers."""
-    for workspace in workspaces.values():
+async def _configure_later(settings: Settings, workspace: Any) -> None:
+    """Configure once the pipeline has taken in what was there at the start, which may need workers."""
+    monitor = workspace.monitor()
+    await monitor.caught_up.wait()
+    is_first = monitor.recorded == 0
+    while True:
+        try:
+            await _configure(settings, workspace, is_first=is_first)
+        except Unavailable as error:
+            # workers went away again: what is stored by then changes nothing when it is stored once more
+            log.warning("the configuration is not in force yet", tenant=workspace.tenant(), reason=str(error))
+            await _settle(workspace)
+        except QuantumError as error:
+            log.warning("the configuration is not in force", tenant=workspace.tenant(), reason=str(error))
+            return
+        else:
+            return
+
+
+async def _settle(workspace: Any) -> None:
+    """Wait a moment, and until the pipeline has taken in all that is stored by then."""
+    await workspace.clock().sleep(SETTLE_MS)
+    with contextlib.suppress(QuantumError):
         position, _ = await workspace.store().last()
         await workspace.monitor().expect(position)
-    try:
-        await _configure_all(settings, workspaces)
-    except QuantumError as error:
-        log.warning("the configuration is not in force", reason=str(error))
 
 
-async def _configure_all(settings: Settings, workspaces: dict[str, Any]) -> None:
-    for workspace in workspaces.values():
-        await _configure(settings, workspace)
-    await _put_in_force(settings, workspaces[settings.store.tenant])
-
-
-async def _configure(settings: Settings, workspace: Any) -> None:
-    """Put in force what every tenant begins with, and how closely series are watched."""
-    control, monitor = workspace.control(), workspace.monitor()
-    if monitor.recorded == 0:
-        for policy in DEFAULT_POLICIES:
-            await control.submit(PutPolicy(policy, None, "first start"))
+async def _configure(settings: Settings, workspace: Any, *, is_first: bool) -> None:
+    """Put in force what a tenant begins with, how closely series are watched, and what the settings say."""
+    control = workspace.control()
+    for policy in DEFAULT_POLICIES if is_first else ():
+        await control.submit(PutPolicy(policy, None, "first start"))
     allotment = settings.detection.allotment()
-    if monitor.pipeline.coverage.allotment != allotment:
+    if workspace.monitor().pipeline.coverage.allotment != allotment:
         await control.submit(PutCoverage(allotment, "settings"))
+    if workspace.tenant() == settings.store.tenant:
+        await _put_in_force(settings, workspace)
 
 
 async def _put_in_force(settings: Settings, home: Any) -> None:

@@ -14,7 +14,6 @@ from tests.facts import START_MS, JumpDetector, full_match, labels, policy
 from quantum.adapters import wire
 from quantum.adapters.memory import ManualClock, MemoryFeed, MemoryLanes, MemoryStream
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits, incoming_readings
 from quantum.application.monitoring import Monitor
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
@@ -112,11 +111,9 @@ async def system(lanes: int) -> AsyncIterator[System]:
 
 
 async def story(made: System, numbers: range) -> None:
-    control = Control(made.store, made.stream, made.clock, made.monitor)
     if numbers.start == 0:
         await made.store.append(PutPolicy(policy("hot"), 0, "me"), made.clock.now_ms())
         await made.store.append(PutCoverage(Allotment(full_series=3), "me"), made.clock.now_ms())
-    assert control.receivers() == ()
     for number in numbers:
         await made.send(number)
 

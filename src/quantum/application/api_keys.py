@@ -1,17 +1,20 @@
 """API keys: issued, judged and revoked.
 
-Issuing and revoking are facts; a key itself is seen once, by who asked for it.
+Issuing and revoking are facts; a key itself is seen once, by who asked for it. Both take effect as soon as they are in
+the log, however far detection is behind: a key that leaked is not good until somebody scores.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from quantum.application.ports import Principal
-from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.errors import NotFound, QuantumError, Rejected
 from quantum.domain.facts import IssueApiKey, RevokeApiKey
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from quantum.application.monitoring import Monitor
     from quantum.application.ports import Clock, Identity
     from quantum.domain.api_keys import ApiKey, KeyRing
+    from quantum.domain.facts import Command
 
 PREFIX: Final = "qk_"
 """By it a key is told from a token, and found by programs that look for leaked secrets."""
@@ -29,6 +33,8 @@ SECRET_BYTES: Final = 32
 NOBODYS: Final = bytes(32)
 """Compared with where there is no such key, so that the answer takes as long."""
 ROLE_OF_SCOPE: Final = {"ingest": "ingest", "read": "viewer"}
+AUDIT_S: Final = 1.0
+"""So long is waited for the pipeline, so that who looks into the audit log next finds what they did."""
 NO_GOOD: Final = "the key is unknown, expired or revoked"
 
 
@@ -68,13 +74,13 @@ class ApiKeys:
         self._used_ms: dict[str, int] = {}
 
     def open(self) -> None:
-        """Let the keys be found that were issued before; the pipeline has caught up."""
+        """Let the keys be found that were issued before; the log is known."""
         for key in self.every():
             self._owners.note(key.id, self._tenant)
 
     @property
     def _ring(self) -> KeyRing:
-        return self._monitor.pipeline.keys
+        return self._monitor.keys.ring
 
     def every(self) -> tuple[ApiKey, ...]:
         """Return all keys, expired ones included, oldest first."""
@@ -95,20 +101,29 @@ class ApiKeys:
         """Make a key; return its id and the key, which nobody can be shown again.
 
         Raises:
-            Rejected, Conflict, Unavailable: see `KeyRing.issue` and `Control.submit`.
+            Rejected, Conflict: see `KeyRing.issue`.
+            Unavailable: the log does not answer; whether there is a key now, the list of keys says.
         """
         key_id = secrets.token_hex(ID_BYTES)
         key = f"{PREFIX}{key_id}_{secrets.token_hex(SECRET_BYTES)}"
         command = IssueApiKey(key_id, name, _digest(key), tuple(scopes), expires_at_ms, actor)
-        await self._control.submit(command)
+        await self._order(command)
         self._owners.note(key_id, self._tenant)
         return key_id, key
 
     async def revoke(self, key_id: str, actor: str) -> None:
         """Refuse a key from now on; raises NotFound or Unavailable."""
-        await self._control.submit(RevokeApiKey(key_id, actor))
+        await self._order(RevokeApiKey(key_id, actor))
         self._used_ms.pop(key_id, None)
         self._owners.forget(key_id)
+
+    async def _order(self, command: Command) -> None:
+        position = await self._control.append(command)
+        await self._monitor.keys.follow()
+        with suppress(TimeoutError, QuantumError):
+            await asyncio.wait_for(self._monitor.expect(position), AUDIT_S)
+        if refusal := self._monitor.keys.refusal(position):
+            raise refusal
 
     async def identify(self, credential: str) -> Principal:
         """See Identity."""

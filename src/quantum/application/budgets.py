@@ -43,8 +43,9 @@ class Budgets:
 
         Raises:
             NotFound: there is no such policy, or its condition is another.
+            Unavailable: the pipeline is catching up.
         """
-        known = {one.id: one.condition for one in self._monitor.pipeline.catalog.policies}
+        known = {one.id: one.condition for one in self._monitor.in_force.catalog.policies}
         condition = known.get(policy_id)
         if not isinstance(condition, PageBudget):
             raise NotFound(f"there is no policy {policy_id} with a page budget")

@@ -46,24 +46,28 @@ class Control:
             Rejected, Conflict, NotFound: the pipeline refused it; nothing changed.
             Unavailable: it is stored and will be judged, but not within `PATIENCE_S` seconds.
         """
-        body = Ordered(command, ORIGIN.get()) if ORIGIN.get() else command
-        fact = await self._log.append(body, self._clock.now_ms())
-        answer = self._monitor.expect(fact.position)
-        await self._stream.publish([fact])
+        position = await self.append(command)
         try:
-            await asyncio.wait_for(answer, PATIENCE_S)
+            await asyncio.wait_for(self._monitor.expect(position), PATIENCE_S)
         except TimeoutError:
             raise Unavailable(
                 "the request is stored, but its outcome is not known yet; read before trying again"
             ) from None
 
+    async def append(self, command: Command) -> int:
+        """Append a command and hand it on; return its position. What the pipeline says to it is not waited for."""
+        body = Ordered(command, ORIGIN.get()) if ORIGIN.get() else command
+        fact = await self._log.append(body, self._clock.now_ms())
+        await self._stream.publish([fact])
+        return fact.position
+
     def policies(self) -> tuple[AlertPolicy, ...]:
-        """Return the policies in force, by name."""
-        return tuple(sorted(self._monitor.pipeline.catalog.policies, key=lambda policy: policy.name))
+        """Return the policies in force, by name; raises Unavailable until that is known."""
+        return tuple(sorted(self._monitor.in_force.catalog.policies, key=lambda policy: policy.name))
 
     def receivers(self) -> tuple[WebhookReceiver, ...]:
-        """Return the receivers in force, by name."""
-        return self._monitor.pipeline.catalog.receivers
+        """Return the receivers in force, by name; raises Unavailable until that is known."""
+        return self._monitor.in_force.catalog.receivers
 
 
 def policy_id(name: str) -> str:

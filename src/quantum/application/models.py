@@ -136,7 +136,7 @@ class Models:
         return self._named(name, versions)
 
     def _named(self, name: str, versions: Sequence[ModelVersion]) -> NamedModel:
-        served, shadow = self._monitor.pipeline.models.find(name), self._shadows.find(name)
+        served, shadow = self._monitor.in_force.models.find(name), self._shadows.find(name)
         return NamedModel(
             name,
             tuple(versions),
@@ -254,7 +254,7 @@ class Models:
         if model.name in (self._detector().name, RESERVED):
             raise Rejected("model_name", f"{model.name!r} is the name of a detector")
         self._compile(model.matchers)
-        served = self._monitor.pipeline.models.find(model.name)
+        served = self._monitor.in_force.models.find(model.name)
         lineage = Lineage(
             selector=selector,
             series=0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from quantum.application.key_log import KeyLog
 from quantum.domain.alerts import Effects
 from quantum.domain.coverage import NONE
 from quantum.domain.errors import Unavailable
@@ -22,7 +23,7 @@ from quantum.domain.presence import SILENT
 from quantum.domain.scoring import ScoredRows, keep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -175,7 +176,12 @@ class StateCodec:
 
 
 class Monitor:
-    """The pump between log and pipeline, of which there is one per tenant."""
+    """The pump between log and pipeline, of which there is one per tenant.
+
+    Attributes:
+        keys: those that the log has, which is more than the pipeline knows while it is behind.
+        caught_up: set once the pipeline has taken in what was there when it was opened.
+    """
 
     def __init__(
         self,
@@ -195,6 +201,10 @@ class Monitor:
         self.recent = Recent()
         self.started_at_ms = clock.now_ms()
         self.recorded = 0
+        self.keys = KeyLog(log)
+        self.caught_up = asyncio.Event()
+        self.caught_up.set()
+        self._aim = 0
         self._fresh_pipeline = pipeline
         self._log, self._samples, self._alerts, self._checkpoints = log, samples, alerts, checkpoints
         self._stream, self._feed, self._clock, self._codec = stream, feed, clock, codec
@@ -218,20 +228,26 @@ class Monitor:
     async def open(self) -> None:
         """Restore the newest checkpoint, catch up with the log, and note that watching begins (again).
 
-        Where others score, the pump catches up: whoever sends samples does not wait for them.
+        Where others score, the pump catches up: whoever sends samples does not wait for them. Keys are known at once.
         """
         self.recorded = await self._alerts.recorded_upto()
         self._sealed = await self._samples.sealed_upto()
         await self._restore()
+        self.caught_up.clear()
         if self._scoring is None:
             await self._catch_up()
-        await self.append(Started())
+        self._aim = (await self.append(Started())).position
+        await self.keys.follow()
         if self._scoring is None:
             await self._catch_up()
         self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms or self._clock.now_ms()
         self._landmark_at_ms = await self._last_landmark_ms()
 
     async def _restore(self) -> None:
+        await self._restore_pipeline()
+        self.keys.begin(self.pipeline.keys, self.pipeline.position)
+
+    async def _restore_pipeline(self) -> None:
         newest = await self._checkpoints.newest()
         if newest is None:
             return
@@ -287,10 +303,34 @@ class Monitor:
             await self.append(Heartbeat())
         self._feed.publish("overview", self.tick())
 
-    async def append(self, body: Heartbeat | Started) -> None:
+    def once_caught_up(self, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Return a step that waits until the pipeline has caught up: what acts must not act on an old state.
+
+        The receiver of a notification that is due, say, may have been made after the checkpoint.
+        """
+
+        async def run() -> None:
+            await self.caught_up.wait()
+            await step()
+
+        return run
+
+    @property
+    def in_force(self) -> Pipeline:
+        """The pipeline, as one that knows what is in force now.
+
+        Raises:
+            Unavailable: it has not taken in yet what was there at the start.
+        """
+        if not self.caught_up.is_set():
+            raise Unavailable("the pipeline is catching up with the log, and does not know yet what is in force")
+        return self.pipeline
+
+    async def append(self, body: Heartbeat | Started) -> Fact:
         """Append a fact of our own and hand it on."""
         fact = await self._log.append(body, self._clock.now_ms())
         await self._stream.publish([fact])
+        return fact
 
     async def close(self) -> None:
         """Take in what is left, seal it and save the state, so that the next start is quick."""
@@ -312,6 +352,7 @@ class Monitor:
         Once begun it is not stopped halfway: a pipeline that has taken a fact concludes nothing from it again.
         """
         if facts:
+            self.keys.take(facts)
             taking = asyncio.ensure_future(self._take_whole(facts))
             self._taking = (taking,)
             await asyncio.shield(taking)
@@ -343,6 +384,8 @@ class Monitor:
         for position, refusal in waiting.answers:
             self._answer(position, refusal)
         self._answered = max(self._answered, waiting.position)
+        if self._answered >= self._aim > 0:
+            self.caught_up.set()
 
     def _hold(self, fact: Fact, step: Step) -> None:
         body, scores = fact.body, step.scores

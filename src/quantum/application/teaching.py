@@ -98,10 +98,10 @@ class Teaching:
     def lessons(self, policy_id: str) -> tuple[Lesson, ...]:
         """Return what a policy learnt and did not take back, oldest first; raises NotFound."""
         self._policy(policy_id)
-        return self._monitor.pipeline.catalog.lessons_of(policy_id)
+        return self._monitor.in_force.catalog.lessons_of(policy_id)
 
     def _policy(self, policy_id: str) -> AlertPolicy:
-        policy = self._monitor.pipeline.catalog.policy(policy_id)
+        policy = self._monitor.in_force.catalog.policy(policy_id)
         if policy is None:
             raise NotFound(f"there is no policy {policy_id}")
         return policy
