@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import structlog
@@ -37,6 +37,7 @@ from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.http.teaching import teaching_routes
+from quantum.adapters.http.ways import Forwarder
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.oidc import Oidc
@@ -52,6 +53,7 @@ from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Attendances, Denials, Doorkeeper
+from quantum.application.following import Mirror
 from quantum.application.forecasting import Forecasts
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
@@ -69,7 +71,7 @@ from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
-from quantum.domain.detectors.elsewhere import Elsewhere
+from quantum.domain.detectors.elsewhere import Elsewhere, Unscored
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
@@ -83,8 +85,9 @@ if TYPE_CHECKING:
 
     from quantum.adapters.kafka import KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
-    from quantum.adapters.postgres import PostgresReader, PostgresStore
+    from quantum.adapters.postgres import PostgresFollower, PostgresReader, PostgresStore
     from quantum.adapters.redis.counters import RedisCounters
+    from quantum.adapters.redis.feed import Relay
     from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
     from quantum.application.ports import Clock, Counters, TransientStore
@@ -92,7 +95,9 @@ if TYPE_CHECKING:
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
 
-    Store = SqliteStore | PostgresStore
+    Store = SqliteStore | PostgresStore | PostgresFollower
+
+GATEWAY: Final = "gateway"
 
 
 def store_path(settings: Settings, tenant: str) -> str:
@@ -108,11 +113,28 @@ def build_sqlite(settings: Settings, tenant: str) -> SqliteStore:
     return SqliteStore(store_path(settings, tenant), tenant)
 
 
-def build_postgres(settings: Settings, tenant: str) -> PostgresStore:
-    """Return a tenant's store on a PostgreSQL database."""
-    from quantum.adapters.postgres import Patience, PostgresStore  # noqa: PLC0415 - imports the driver
+def build_postgres(settings: Settings, tenant: str, role: str) -> PostgresStore | PostgresFollower:
+    """Return a tenant's store on a PostgreSQL database; a gateway only reads there."""
+    from quantum.adapters.postgres import Patience, PostgresFollower, PostgresStore  # noqa: PLC0415 - imports the driver
 
-    return PostgresStore(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+    kind = PostgresFollower if role == GATEWAY else PostgresStore
+    return kind(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+
+
+def build_feed(settings: Settings, tenant: str, role: str) -> MemoryFeed:
+    """Return where a tenant's live events are handed out; through Redis they go on to gateways."""
+    if not settings.redis.url or role == GATEWAY:
+        return MemoryFeed(encoded, event_frame)
+    from quantum.adapters.redis.feed import RedisFeed  # noqa: PLC0415 - imports the driver
+
+    return RedisFeed(settings.redis.url, tenant, encoded, event_frame)
+
+
+def build_relay(settings: Settings, tenant: str, feed: MemoryFeed) -> Relay:
+    """Return what brings live events of the writer to a gateway."""
+    from quantum.adapters.redis.feed import Relay  # noqa: PLC0415 - imports the driver
+
+    return Relay(settings.redis.url, tenant, feed)
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -132,6 +154,12 @@ def build_elsewhere(settings: Settings) -> Elsewhere:
     """Return what stands for the detectors where others have them."""
     detector = build_detector(settings)
     return Elsewhere(detector.name, detector.version)
+
+
+def build_unscored(settings: Settings) -> Unscored:
+    """Return what stands for the detectors where nothing is scored."""
+    detector = build_detector(settings)
+    return Unscored(detector.name, detector.version)
 
 
 def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
@@ -278,6 +306,30 @@ def build_gauges(
         "quantum_live_topics": lambda: float(len(feed.watched(""))),
         "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
     }
+
+
+def build_gateway_gauges(
+    monitor: Monitor, feed: MemoryFeed, sockets: LiveSockets, quotas: Quotas, relay: Relay
+) -> dict[str, Gauge]:
+    """Return what is measured of one tenant in a gateway."""
+    return {
+        "quantum_limits": lambda: {key: float(value) for key, value in quotas.rates.by_id().items()},
+        "quantum_series": lambda: float(len(monitor.pipeline.labels)),
+        "quantum_followed_position": lambda: float(monitor.pipeline.position),
+        "quantum_live_sockets": lambda: float(len(sockets.sockets)),
+        "quantum_live_topics": lambda: float(len(feed.watched(""))),
+        "quantum_live_gaps_total": lambda: float(relay.gaps),
+    }
+
+
+def build_gateway_vitals(workspaces: Mapping[str, Any], counters: Counters, forwarder: Forwarder) -> Vitals:
+    """Return what a gateway knows of its health."""
+    gauges: dict[str, Gauge] = {
+        "quantum_shared_counters": lambda: float(counters.shared),
+        "quantum_handed_on_requests_total": lambda: float(forwarder.handed_on),
+    }
+    tenants = {tenant: one.gateway_gauges() for tenant, one in workspaces.items()}
+    return Vitals({}, gauges, version("quantum"), tenants)
 
 
 def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Counters) -> Vitals:
@@ -448,6 +500,7 @@ def build_app(
     sign_in: SignIn | None,
     vitals: Vitals,
     quotas: Quotas,
+    forwarder: Forwarder | None,
 ) -> Litestar:
     """Return the HTTP application."""
     return create_app(
@@ -461,6 +514,7 @@ def build_app(
         quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
+        forwarder=forwarder,
     )
 
 
@@ -482,10 +536,11 @@ class Workspace(containers.DeclarativeContainer):
         settings.provided.store.kind,
         memory=providers.Singleton(build_sqlite, settings, tenant),
         sqlite=providers.Singleton(build_sqlite, settings, tenant),
-        postgres=providers.Singleton(build_postgres, settings, tenant),
+        postgres=providers.Singleton(build_postgres, settings, tenant, role),
     )
     stream = providers.Singleton(MemoryStream)
-    feed = providers.Singleton(MemoryFeed, providers.Object(encoded), providers.Object(event_frame))
+    feed = providers.Singleton(build_feed, settings, tenant, role)
+    relay = providers.Singleton(build_relay, settings, tenant, feed)
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
     full_detector = providers.Factory(build_full_detector, settings)
@@ -493,8 +548,14 @@ class Workspace(containers.DeclarativeContainer):
     pipeline = providers.Factory(Pipeline, detector, compiler)
     elsewhere = providers.Factory(Pipeline, providers.Factory(build_elsewhere, settings), compiler)
     lanes = providers.Singleton(build_lanes, settings, tenant)
-    scoring = providers.Selector(role, all=providers.Object(None), monitoring=providers.Singleton(Scoring, lanes))
-    live_pipeline = providers.Selector(role, all=pipeline, monitoring=elsewhere)
+    scoring = providers.Selector(
+        role,
+        all=providers.Object(None),
+        gateway=providers.Object(None),
+        monitoring=providers.Singleton(Scoring, lanes),
+    )
+    unscored = providers.Factory(Pipeline, providers.Factory(build_unscored, settings), compiler)
+    live_pipeline = providers.Selector(role, all=pipeline, gateway=unscored, monitoring=elsewhere)
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
@@ -514,6 +575,7 @@ class Workspace(containers.DeclarativeContainer):
         settings.provided.retention.keep_log_ms,
         scoring,
     )
+    mirror = providers.Singleton(Mirror, store, store.provided.follow, monitor, clock)
     keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
     ingest = providers.Singleton(
         Ingest, store, stream, clock, providers.Callable(build_limits, settings), keeping.provided.count_bare
@@ -558,6 +620,7 @@ class Workspace(containers.DeclarativeContainer):
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
     gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, scoring)
+    gateway_gauges = providers.Singleton(build_gateway_gauges, monitor, feed, sockets, quotas, relay)
     room = providers.Singleton(
         build_room,
         store,
@@ -627,7 +690,18 @@ class Process(containers.DeclarativeContainer):
         owners=owners,
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
-    vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
+    forwarder = providers.Selector(
+        role,
+        all=providers.Object(None),
+        gateway=providers.Singleton(Forwarder, settings.provided.gateway.writers),
+        monitoring=providers.Object(None),
+    )
+    vitals = providers.Selector(
+        role,
+        all=providers.Singleton(build_vitals, settings, workspaces, counters),
+        gateway=providers.Singleton(build_gateway_vitals, workspaces, counters, forwarder),
+        monitoring=providers.Singleton(build_vitals, settings, workspaces, counters),
+    )
     worker_vitals = providers.Singleton(build_worker_vitals, workspaces)
     tickets = providers.Singleton(Tickets, transients, admission, clock)
     sign_in = providers.Selector(
@@ -635,7 +709,7 @@ class Process(containers.DeclarativeContainer):
         stub=providers.Object(None),
         keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
     )
-    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas)
+    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, forwarder)
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:

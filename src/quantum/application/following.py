@@ -13,10 +13,10 @@ from quantum.application.monitoring import GROUP_ROWS
 from quantum.domain.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from quantum.application.monitoring import Monitor
-    from quantum.application.ports import Clock, FollowedLog
+    from quantum.application.ports import Clock, FactLog
     from quantum.domain.facts import Fact
 
 FOLLOW_MS: Final = 250
@@ -26,8 +26,9 @@ FOLLOW_MS: Final = 250
 class Mirror:
     """Keeps a monitor at the state of a log that another process writes."""
 
-    def __init__(self, log: FollowedLog, monitor: Monitor, clock: Clock) -> None:
-        self._log, self._monitor, self._clock = log, monitor, clock
+    def __init__(self, log: FactLog, look_again: Callable[[], Awaitable[None]], monitor: Monitor, clock: Clock) -> None:
+        """Take the log, what brings its reader up to what is committed now, and the monitor to be kept."""
+        self._log, self._look_again, self._monitor, self._clock = log, look_again, monitor, clock
 
     async def open(self) -> None:
         """Begin at the newest checkpoint and follow the log to where it is now."""
@@ -45,7 +46,7 @@ class Mirror:
 
     async def follow(self) -> None:
         """Take in what was committed until now."""
-        await self._log.follow()
+        await self._look_again()
         while facts := await self._next():
             await self._monitor.mirror(facts)
 

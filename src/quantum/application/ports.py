@@ -427,13 +427,6 @@ class LaneSource(Protocol):
         """See SampleStore."""
 
 
-class FollowedLog(LaneSource, Protocol):
-    """A log that another process writes: see FactLog. It stands still until it is told to follow."""
-
-    async def follow(self) -> None:
-        """Bring what is read up to what is committed now."""
-
-
 class LiveFeed(Protocol):
     """Best-effort fan-out to whoever watches. Never blocks a publisher."""
 

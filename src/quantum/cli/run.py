@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from quantum.settings import Settings
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
-Role = Annotated[Literal["all", "monitoring", "ml"], Parameter(help="What this process is for")]
+Role = Annotated[Literal["all", "gateway", "monitoring", "ml"], Parameter(help="What this process is for")]
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 

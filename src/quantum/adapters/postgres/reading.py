@@ -1,7 +1,7 @@
 """A tenant's database for processes that only read, without a lease, any number at once.
 
-Workers read the log and checkpoints. A follower answers as the store of the writer does, from the same memory of what is
-not sealed, which it brings up to date when it is told to.
+Workers read the log and checkpoints. A follower answers as the store of the writer does, from the same memory of what
+is not sealed, which it brings up to date when it is told to.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PostgresReader:
 
 
 class PostgresFollower(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):
-    """Implements the reading half of every store port, and FollowedLog. An async context manager.
+    """Implements the reading half of every store port. An async context manager.
 
     What was committed by the last `follow` is seen. Whatever would write raises Unavailable.
     """
@@ -88,7 +88,7 @@ class PostgresFollower(PostgresFacts, PostgresRollups, PostgresConclusions, Post
         await self._engine.close_for_reading()
 
     async def follow(self) -> None:
-        """See FollowedLog."""
+        """Bring what is not read from the database each time up to what is committed now."""
         await self._engine.read(self._keep_up)
 
     async def _keep_up(self, connection: Connection) -> None:
