@@ -200,7 +200,7 @@ def test_the_lock_files_name_only_public_registries() -> None:
 def test_every_limit_that_can_be_set_is_in_the_table_of_limits_under_its_id_and_its_setting() -> None:
     text = (ROOT / "docs/limits.md").read_text()
     container = build_workspace(load_settings(environment={}))
-    ids = {**container.ingest().limits.by_id(), **container.bounds().by_id()}
+    ids = {**container.ingest().limits.by_id(), **container.bounds().by_id(), **container.headroom().by_id()}
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert [one for one in ids if not any(f"`{one}`" in row for row in rows)] == []
     names = [f"limits.{field.name}" for field in msgspec.structs.fields(type(load_settings(environment={}).limits))]

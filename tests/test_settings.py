@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.parts.authority import Authority
 
 from quantum.domain.coverage import Tier
 from quantum.domain.retention import Term
@@ -127,6 +128,17 @@ def test_rollups_are_kept_at_least_as_long_as_samples(tmp_path: Path) -> None:
     file = file_with(tmp_path, "[retention]\ndays = 500\n")
     assert load_settings(file, {}).retention.usual().longest_ms == 500 * DAY_MS
     assert load_settings(file, {"QUANTUM_RETENTION__ROLLUP_DAYS": "501"}).retention.usual().longest_ms == 501 * DAY_MS
+
+
+def test_a_rule_of_retention_may_be_of_some_tenants_only(tmp_path: Path) -> None:
+    rules = "[[retention.rules]]\nmatch = 'cpu'\ndays = 40\ntenants = ['default']\n"
+    rules += "[[retention.rules]]\nmatch = 'cpu'\ndays = 50\n"
+    retention = load_settings(file_with(tmp_path, rules), {}).retention
+    assert [one.days for one in retention.of("default").rules] == [40, 50]
+    assert [one.days for one in retention.of("acme").rules] == [50]
+    assert (retention.of("default").shortest_days, retention.of("acme").shortest_days) == (40, 50)
+    problems = problems_of(file_with(tmp_path, rules.replace("['default']", "['default', 'acme']")))
+    assert problems == ["retention.rules[0].tenants: acme is none of the tenants that are served: default"]
 
 
 def test_rules_of_retention_are_read_and_those_that_make_no_sense_named(tmp_path: Path) -> None:
@@ -277,10 +289,92 @@ def test_a_role_that_shares_its_work_needs_a_store_and_a_stream_that_others_reac
     assert load_settings(file_with(tmp_path, ""), {}).stream.kind == "memory"
 
 
+GATEWAY: Final = """
+store = {kind = "postgres", url = "postgresql://x/y"}
+redis.url = "redis://redis.example/0"
+gateway.writers = ["http://a.example:8470", "https://[::1]:8470/"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("left_out", "place"),
+    [
+        ('redis.url = "redis://redis.example/0"', "redis.url"),
+        ('gateway.writers = ["http://a.example:8470", "https://[::1]:8470/"]', "gateway.writers"),
+        ('store = {kind = "postgres", url = "postgresql://x/y"}', "store.kind"),
+    ],
+)
+def test_a_gateway_needs_a_database_a_redis_and_a_writer(tmp_path: Path, left_out: str, place: str) -> None:
+    assert load_settings(file_with(tmp_path, GATEWAY), {}, role="gateway").gateway.writers[0] == "http://a.example:8470"
+    with pytest.raises(SettingsError) as raised:
+        load_settings(file_with(tmp_path, GATEWAY.replace(left_out, "")), {}, role="gateway")
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{place}: the role gateway needs")
+
+
+@pytest.mark.parametrize("address", ["a.example:8470", "http://", "http://a/path", "redis://a:1", "http://a:1?x=1"])
+def test_a_writer_is_named_by_an_address(tmp_path: Path, address: str) -> None:
+    text = GATEWAY.replace("http://a.example:8470", address)
+    with pytest.raises(SettingsError, match=r"gateway\.writers: .* is no address like"):
+        load_settings(file_with(tmp_path, text), {}, role="gateway")
+
+
 @pytest.mark.parametrize("url", ["", "kafka://", "kafka://host", "http://host:1", "kafka://a:1,", "kafka://a:1/x"])
 def test_a_stream_on_kafka_needs_its_brokers(url: str) -> None:
     (problem,) = problems_of(None, {"QUANTUM_STREAM__KIND": "kafka", "QUANTUM_STREAM__URL": url})
     assert problem.startswith("stream.url: kind kafka needs brokers")
+
+
+PASSWORD = "correct horse"
+
+
+@pytest.mark.parametrize(
+    ("stream", "problem"),
+    [
+        ({"sasl": "scram-sha-512"}, "stream.sasl: scram-sha-512 needs stream.user and stream.password"),
+        ({"sasl": "scram-sha-512", "user": "quantum"}, "stream.sasl: scram-sha-512 needs"),
+        ({"user": "quantum", "password": PASSWORD}, "stream.user: nobody signs in while stream.sasl is none"),
+        ({"sasl": "plain", "user": "quantum", "password": PASSWORD}, "stream.sasl: plain sends the password as it is"),
+        ({"ca_file": "ca.pem"}, "stream.ca_file: is of no use while stream.tls is false"),
+        ({"tls": "true", "cert_file": "mine.pem"}, "stream.cert_file: a certificate and its key_file come together"),
+        ({"tls": "true", "key_file": "mine.key"}, "stream.cert_file: a certificate and its key_file come together"),
+        ({"tls": "true", "ca_file": "gone.pem"}, "stream.ca_file: gone.pem: No such file"),
+        ({"tls": "true", "cert_file": "gone.pem", "key_file": "x"}, "stream.cert_file: gone.pem with x: No such file"),
+        ({"sasl": "gssapi"}, "stream.sasl: "),
+        ({"member": "two words"}, "stream.member: "),
+        ({"away_ms": "5999"}, "stream.away_ms: "),
+    ],
+)
+def test_a_way_in_to_kafka_that_cannot_work_is_refused_without_its_password(
+    stream: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {f"QUANTUM_STREAM__{name.upper()}": value for name, value in stream.items()}
+    (found,) = problems_of(file_with(tmp_path, ""), environment)
+    assert found.startswith(problem)
+    assert PASSWORD not in found
+
+
+def test_files_of_certificates_are_read_before_anything_is_opened(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("mine")
+    _, other = authority.issue("other")
+    good = {
+        "QUANTUM_STREAM__TLS": "true",
+        "QUANTUM_STREAM__CA_FILE": str(authority.ca_file),
+        "QUANTUM_STREAM__CERT_FILE": str(certificate),
+        "QUANTUM_STREAM__KEY_FILE": str(key),
+        "QUANTUM_STREAM__SASL": "plain",
+        "QUANTUM_STREAM__USER": "quantum",
+        "QUANTUM_STREAM__PASSWORD": PASSWORD,
+    }
+    assert load_settings(file_with(tmp_path, ""), good).stream.password == PASSWORD
+    for wrong, setting in (
+        ({"QUANTUM_STREAM__CA_FILE": str(key)}, "stream.ca_file: "),
+        ({"QUANTUM_STREAM__KEY_FILE": str(other)}, "stream.cert_file: "),
+    ):
+        (problem,) = problems_of(file_with(tmp_path, ""), good | wrong)
+        assert problem.startswith(setting)
 
 
 SSO: Final = 'auth = {mode = "keycloak", issuer = "https://sso.example/realms/q"}\n'

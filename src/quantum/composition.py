@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from dependency_injector import containers, providers
 
-from quantum.adapters import wire
+from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
 from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
@@ -26,7 +26,7 @@ from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
-from quantum.adapters.http.health import Gauge, Vitals, health_routes
+from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, encoded, event_frame, live_route
@@ -55,6 +55,7 @@ from quantum.application.control import Control
 from quantum.application.denials import Attendances, Denials, Doorkeeper
 from quantum.application.following import Mirror
 from quantum.application.forecasting import Forecasts
+from quantum.application.headroom import Headroom, coming_bytes
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
 from quantum.application.models import Models
@@ -76,6 +77,15 @@ from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.retention import Retention
+from quantum.measured import (
+    build_gateway_gauges,
+    build_gateway_vitals,
+    build_gauges,
+    build_vitals,
+    build_worker_gauges,
+    build_worker_vitals,
+)
+from quantum.settings import Retention as Terms
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,14 +93,14 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresFollower, PostgresReader, PostgresStore
     from quantum.adapters.redis.counters import RedisCounters
     from quantum.adapters.redis.feed import Relay
     from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Clock, Counters, TransientStore
+    from quantum.application.ports import Clock, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
@@ -162,11 +172,19 @@ def build_unscored(settings: Settings) -> Unscored:
     return Unscored(detector.name, detector.version)
 
 
+def build_cluster(settings: Settings) -> Cluster:
+    """Return the way in to Kafka."""
+    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
+
+    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
+    return Cluster(**{name: getattr(settings.stream, name) for name in names})
+
+
 def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
     """Return what asks the workers of a tenant."""
     from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
 
-    return KafkaLanes(settings.stream.url, tenant, settings.stream.lanes)
+    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
 
 
 def build_reader(settings: Settings, tenant: str) -> PostgresReader:
@@ -184,24 +202,10 @@ def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherComp
 
 def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
     """Return a tenant's worker in the role `ml`."""
-    from quantum.adapters.kafka import KafkaWork  # noqa: PLC0415 - imports the driver
+    from quantum.adapters.kafka import KafkaWork, Membership  # noqa: PLC0415 - imports the driver
 
-    return KafkaWork(settings.stream.url, tenant, settings.stream.lanes, work)
-
-
-def build_worker_gauges(work: LaneWork) -> dict[str, Gauge]:
-    """Return what is measured of one tenant's worker."""
-    return {
-        "quantum_lane_tasks_total": lambda: float(work.done),
-        "quantum_lane_rewinds_total": lambda: float(work.rewinds),
-        "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
-    }
-
-
-def build_worker_vitals(workspaces: Mapping[str, Any]) -> Vitals:
-    """Return what a process of the role `ml` knows of its health."""
-    tenants = {tenant: one.worker_gauges() for tenant, one in workspaces.items()}
-    return Vitals({}, {}, version("quantum"), tenants)
+    membership = Membership(settings.stream.member, settings.stream.away_ms)
+    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -215,6 +219,28 @@ def build_limits(settings: Settings) -> Limits:
         max_future_ms=asked.max_future_ms,
         max_age_ms=asked.max_age_ms,
     )
+
+
+def build_headroom(settings: Settings) -> Headroom:
+    """Return what this process has left for new series."""
+    asked = settings.limits
+    max_bytes = asked.max_memory_bytes or int(footprint.SHARE * footprint.allowed_bytes())
+    return Headroom(asked.max_process_series, max_bytes, footprint.resident_bytes)
+
+
+def build_ingest(
+    settings: Settings,
+    store: Store,
+    stream: MemoryStream,
+    clock: SystemClock,
+    keeping: Keeping,
+    monitor: Monitor,
+    headroom: Headroom,
+) -> Ingest:
+    """Return what takes a tenant's samples in; the process counts its series from now on."""
+    ingest = Ingest(store, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
+    return ingest
 
 
 def build_gathered(clock: SystemClock) -> Gathered:
@@ -273,79 +299,6 @@ def build_bounds(settings: Settings) -> Bounds:
     asked = settings.limits
     share = max(asked.max_in_flight_bytes // len(settings.served), asked.max_body_bytes + asked.max_decoded_bytes)
     return Bounds(asked.max_body_bytes, asked.max_decoded_bytes, min(share, asked.max_in_flight_bytes))
-
-
-def build_gauges(
-    monitor: Monitor,
-    ingest: Ingest,
-    feed: MemoryFeed,
-    bounds: Bounds,
-    sockets: LiveSockets,
-    quotas: Quotas,
-    scoring: Scoring | None,
-) -> dict[str, Gauge]:
-    """Return what is measured of one tenant."""
-    elsewhere: dict[str, Gauge] = {}
-    if scoring is not None:
-        elsewhere["quantum_lane_answers_total"] = lambda: float(scoring.answers)
-        elsewhere["quantum_lane_failures_total"] = lambda: float(scoring.failures)
-    return elsewhere | {
-        "quantum_ingested_samples_total": lambda: float(ingest.accepted),
-        "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {**ingest.limits.by_id(), **bounds.by_id(), **quotas.rates.by_id()},
-        "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
-        "quantum_series": lambda: float(len(monitor.pipeline.labels)),
-        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
-        "quantum_series_learning": lambda: float(monitor.learning),
-        "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
-        "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
-        "quantum_recent_rows": lambda: float(monitor.recent.rows),
-        "quantum_alerts_firing": lambda: float(monitor.pipeline.firing),
-        "quantum_anomalies_ongoing": lambda: float(len(monitor.pipeline.ongoing_anomalies)),
-        "quantum_live_sockets": lambda: float(len(sockets.sockets)),
-        "quantum_live_topics": lambda: float(len(feed.watched(""))),
-        "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
-    }
-
-
-def build_gateway_gauges(
-    monitor: Monitor, feed: MemoryFeed, sockets: LiveSockets, quotas: Quotas, relay: Relay
-) -> dict[str, Gauge]:
-    """Return what is measured of one tenant in a gateway."""
-    return {
-        "quantum_limits": lambda: {key: float(value) for key, value in quotas.rates.by_id().items()},
-        "quantum_series": lambda: float(len(monitor.pipeline.labels)),
-        "quantum_followed_position": lambda: float(monitor.pipeline.position),
-        "quantum_live_sockets": lambda: float(len(sockets.sockets)),
-        "quantum_live_topics": lambda: float(len(feed.watched(""))),
-        "quantum_live_gaps_total": lambda: float(relay.gaps),
-    }
-
-
-def build_gateway_vitals(workspaces: Mapping[str, Any], counters: Counters, forwarder: Forwarder) -> Vitals:
-    """Return what a gateway knows of its health."""
-    gauges: dict[str, Gauge] = {
-        "quantum_shared_counters": lambda: float(counters.shared),
-        "quantum_handed_on_requests_total": lambda: float(forwarder.handed_on),
-    }
-    tenants = {tenant: one.gateway_gauges() for tenant, one in workspaces.items()}
-    return Vitals({}, gauges, version("quantum"), tenants)
-
-
-def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Counters) -> Vitals:
-    """Return what a process knows of its health."""
-    home = workspaces[settings.store.tenant]
-    gathered: Gathered = home.gathered()
-    scraper: Scraper = home.scraper()
-    gauges: dict[str, Gauge] = {
-        "quantum_shared_counters": lambda: float(counters.shared),
-        "quantum_statsd_packets_total": lambda: float(gathered.packets),
-        "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
-        "quantum_scrape_targets": scraper.states,
-        "quantum_scrapes_total": lambda: float(scraper.scrapes),
-        "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
-    }
-    return Vitals({}, gauges, version("quantum"), {tenant: one.gauges() for tenant, one in workspaces.items()})
 
 
 def build_shadows(store: Store, stream: MemoryStream, monitor: Monitor, compiler: MatcherCompiler) -> Shadows:
@@ -417,9 +370,13 @@ def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces
     return SignIn(oidc, sessions, sockets, door) if settings.auth.dashboard_client else None
 
 
-def build_keeping(settings: Settings, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
+def build_terms(settings: Settings, tenant: str) -> Terms:
+    """Return how long a tenant's data is kept."""
+    return settings.retention.of(tenant)
+
+
+def build_keeping(asked: Terms, store: Store, monitor: Monitor, compiler: MatcherCompiler) -> Keeping:
     """Return what knows how long each series is kept."""
-    asked = settings.retention
     return Keeping(
         Retention(asked.usual(), asked.parsed_rules(), compiler),
         store,
@@ -531,6 +488,7 @@ class Workspace(containers.DeclarativeContainer):
     compiler = providers.Dependency(instance_of=MatcherCompiler)
     quotas = providers.Dependency(instance_of=Quotas)
     owners = providers.Dependency(instance_of=KeyOwners)
+    headroom = providers.Dependency(instance_of=Headroom)
 
     store = providers.Selector(
         settings.provided.store.kind,
@@ -559,8 +517,9 @@ class Workspace(containers.DeclarativeContainer):
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
-    worker_gauges = providers.Singleton(build_worker_gauges, work)
+    worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
 
+    terms = providers.Singleton(build_terms, settings, tenant)
     monitor = providers.Singleton(
         Monitor,
         store,
@@ -572,14 +531,12 @@ class Workspace(containers.DeclarativeContainer):
         clock,
         live_pipeline.provider,
         codec,
-        settings.provided.retention.keep_log_ms,
+        terms.provided.keep_log_ms,
         scoring,
     )
     mirror = providers.Singleton(Mirror, store, store.provided.follow, monitor, clock)
-    keeping = providers.Singleton(build_keeping, settings, store, monitor, compiler)
-    ingest = providers.Singleton(
-        Ingest, store, stream, clock, providers.Callable(build_limits, settings), keeping.provided.count_bare
-    )
+    keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
+    ingest = providers.Singleton(build_ingest, settings, store, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
         Upkeep,
         store,
@@ -589,9 +546,9 @@ class Workspace(containers.DeclarativeContainer):
         store,
         clock,
         keeping,
-        settings.provided.retention.keep_ms,
+        terms.provided.keep_ms,
         store,
-        settings.provided.retention.keep_audit_ms,
+        terms.provided.keep_audit_ms,
     )
     control = providers.Singleton(Control, store, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
@@ -619,7 +576,7 @@ class Workspace(containers.DeclarativeContainer):
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
     sockets = providers.Singleton(LiveSockets, feed, queries, clock)
-    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, scoring)
+    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
     gateway_gauges = providers.Singleton(build_gateway_gauges, monitor, feed, sockets, quotas, relay)
     room = providers.Singleton(
         build_room,
@@ -677,6 +634,7 @@ class Process(containers.DeclarativeContainer):
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
     owners = providers.Singleton(KeyOwners)
+    headroom = providers.Singleton(build_headroom, settings)
 
     workspaces = providers.Singleton(
         build_workspaces,
@@ -688,6 +646,7 @@ class Process(containers.DeclarativeContainer):
         compiler=compiler,
         quotas=quotas,
         owners=owners,
+        headroom=headroom,
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
     forwarder = providers.Selector(

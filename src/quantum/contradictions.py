@@ -18,7 +18,7 @@ from quantum.domain.retention import MAX_RULES as MAX_RETENTION_RULES
 from quantum.settings import DAY_MS, MAX_PORT
 
 if TYPE_CHECKING:
-    from quantum.settings import Auth, Detection, Retention, ScrapeJob, Settings
+    from quantum.settings import Auth, Detection, Retention, ScrapeJob, Settings, Stream
 
 TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})?(/[^\s]*)?").fullmatch
 WRITER: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?/?").fullmatch
@@ -38,6 +38,7 @@ def find_contradictions(settings: Settings) -> list[str]:
             f"stream.url: kind kafka needs brokers, for example kafka://kafka.example:9092 (it is"
             f" {settings.stream.url!r})"
         )
+    problems += _stream_problems(settings.stream)
     problems += _auth_problems(settings.auth)
     problems += _tenant_problems(settings)
     if settings.auth.mode == "stub" and not (settings.auth.stub_beyond_loopback or _is_loopback(settings.server.host)):
@@ -50,17 +51,58 @@ def find_contradictions(settings: Settings) -> list[str]:
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     problems += _detection_problems(settings.detection)
-    problems += _retention_problems(settings.retention, settings.limits.max_age_ms)
+    problems += _retention_problems(settings.retention, settings.limits.max_age_ms, settings.served)
     return problems
 
 
-def _retention_problems(retention: Retention, max_age_ms: int) -> list[str]:
+def _stream_problems(stream: Stream) -> list[str]:
+    """Return what is wrong with the way in to Kafka; passwords are not repeated."""
+    problems = []
+    if stream.sasl != "none" and not (stream.user and stream.password):
+        problems.append(f"stream.sasl: {stream.sasl} needs stream.user and stream.password")
+    if stream.sasl == "none" and (stream.user or stream.password):
+        problems.append("stream.user: nobody signs in while stream.sasl is none; set it to scram-sha-512, say")
+    if stream.sasl == "plain" and not stream.tls:
+        problems.append("stream.sasl: plain sends the password as it is; set stream.tls = true, or use scram-sha-512")
+    files = {name: getattr(stream, name) for name in ("ca_file", "cert_file", "key_file") if getattr(stream, name)}
+    if files and not stream.tls:
+        problems += [f"stream.{name}: is of no use while stream.tls is false" for name in files]
+    elif ("cert_file" in files) != ("key_file" in files):
+        problems.append("stream.cert_file: a certificate and its key_file come together")
+    else:
+        problems += _certificate_problems(stream)
+    return problems
+
+
+def _certificate_problems(stream: Stream) -> list[str]:
+    problems = []
+    context = ssl.create_default_context()
+    try:
+        if stream.ca_file:
+            context.load_verify_locations(stream.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        problems.append(f"stream.ca_file: {stream.ca_file}: {error.strerror or error}")
+    try:
+        if stream.cert_file:
+            # a key with a password would ask for it on the terminal
+            context.load_cert_chain(stream.cert_file, stream.key_file, password="")
+    except OSError as error:
+        problems.append(f"stream.cert_file: {stream.cert_file} with {stream.key_file}: {error.strerror or error}")
+    return problems
+
+
+def _retention_problems(retention: Retention, max_age_ms: int, served: tuple[str, ...]) -> list[str]:
     problems = []
     if len(retention.rules) > MAX_RETENTION_RULES:
         problems.append(f"retention.rules: there are {len(retention.rules)}, at most {MAX_RETENTION_RULES}")
     days = [("retention.days", retention.days)]
     for number, rule in enumerate(retention.rules):
         days.append((f"retention.rules[{number}].days", rule.days))
+        problems += [
+            f"retention.rules[{number}].tenants: {tenant} is none of the tenants that are served: {', '.join(served)}"
+            for tenant in rule.tenants
+            if tenant not in served
+        ]
         try:
             MatcherCompiler(full_match)(rule.rule(retention.rollup_days).matchers)
         except Rejected as error:

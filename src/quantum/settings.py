@@ -102,7 +102,10 @@ class IngestLimits(Section, frozen=True, kw_only=True):
     """What one installation accepts; every refusal names its limit.
 
     Attributes:
-        max_series: distinct series ever stored.
+        max_series: distinct series ever stored, of each tenant.
+        max_process_series: of all tenants of a process together.
+        max_memory_bytes: resident memory from which on new series are refused; 0 means four fifths of what the machine
+            or the container has.
         max_samples_per_s: over time; a burst may have ten seconds' worth. 0 means any.
         max_series_per_request: beyond it the whole request is refused.
         max_samples_per_request: beyond it the whole request is refused.
@@ -114,6 +117,8 @@ class IngestLimits(Section, frozen=True, kw_only=True):
     """
 
     max_series: Positive = 1_000_000
+    max_process_series: Positive = 2_000_000
+    max_memory_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_samples_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_series_per_request: Positive = 100_000
     max_samples_per_request: Positive = 1_000_000
@@ -261,11 +266,13 @@ class KeepRule(Section, frozen=True, kw_only=True):
         days: their samples are kept so many days.
         rollup_days: their rollups are kept so many days, or as long as the samples if that is longer; None: as long as
             those of other series.
+        tenants: of whom; empty means of everybody.
     """
 
     match: str
     days: Days
     rollup_days: Days | None = None
+    tenants: tuple[TenantName, ...] = ()
 
     def rule(self, usual_rollup_days: int) -> RetentionRule:
         """Return it parsed; raises Rejected if the selector makes no sense."""
@@ -290,6 +297,11 @@ class Retention(Section, frozen=True, kw_only=True):
     rollup_days: Days = 400
     audit_days: Days = 400
     rules: tuple[KeepRule, ...] = ()
+
+    def of(self, tenant: str) -> Retention:
+        """Return what holds for one tenant: without the rules of others."""
+        rules = tuple(rule for rule in self.rules if not rule.tenants or tenant in rule.tenants)
+        return msgspec.structs.replace(self, rules=rules)
 
     @property
     def shortest_days(self) -> int:
@@ -345,11 +357,30 @@ class Stream(Section, frozen=True, kw_only=True):
         url: of Kafka: `kafka://host:port`, more brokers behind commas.
         lanes: into so many the series are dealt out; at most so many workers have something to do. All processes of a
             tenant must say the same.
+        tls: whether to speak TLS with the brokers; they must show a certificate for the name in `url`.
+        ca_file: authorities of such certificates, in PEM; empty means those of this machine.
+        cert_file: a certificate that this process shows, in PEM, if brokers ask for one.
+        key_file: its key, in PEM, without a password.
+        sasl: how this process signs in. `plain` needs `tls`, for it sends the password.
+        user: who signs in.
+        password: theirs; never shown again.
+        member: the name of this worker, and of no other: under it, it keeps its lanes when it is started again within
+            `away_ms`. Empty: they go to others as soon as it stops.
+        away_ms: a worker that is not heard of for so long has died, and its lanes go to others.
     """
 
     kind: Literal["memory", "kafka"] = "memory"
     url: str = ""
     lanes: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    sasl: Literal["none", "plain", "scram-sha-256", "scram-sha-512"] = "none"
+    user: str = ""
+    password: str = ""
+    member: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,200}$")] = ""
+    away_ms: Annotated[int, msgspec.Meta(ge=6000, le=1_800_000)] = 6000
 
 
 class DetectionRule(Section, frozen=True, kw_only=True):

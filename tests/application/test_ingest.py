@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from quantum.adapters.memory import ManualClock, MemoryStream
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.directory import Directory
+from quantum.application.headroom import Headroom
 from quantum.application.ingest import (
     MAX_EXAMPLES,
     NAMES_PER_TURN,
@@ -27,7 +28,7 @@ from quantum.application.ingest import (
     incoming_readings,
 )
 from quantum.application.keys import ABSENT, Keys
-from quantum.domain.errors import Rejected, Throttled
+from quantum.domain.errors import OutOfRoom, Rejected, Throttled
 from quantum.domain.facts import Samples
 from quantum.domain.labels import LabelSet
 
@@ -135,11 +136,13 @@ async def test_extreme_values_are_kept_bit_by_bit(value: float) -> None:
         pytest.param(NOW_MS * 1000, "too_far_in_future", id="D10 microseconds"),
         pytest.param(NOW_MS * 1_000_000, "too_far_in_future", id="D10 nanoseconds"),
         pytest.param(2**63 - 1, "too_far_in_future", id="D11 largest"),
+        pytest.param(NOW_MS + DAY_MS, "too_far_in_future", id="D14 a day ahead"),
         pytest.param(NOW_MS + 660_000, "too_far_in_future", id="D14 eleven minutes ahead"),
         pytest.param(NOW_MS - 30 * DAY_MS - 1, "too_old", id="D15 beyond the oldest age"),
     ],
 )
 async def test_a_time_out_of_bounds_is_refused_and_its_neighbour_stored(at_ms: int, reason: str) -> None:
+    """F34 of the faults in docs/reliability.md: a sender's clock is wrong, or counts in another unit."""
     async with opened() as (ingest, store, _):
         receipt = await ingest.accept(incoming([("a", at_ms, 1.0), ("a", NOW_MS, 2.0)]))
         assert (receipt.accepted, receipt.rejected) == (1, {reason: 1})
@@ -246,6 +249,53 @@ async def test_d32_beyond_the_series_limit_known_series_go_on_being_stored() -> 
         later = await ingest.accept(incoming([("s0", NOW_MS + 1, 1.0), ("s5", NOW_MS + 1, 1.0)]))
         assert (later.accepted, later.rejected) == (1, {"series_limit": 1})
         assert len(await store.series()) == 2
+
+
+async def test_without_memory_new_series_are_refused_and_known_ones_go_on_being_stored() -> None:
+    used = [0]
+    headroom = Headroom(max_bytes=1_000_000_000, used_bytes=lambda: used[0])
+    async with SqliteStore(MEMORY) as store:
+        ingest = Ingest(store, MemoryStream(), ManualClock(NOW_MS), headroom=headroom)
+        headroom.admit(lambda: ingest.series, lambda: 0)
+        await ingest.open(store)
+        assert (await ingest.accept(incoming([("known", NOW_MS, 1.0)]))).accepted == 1
+        used[0] = 1_000_000_000
+        with pytest.raises(OutOfRoom, match=r"nothing was stored: .*1000 MB \(limits.max_memory_bytes\): new would be"):
+            await ingest.accept(incoming([("new", NOW_MS, 1.0), ("newer", NOW_MS, 1.0)]))
+        mixed = await ingest.accept(incoming([("known", NOW_MS + 1, 2.0), ("new", NOW_MS, 1.0)]))
+        assert (mixed.accepted, mixed.rejected) == (1, {"memory_limit": 1})
+        bad = await ingest.accept(incoming([("new", NOW_MS, 1.0), ("old", 1, 1.0)]))
+        assert bad.rejected == {"memory_limit": 1, "too_old": 1}
+        again = await ingest.accept(incoming([("known", NOW_MS + 1, 2.0)]))
+        assert (again.duplicates, ingest.series) == (1, 1)
+        used[0] = 0
+        assert (await ingest.accept(incoming([("new", NOW_MS, 1.0)]))).accepted == 1
+
+
+async def test_memory_is_looked_at_again_while_a_request_brings_very_many_new_series() -> None:
+    looks = [0]
+
+    def used() -> int:
+        looks[0] += 1
+        return looks[0] - 1
+
+    async with SqliteStore(MEMORY) as store:
+        headroom = Headroom(max_bytes=1, used_bytes=used)
+        ingest = Ingest(store, MemoryStream(), ManualClock(NOW_MS), headroom=headroom)
+        receipt = await ingest.accept(incoming([(f"s{index}", NOW_MS, 1.0) for index in range(NAMES_PER_TURN + 7)]))
+        assert (receipt.accepted, receipt.rejected) == (NAMES_PER_TURN, {"memory_limit": 7})
+
+
+async def test_the_tenants_of_a_process_share_its_series() -> None:
+    headroom = Headroom(max_series=3)
+    async with SqliteStore(MEMORY) as one, SqliteStore(MEMORY) as other:
+        both = [Ingest(store, MemoryStream(), ManualClock(NOW_MS), headroom=headroom) for store in (one, other)]
+        for ingest in both:
+            headroom.admit(lambda ingest=ingest: ingest.series, int)  # type: ignore[misc] # a default binds it now
+        assert (await both[0].accept(incoming([("a", NOW_MS, 1.0), ("b", NOW_MS, 1.0)]))).accepted == 2
+        assert (await both[1].accept(incoming([("a", NOW_MS, 1.0)]))).accepted == 1
+        receipt = await both[1].accept(incoming([("a", NOW_MS + 1, 1.0), ("c", NOW_MS, 1.0)]))
+        assert (receipt.accepted, receipt.rejected) == (1, {"process_series_limit": 1})
 
 
 async def test_concurrent_requests_do_not_exceed_the_series_limit_together() -> None:

@@ -175,7 +175,10 @@ def test_queries_are_measured_and_their_answers_are_right(capsys: pytest.Capture
 def test_growth_is_measured_among_series_and_on_history(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(capsys, "growth", "--scale", "0.01")
     cases = {result["case"]: result for result in report["results"]}
-    assert set(cases) == {"10 series", "100 series", "1,000 series", "1 hour stored", "30 days stored"}
+    sizes = ["10 series", "100 series", "1,000 series"]
+    watched = [f"{size} with detection" for size in sizes]
+    assert set(cases) == {*sizes, "10,000 series", *watched, "1 hour stored", "30 days stored"}
+    assert all(result["peak_bytes"] >= result["rss_bytes"] > 0 for result in report["results"])
     assert cases["30 days stored"]["stored_before"] > cases["1 hour stored"]["stored_before"] > 0
     assert all(result["cpu_s_per_million"] > 0 for result in report["results"])
 

@@ -13,7 +13,7 @@ import pytest
 from tests.facts import START_MS, full_match, labels
 
 from quantum.adapters import wire
-from quantum.adapters.kafka import KafkaLanes, KafkaWork
+from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
 from quantum.adapters.memory import MemoryLanes
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import SampleProposal
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.parts.kafka import KafkaBroker
 
     from quantum.adapters.kafka import KafkaWork as Worker
+    from quantum.adapters.kafka import Membership
     from quantum.application.ports import Lanes
     from quantum.domain.facts import Fact
 
@@ -58,9 +59,11 @@ def new_work(store: SqliteStore) -> LaneWork:
 
 
 @asynccontextmanager
-async def working(url: str, tenant: str, store: SqliteStore) -> AsyncIterator[Worker]:
+async def working(
+    cluster: Cluster, tenant: str, store: SqliteStore, membership: Membership | None = None
+) -> AsyncIterator[Worker]:
     """Run a worker of the group."""
-    async with KafkaWork(url, tenant, LANES, new_work(store)) as worker:
+    async with KafkaWork(cluster, tenant, LANES, new_work(store), membership) as worker:
         pump = asyncio.create_task(Pump("lanes", worker.run_once, lambda *_: None).run())
         try:
             yield worker
@@ -81,7 +84,10 @@ def started(request: pytest.FixtureRequest) -> Started:
             yield MemoryLanes(new_work(store), LANES)
             return
         broker, tenant = request.getfixturevalue("kafka"), new_tenant()
-        async with working(broker.url, tenant, store), KafkaLanes(broker.url, tenant, LANES, PATIENCE_S) as lanes:
+        async with (
+            working(Cluster(url=broker.url), tenant, store),
+            KafkaLanes(Cluster(url=broker.url), tenant, LANES, PATIENCE_S) as lanes,
+        ):
             yield lanes
 
     return start
@@ -151,12 +157,12 @@ async def test_without_a_worker_there_is_no_answer_and_one_that_comes_gives_it(
     kafka: KafkaBroker, store: SqliteStore
 ) -> None:
     tenant, facts = new_tenant(), [await send(store, number) for number in range(4)]
-    async with KafkaLanes(kafka.url, tenant, LANES, answer_s=3.0) as hasty:
+    async with KafkaLanes(Cluster(url=kafka.url), tenant, LANES, answer_s=3.0) as hasty:
         with pytest.raises(Unavailable, match="is a worker there"):
             await Scoring(hasty).scores(0, facts)
     async with (
-        KafkaLanes(kafka.url, tenant, LANES, PATIENCE_S) as lanes,
-        working(kafka.url, tenant, store) as worker,
+        KafkaLanes(Cluster(url=kafka.url), tenant, LANES, PATIENCE_S) as lanes,
+        working(Cluster(url=kafka.url), tenant, store) as worker,
     ):
         assert len(await Scoring(lanes).scores(0, facts)) == 4
         assert worker.lanes == frozenset(range(LANES))
@@ -164,7 +170,10 @@ async def test_without_a_worker_there_is_no_answer_and_one_that_comes_gives_it(
 
 async def test_lanes_are_dealt_out_anew_when_workers_come_and_go(kafka: KafkaBroker, store: SqliteStore) -> None:
     tenant, pipeline = new_tenant(), Pipeline(tiered(), COMPILER)
-    async with KafkaLanes(kafka.url, tenant, LANES, PATIENCE_S) as lanes, working(kafka.url, tenant, store) as first:
+    async with (
+        KafkaLanes(Cluster(url=kafka.url), tenant, LANES, PATIENCE_S) as lanes,
+        working(Cluster(url=kafka.url), tenant, store) as first,
+    ):
         scoring = Scoring(lanes)
 
         async def goes_on(number: int) -> None:
@@ -174,7 +183,7 @@ async def test_lanes_are_dealt_out_anew_when_workers_come_and_go(kafka: KafkaBro
             assert expected is None or same(scores, expected)
 
         await goes_on(0)
-        async with working(kafka.url, tenant, store) as second:
+        async with working(Cluster(url=kafka.url), tenant, store) as second:
             async with asyncio.timeout(PATIENCE_S):
                 while not (first.lanes and second.lanes):  # noqa: ASYNC110 - Kafka deals them out, nobody tells us
                     await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""PostgreSQL is restarted, away, frozen, locked, busy, cut off in the middle of a word: nothing is lost or doubled.
+"""PostgreSQL is restarted, away, frozen, locked, slow, busy, cut off in the middle: nothing is lost or doubled.
 
 Rows F11, F12, F13, F14, F17 and F18 of the fault matrix in docs/reliability.md.
 """
@@ -35,15 +35,25 @@ if TYPE_CHECKING:
 RECOVER_WITHIN_S: Final = 5.0
 GIVE_UP_S: Final = 30.0
 OUTAGE_S: Final = float(os.environ.get("TEST_OUTAGE_S", "4"))
-FROZEN_S: Final = 2.0
+FROZEN_S: Final = float(os.environ.get("TEST_FROZEN_S", "2"))
+"""Longer than `Patience.answer_s`, and nobody waits for the end of it: what became of a commit is then unknown."""
 LOCKED_S: Final = 3.0
 BUSY_READERS: Final = 50
 AT_ONCE_S: Final = 0.1
 """A refusal during an outage may take so long, in 99 of 100 cases, once the outage has been noticed."""
 NOTICE_S: Final = 1.0
+SLOW: Final = (
+    """
+    CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END'
+    """,
+    "CREATE TRIGGER dawdle BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION dawdle()",
+)
+FAST: Final = "DROP TRIGGER dawdle ON facts"
 READ_EVERY_S: Final = 0.03
 READERS: Final = 16
 GOOD, AGAIN = 200, 503
+REASONS: Final = {"unavailable", "overloaded"}
 
 
 Answer = tuple[float, int, float]
@@ -74,6 +84,13 @@ class Server:
             connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             time.sleep(LOCKED_S)
 
+    def slow_down(self) -> None:
+        """For a while each batch takes half a second to be stored, as on a disk that is overtaxed."""
+        for statement in SLOW:
+            sql(self.cluster.url(), statement)
+        time.sleep(LOCKED_S)
+        sql(self.cluster.url(), FAST)
+
     def cut_after(self, size: int) -> None:
         before = self.proxy.harmed
         self.proxy.cut_after(size)
@@ -98,19 +115,20 @@ class Server:
 
 def harms(server: Server, program: Program, read: list[Answer]) -> dict[str, Callable[[], object]]:
     return {
-        "restart, fast": partial(server.restart, signal.SIGINT),
-        "restart, immediate": partial(server.restart, signal.SIGQUIT),
-        "outage": partial(server.restart, signal.SIGQUIT, partial(read_while_away, program.base, read)),
-        "frozen": server.freeze,
-        "facts locked": partial(server.lock, "facts"),
-        "anomalies locked": partial(server.lock, "anomalies"),
-        "cut after a byte": partial(server.cut_after, 1),
-        "cut after 100 bytes": partial(server.cut_after, 100),
-        "cut after 3,000 bytes": partial(server.cut_after, 3000),
-        "cut after 64 KiB": partial(server.cut_after, 65_536),
-        "answers swallowed": server.swallow_answers,
-        "sessions ended": server.end_sessions,
-        "readers everywhere": partial(read_everywhere, program.base),
+        "F11 restart, fast": partial(server.restart, signal.SIGINT),
+        "F11 restart, immediate": partial(server.restart, signal.SIGQUIT),
+        "F12 outage": partial(server.restart, signal.SIGQUIT, partial(read_while_away, program.base, read)),
+        "F14 frozen": server.freeze,
+        "F17 facts locked": partial(server.lock, "facts"),
+        "F17 anomalies locked": partial(server.lock, "anomalies"),
+        "F17 every write slow": server.slow_down,
+        "F13 cut after a byte": partial(server.cut_after, 1),
+        "F13 cut after 100 bytes": partial(server.cut_after, 100),
+        "F13 cut after 3,000 bytes": partial(server.cut_after, 3000),
+        "F13 cut after 64 KiB": partial(server.cut_after, 65_536),
+        "F14 answers swallowed": server.swallow_answers,
+        "F14 sessions ended": server.end_sessions,
+        "F18 readers everywhere": partial(read_everywhere, program.base),
     }
 
 
@@ -179,6 +197,13 @@ def check_refusals(who: str, answers: list[Answer], begin_s: float, tell: Callab
     assert p99_s <= AT_ONCE_S
 
 
+def check_unharmed(answers: list[Answer], begin_s: float) -> None:
+    """Senders have a connection of their own: they were all served meanwhile."""
+    found = [status for at_s, status, _ in answers if at_s >= begin_s]
+    assert found
+    assert set(found) == {GOOD}
+
+
 def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
     tmp_path: Path, rounds: int, seed: int, tell: Callable[[str], None]
 ) -> None:
@@ -196,9 +221,11 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                 for name in generator.permutation([*all_harms] * rounds).tolist():
                     begin_s = time.monotonic()
                     all_harms[name]()
-                    if name == "outage":
+                    if name == "F12 outage":
                         check_refusals("senders", client.answers, begin_s, tell)
                         check_refusals("readers", read, begin_s, tell)
+                    if name.startswith("F18"):
+                        check_unharmed(client.answers, begin_s)
                     took_s.setdefault(name, []).append(recovered_after_s(client, program))
                 program.wait_until(
                     lambda: program.http.get("/readyz").status_code == 200 or None, "readiness", GIVE_UP_S
@@ -206,6 +233,8 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                 assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
                 assert {status for _, status, _ in client.answers} <= {GOOD, AGAIN}
                 assert client.hopeless == 0
+                assert client.reasons <= REASONS
+                tell(f"faults: postgres: senders were refused as {', '.join(sorted(client.reasons))}")
                 check_samples(program, read_ledger(tmp_path / "ledger"), client, tell)
                 check_alerts(program, client, sink, tell, most_repeated=0)
             finally:

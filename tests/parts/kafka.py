@@ -2,7 +2,8 @@
 
 Its jars come from Maven Central once and are kept outside the work tree; `kafka.jars` pins every digest. Java is found
 or installed as for Keycloak. Within the block the broker can be killed, frozen and started again on the same ports,
-with what it had. `TEST_KAFKA_HOME` names a folder with the jars of another 4.x.
+with what it had. Besides the open listener it has one with TLS, which asks for a certificate and for a user with a
+password. `TEST_KAFKA_HOME` names a folder with the jars of another 4.x.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import socket
 import struct
 import subprocess
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import pytest
+from tests.parts.authority import Authority
 from tests.parts.children import Server
 from tests.parts.keycloak import java_home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PINNED: Final = Path(__file__).with_suffix(".jars")
 MAVEN: Final = "https://repo.maven.apache.org/maven2/"
@@ -37,6 +39,9 @@ PORTS: Final = range(20_000, 32_000)
 READY_TIMEOUT_S: Final = 120.0
 API_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 """The request that every client begins with, version 0, without a name."""
+USER: Final = "quantum"
+PASSWORD: Final = "correct horse battery staple"
+SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 LOGGING: Final = """
 rootLogger.level=WARN
 rootLogger.appenderRef.stdout.ref=STDOUT
@@ -49,7 +54,21 @@ appender.stdout.layout.pattern=%d %p %m (%c)%n
 
 @dataclass(slots=True)
 class KafkaBroker(Server):
-    """A broker that has what it wrote when it is started again after it was killed."""
+    """A broker that has what it wrote when it is started again after it was killed.
+
+    Attributes:
+        ca_file: the authority of its certificate, and of those that it takes.
+        shown: files of a certificate that it takes, and of its key.
+    """
+
+    ca_file: Path = field(init=False)
+    shown: tuple[Path, Path] = field(init=False)
+    _secure_port: int = field(init=False)
+
+    @property
+    def secure_url(self) -> str:
+        """The address of its listener with TLS."""
+        return f"kafka://127.0.0.1:{self._secure_port}"
 
     @property
     def url(self) -> str:
@@ -59,8 +78,16 @@ class KafkaBroker(Server):
     def format(self) -> None:
         """Make an empty place for its data."""
         (self.home / "log4j2.properties").write_text(LOGGING)
-        (self.home / "server.properties").write_text(_settings(self.home, self.port, quiet_port(self.port)))
+        authority = Authority(self.home)
+        self.ca_file, self.shown = authority.ca_file, authority.issue("client")
+        _write_keystore(self.home / "broker.keystore", *authority.issue("broker", "127.0.0.1"))
+        controller = quiet_port(self.port)
+        self._secure_port = quiet_port(self.port, controller)
+        settings = _settings(self.home, self.port, controller, self._secure_port) + _secure_settings(self.home)
+        (self.home / "server.properties").write_text(settings)
         tool = [*self._java(), "kafka.tools.StorageTool", "format", "--config", self.home / "server.properties"]
+        for mechanism in SCRAM:
+            tool += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
         subprocess.run([*tool, "--cluster-id", CLUSTER], check=True, capture_output=True, timeout=READY_TIMEOUT_S)
 
     def start(self) -> None:
@@ -89,7 +116,7 @@ def run_kafka(home: Path) -> Iterator[KafkaBroker]:
         broker.kill()
 
 
-def quiet_port(but: int = 0) -> int:
+def quiet_port(*but: int) -> int:
     """Return a free port below those that the kernel gives to outgoing connections.
 
     A broker that is started again needs its old port, and a client that tries to reach it meanwhile could get that
@@ -99,17 +126,20 @@ def quiet_port(but: int = 0) -> int:
         port = PORTS.start + secrets.randbelow(len(PORTS))
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-            if port != but:
+            if port not in but:
                 return port
 
 
-def _settings(home: Path, port: int, controller: int) -> str:
+def _settings(home: Path, port: int, controller: int, secure: int) -> str:
+    listeners = {"PLAINTEXT": port, "SECURE": secure, "CONTROLLER": controller}
+    addresses = [f"{name}://127.0.0.1:{number}" for name, number in listeners.items()]
     values = {
+        "listeners": ",".join(addresses),
+        "advertised.listeners": ",".join(addresses[:2]),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": home / "data",
         "offsets.topic.replication.factor": 1,
@@ -119,7 +149,35 @@ def _settings(home: Path, port: int, controller: int) -> str:
         "num.network.threads": 1,
         "num.io.threads": 2,
     }
+    return _lines(values)
+
+
+def _secure_settings(home: Path) -> str:
+    login = f'username="{USER}" password="{PASSWORD}"'
+    module = "org.apache.kafka.common.security"
+    values = {
+        "sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM)),
+        "listener.name.secure.ssl.client.auth": "required",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": home / "broker.keystore",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": home / "authority.pem",
+        "listener.name.secure.plain.sasl.jaas.config": (
+            f'{module}.plain.PlainLoginModule required {login} user_{USER}="{PASSWORD}";'
+        ),
+    }
+    for mechanism in SCRAM:
+        name = f"listener.name.secure.{mechanism.lower()}.sasl.jaas.config"
+        values[name] = f"{module}.scram.ScramLoginModule required;"
+    return _lines(values)
+
+
+def _lines(values: Mapping[str, object]) -> str:
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def _write_keystore(file: Path, certificate: Path, key: Path) -> None:
+    file.write_text(key.read_text() + certificate.read_text())
 
 
 @cache

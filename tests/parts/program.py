@@ -85,6 +85,7 @@ def run_quantum(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     ready_within_s: float = READY_TIMEOUT_S,
+    quantum: Sequence[str | Path] = (QUANTUM,),
 ) -> Iterator[Program]:
     """Run the program on a port that it picks, for the length of a `with` block, once it says that it is ready.
 
@@ -94,13 +95,14 @@ def run_quantum(
         arguments: more for `quantum run`.
         environment: added to the one of this process.
         ready_within_s: fail if it takes longer.
+        quantum: what is run in the place of the command `quantum`.
     """
     said_before = log.stat().st_size if log.exists() else 0
-    command: list[str | Path] = [QUANTUM, "run", "--port", "0", "--data-dir", data_dir, *arguments]
+    command: list[str | Path] = [*quantum, "run", "--port", "0", "--data-dir", data_dir, *arguments]
     begin_s = time.monotonic()
     with start_child(command, log, {**TELLS_LOOPBACK, **(environment or {})}) as child:
         base = child.wait_for_line(ADDRESS, ready_within_s, start=said_before).group(1)
-        with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=base, timeout=120, trust_env=False) as client:
             child.wait_until(lambda: _is_ready(client), "a good answer of /readyz", ready_within_s)
             yield Program(child, base, client, time.monotonic() - begin_s)
 

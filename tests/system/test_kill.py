@@ -1,18 +1,23 @@
-"""kill -9 at random moments under load: nothing acknowledged is lost, nothing doubled, no alert missed or told wrongly.
+"""kill -9 under load: nothing acknowledged is lost, nothing doubled, no alert missed or told wrongly (F1).
 
-`TEST_KILLS` says how often (`make faults`: 50; a fifth of that against PostgreSQL), `TEST_SEED` which moments. What
+At random moments, and at named points of the code: between reading and storing a batch, writing and committing it,
+committing and answering. `TEST_KILLS` says how often the former (`make faults`: 50; a fifth of that against PostgreSQL)
+and how many of the latter (all of them from 10 on), `TEST_SEED` which moments and points. What
 kill -9 cannot show is the loss of power: the operating system still writes what the program had handed to it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
 from tests.parts.children import start_child
+from tests.parts.crashing import points_of
 from tests.parts.ledger import LedgerClient, read_ledger
 from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, begin, check_alerts, check_samples
 from tests.parts.program import ALONE, QUANTUM, run_quantum
@@ -23,10 +28,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-KILLS: Final = int(os.environ.get("TEST_KILLS", "5"))
+KILLS: Final = int(os.environ.get("TEST_KILLS", "3"))
+ALL_POINTS_FROM: Final = 10
 SEED: Final = int(os.environ.get("TEST_SEED", "1"))
 STORES: Final = {"sqlite": KILLS, "postgres": max(2, KILLS // 5)}
 """How often the program is killed on each store."""
+MORTAL: Final = (sys.executable, "-m", "tests.parts.crashing")
+POINTS_AT_MOST: Final = 1 if KILLS < ALL_POINTS_FROM else None
+"""At how many named points the program dies, on each store."""
+MOST_PASSES: Final = 20
+"""A named point is passed so often at most before the program dies there."""
+DIES_WITHIN_S: Final = 60.0
 LONGEST_LIFE_S: Final = 3.0
 LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2
@@ -55,17 +67,33 @@ def test_kill_9_loses_nothing_doubles_nothing_and_tells_every_alert_once(
     with run_sink(busy=lambda: bool(generator.random() < BUSY_SHARE)) as sink:
         try:
             begin(tmp_path, client, sink)
+            points = die_at_points(kind, tmp_path, client, np.random.default_rng(SEED))
             recovered_s = kill_again_and_again(tmp_path, client, np.random.default_rng(SEED), kills)
             with run_quantum(tmp_path / "data", tmp_path / "log", environment=ALONE) as program:
                 recovered_s.append(program.ready_after_s)
                 client.use(program.base)
                 assert client.finish(SETTLE_WITHIN_S), "the signal came down, but its alert did not"
                 check_samples(program, read_ledger(tmp_path / "ledger"), client, tell)
-                check_alerts(program, client, sink, tell, kills)
+                check_alerts(program, client, sink, tell, kills + points)
         finally:
             client.stop()
-    tell(f"kill: {kind}, seed {SEED}, {kills} kills, ready again within {max(recovered_s):.1f} s")
+    tell(
+        f"F1: {kind}, seed {SEED}, {kills} kills, {points} at named points, ready again within {max(recovered_s):.1f} s"
+    )
     assert max(recovered_s) <= RECOVER_WITHIN_S
+
+
+def die_at_points(kind: str, directory: Path, client: LedgerClient, generator: np.random.Generator) -> int:
+    """Let the program die at named points of its work; return at how many."""
+    points = generator.permutation(points_of(kind)).tolist()[:POINTS_AT_MOST]
+    for point in points:
+        nth = str(generator.integers(1, MOST_PASSES))
+        with run_quantum(
+            directory / "data", directory / "log", environment=ALONE, quantum=(*MORTAL, point, nth)
+        ) as one:
+            client.use(one.base)
+            assert one.child.process.wait(DIES_WITHIN_S) == -signal.SIGKILL, point
+    return len(points)
 
 
 def kill_again_and_again(

@@ -4,6 +4,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
+from quantum.application.headroom import SERIES_BYTES, STATE_BYTES
+from quantum.domain.coverage import Tier
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,8 +17,13 @@ SAMPLES_EACH: Final = 100
 STEP_MS: Final = 10_000
 AT_ONCE: Final = (500, 20)
 """Series and timestamps of one request."""
-LIMIT_MB: Final = 1000
-"""Ten thousand full detectors of 19 KB, a copy of them while they are saved, and the program itself."""
+PROGRAM_MB: Final = 350
+"""The program with all that it has loaded, before the first series."""
+SERIES_MB: Final = SERIES * (2 * STATE_BYTES[Tier.FULL.value] + SERIES_BYTES) / 1e6
+"""What the limit of memory takes series to need: detectors, a copy of these while they are saved, and the rest."""
+AT_WORK_MB: Final = 100
+"""Requests of 10,000 samples as JSON, rows that are not sealed, and what the allocator has not given back."""
+LIMIT_MB: Final = PROGRAM_MB + SERIES_MB + AT_WORK_MB
 SCORED_WITHIN_S: Final = 120
 
 

@@ -8,14 +8,17 @@ producer that is stuck (aiokafka#1017) is given up by our own deadline, because 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from quantum.adapters import lane_messages as messages
 from quantum.adapters.wire import CorruptData
@@ -23,7 +26,7 @@ from quantum.application.scoring import Answer
 from quantum.domain.errors import QuantumError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from quantum.application.scoring import LaneWork, Task
@@ -33,7 +36,7 @@ ANSWER_S: Final = 30.0
 CONNECT_S: Final = 10.0
 GOODBYE_S: Final = 3.0
 REQUEST_MS: Final = 5000
-SESSION_MS: Final = 6000
+AWAY_MS: Final = 6000
 """A worker that is silent for so long has died: its lanes go to others. Kafka takes no less by default."""
 LONGEST_WORK_MS: Final = 3_600_000
 """A worker that is busy for so long is taken for dead: a restart with a large state takes minutes."""
@@ -46,16 +49,67 @@ EXISTS: Final = 36
 TROUBLE: Final = (KafkaError, OSError, TimeoutError)
 
 
-def brokers_of(url: str) -> str:
-    """Return the `host:port,host:port` of `kafka://host:port,host:port`."""
-    return urlsplit(url).netloc
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where the brokers are, and how they let us in.
+
+    Attributes:
+        url: `kafka://host:port,host:port`.
+        tls: whether connections are encrypted; the other attributes are those of the settings `stream.*`.
+    """
+
+    url: str
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    sasl: str = "none"
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    def options(self) -> dict[str, Any]:
+        """Return what every client of the driver is given; reads the files of certificates.
+
+        Raises:
+            Unavailable: a file is gone or does not read.
+        """
+        options: dict[str, Any] = {"bootstrap_servers": urlsplit(self.url).netloc, "request_timeout_ms": REQUEST_MS}
+        options["security_protocol"] = ("SASL_" if self.sasl != "none" else "") + ("SSL" if self.tls else "PLAINTEXT")
+        if self.tls:
+            options["ssl_context"] = self._context()
+        if self.sasl != "none":
+            options["sasl_mechanism"] = self.sasl.upper()
+            options["sasl_plain_username"], options["sasl_plain_password"] = self.user, self.password
+        return options
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file, password="")
+        except OSError as error:  # ssl.SSLError is one
+            raise Unavailable(f"Kafka: a file of certificates does not read: {error}") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How a worker is a member of its group.
+
+    Attributes:
+        name: by which it is known again; empty means that it leaves when it stops.
+        away_ms: after so long without a sign of life it is no member any more.
+    """
+
+    name: str = ""
+    away_ms: int = AWAY_MS
 
 
 class Topics:
     """The topics of one tenant. Their names have the number of lanes, so that another number begins with new ones."""
 
-    def __init__(self, url: str, tenant: str, lanes: int) -> None:
-        self.brokers, self.lanes = brokers_of(url), lanes
+    def __init__(self, cluster: Cluster, tenant: str, lanes: int) -> None:
+        self.cluster, self.lanes = cluster, lanes
         self.tasks, self.answers = (f"quantum.{tenant}.{name}.{lanes}" for name in ("tasks", "answers"))
         self.group = f"quantum.{tenant}.ml.{lanes}"
 
@@ -65,9 +119,7 @@ class Topics:
 
     async def make(self) -> None:
         """Make the topics that are missing, each on three brokers if there are so many."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=REQUEST_MS)
-        try:
-            await _within(CONNECT_S, admin.start())
+        async with _administering(self.cluster) as admin:
             copies = min(COPIES, len((await admin.describe_cluster())["brokers"]))
             names = (self.tasks, self.answers)
             wanted = [NewTopic(name, self.lanes, copies, topic_configs=RETENTION) for name in names]
@@ -75,35 +127,55 @@ class Topics:
             for name, code, *words in made.topic_errors:
                 if code not in (0, EXISTS):
                     raise Unavailable(f"Kafka does not make the topic {name}: {words[0] if words else code}")
-        finally:
-            await admin.close()
 
     def producer(self) -> Any:
         """Return a producer that keeps the order of what it sends and repeats nothing."""
         return AIOKafkaProducer(
-            bootstrap_servers=self.brokers,
+            **self.cluster.options(),
             enable_idempotence=True,
             acks="all",
-            request_timeout_ms=REQUEST_MS,
             max_request_size=messages.PART_BYTES + 100_000,
         )
 
 
-async def survey(url: str) -> int:
+async def survey(cluster: Cluster) -> int:
     """Return how many brokers a cluster has.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: it does not answer, or does not let us in.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(url), request_timeout_ms=REQUEST_MS)
     try:
-        await _within(CONNECT_S, admin.start())
-        found = await admin.describe_cluster()
+        async with _administering(cluster) as admin:
+            return len((await admin.describe_cluster())["brokers"])
     except TROUBLE as error:
         raise _unavailable(error) from error
+
+
+@asynccontextmanager
+async def _administering(cluster: Cluster) -> AsyncIterator[Any]:
+    """Have a client for the length of a block that asks about the cluster and changes it."""
+    admin = AIOKafkaAdminClient(**cluster.options())
+    try:
+        await _within(CONNECT_S, admin.start())
+        yield admin
+    except KafkaConnectionError as error:
+        # the driver only logs why no broker would do
+        raise await _refusal(cluster) or error from error
     finally:
         await _end(admin.close())
-    return len(found["brokers"])
+
+
+async def _refusal(cluster: Cluster) -> Exception | None:
+    """Return why a broker does not let us in, of the first that does not; None if all do."""
+    options = cluster.options()
+    for broker in options.pop("bootstrap_servers").split(","):
+        host, _, port = broker.rpartition(":")
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                (await create_conn(host, int(port), **options)).close()
+        except TROUBLE as error:
+            return error
+    return None
 
 
 class KafkaLanes:
@@ -114,10 +186,10 @@ class KafkaLanes:
         connections: how often one was made.
     """
 
-    def __init__(self, url: str, tenant: str, lanes: int, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, cluster: Cluster, tenant: str, lanes: int, answer_s: float = ANSWER_S) -> None:
         self.count = lanes
         self.connections = 0
-        self._topics = Topics(url, tenant, lanes)
+        self._topics = Topics(cluster, tenant, lanes)
         self._answer_s = answer_s
         self._producer: Any = None
         self._consumer: Any = None
@@ -172,11 +244,10 @@ class KafkaLanes:
         self._producer, self._consumer = (
             topics.producer(),
             AIOKafkaConsumer(
-                bootstrap_servers=topics.brokers,
+                **topics.cluster.options(),
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                request_timeout_ms=REQUEST_MS,
             ),
         )
         self.connections += 1
@@ -199,12 +270,21 @@ class KafkaLanes:
 
 
 class KafkaWork:
-    """A worker of the group: does the newest task of each of its lanes and answers."""
+    """A worker of the group: does the newest task of each of its lanes and answers.
 
-    def __init__(self, url: str, tenant: str, lanes: int, work: LaneWork) -> None:
+    Attributes:
+        lanes: those that are its own now.
+        dealings: how often lanes were dealt out to it.
+    """
+
+    def __init__(
+        self, cluster: Cluster, tenant: str, lanes: int, work: LaneWork, membership: Membership | None = None
+    ) -> None:
         self.work = work
         self.lanes: frozenset[int] = frozenset()
-        self._topics = Topics(url, tenant, lanes)
+        self.dealings = 0
+        self._topics = Topics(cluster, tenant, lanes)
+        self._membership = membership or Membership()
         self._producer: Any = None
         self._consumer: Any = None
         self._parts: dict[int, messages.Parts] = {}
@@ -216,7 +296,7 @@ class KafkaWork:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the group, so that others have the lanes at once."""
+        """Leave the group, so that others have the lanes at once; a member with a name will be back and stays in it."""
         await self._close()
 
     async def run_once(self) -> None:
@@ -264,14 +344,14 @@ class KafkaWork:
         self._producer, self._consumer = (
             topics.producer(),
             AIOKafkaConsumer(
-                bootstrap_servers=topics.brokers,
+                **topics.cluster.options(),
                 group_id=topics.group,
+                group_instance_id=self._membership.name or None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 4,
+                session_timeout_ms=self._membership.away_ms,
+                heartbeat_interval_ms=AWAY_MS // 4,
                 max_poll_interval_ms=LONGEST_WORK_MS,
-                request_timeout_ms=REQUEST_MS,
             ),
         )
         await _within(CONNECT_S, self._producer.start())
@@ -284,6 +364,7 @@ class KafkaWork:
             self.work.drop(lane)
         self._parts = {lane: parts for lane, parts in self._parts.items() if lane in lanes}
         self.lanes = lanes
+        self.dealings += 1
 
     async def _close(self) -> None:
         producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantum.application.directory import DEFAULT_MAX_KEYS, Directory
+from quantum.application.headroom import Headroom
 from quantum.application.keys import ABSENT, Keys
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.application.rates import Rate
-from quantum.domain.errors import Rejected, Throttled
+from quantum.domain.errors import OutOfRoom, Rejected, Throttled
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quantum.application.headroom import Shortage
     from quantum.application.ports import Clock, EventStream, FactLog, SampleStore
     from quantum.domain.labels import LabelSet
 
@@ -34,6 +36,7 @@ MAX_EXAMPLES: Final = 5
 NAMES_PER_TURN: Final = 500
 """How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
 
+MEMORY_LIMIT: Final = "memory_limit"
 RESERVED: Final = 2
 """So many times the limit of series may be registered: those that have data, and those that had."""
 
@@ -159,10 +162,12 @@ class Ingest:
         clock: Clock,
         limits: Limits | None = None,
         bare: Callable[[], int] = int,
+        headroom: Headroom | None = None,
     ) -> None:
         """Take what is needed; `bare` returns how many series are registered and have nothing left."""
         self.limits = limits or Limits()
         self._bare = bare
+        self._headroom = headroom or Headroom()
         self.accepted = 0
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
@@ -180,8 +185,8 @@ class Ingest:
 
     @property
     def series(self) -> int:
-        """How many series are registered."""
-        return len(self._directory)
+        """How many series are registered, or about to be."""
+        return len(self._directory) + self._directory.promised
 
     async def accept(self, incoming: Incoming, *, backfill: bool = False) -> Receipt:
         """Store every sample that is fit to be stored, durably, and account for all.
@@ -193,6 +198,9 @@ class Ingest:
         Raises:
             Rejected: `request_series_limit` or `request_sample_limit`: nothing was stored.
             Throttled: `samples_per_second`: nothing was stored; try again later. Backfill is exempt.
+            OutOfRoom: every sample was of a new series and there is no memory for them: nothing was stored. Where a
+                request has other samples too, those of new series are refused as `memory_limit` instead: a sender that
+                repeats what is answered with "later" would hold back the series that are known.
             Overloaded: nothing was stored; try again later.
             Unavailable: unknown what was stored; sending the same again is safe.
         """
@@ -203,9 +211,10 @@ class Ingest:
         refusals = Refusals(incoming.refusals.counts.copy(), list(incoming.refusals.examples))
         fit = _Screen(self.limits, now_ms, backfill=backfill).fit_rows(incoming, refusals)
         room = min(self.limits.max_series + self._bare(), RESERVED * self.limits.max_series)
-        naming = _Naming(incoming, self._directory, room, refusals)
+        naming = _Naming(incoming, self._directory, room, self._headroom, refusals)
         try:
             slots = await naming.slots_of(fit)
+            _put_off(slots, refusals)
             accepted, duplicates = await self._append(incoming, slots, naming, now_ms, backfill=backfill)
         finally:
             naming.close()
@@ -300,6 +309,12 @@ class _Screen:
         }[reason]
 
 
+def _put_off(slots: NDArray[np.int64], refusals: Refusals) -> None:
+    """Refuse a whole request that would be welcome if there were more memory."""
+    if set(refusals.counts) == {MEMORY_LIMIT} and (slots == ABSENT).all():
+        raise OutOfRoom(f"nothing was stored: {refusals.examples[0].message}")
+
+
 class _Naming:
     """Finds the slots of a request's series; of those nobody knows yet it makes a list, and promises them room.
 
@@ -308,12 +323,17 @@ class _Naming:
         refusals: gets the samples of series that are refused.
     """
 
-    def __init__(self, incoming: Incoming, directory: Directory, room: int, refusals: Refusals) -> None:
+    def __init__(
+        self, incoming: Incoming, directory: Directory, room: int, headroom: Headroom, refusals: Refusals
+    ) -> None:
         self.unknown: dict[LabelSet, int] = {}
         self.refusals = refusals
         self._incoming = incoming
         self._directory = directory
         self._room = room
+        self._headroom = headroom
+        self._shortage: Shortage | None = None
+        self._left = 0.0
         self._keys = Keys.of(incoming.keys)
         self._named: list[tuple[int, int]] = []
 
@@ -347,6 +367,7 @@ class _Naming:
         """Decode the labels of series that are not cached and have a row to store; others wait their turn meanwhile."""
         sizes = np.bincount(self._incoming.row_series[fit], minlength=len(slots))
         sent = missing[sizes[missing] > 0]
+        self._look()
         for count, index in enumerate(sent.tolist(), 1):
             try:
                 slots[index] = self._name(index)
@@ -355,6 +376,11 @@ class _Naming:
                 self.refusals.add(Refusal(error.reason, str(error), labels), int(sizes[index]))
             if count % NAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
+                self._look()
+
+    def _look(self) -> None:
+        """See how many more series there may be, and why no more; that holds until others have their turn."""
+        self._shortage, self._left = self._headroom.shortage(), self._headroom.series_left()
 
     def _name(self, index: int) -> int:
         """Return the slot of a series that is not cached, `-1 - k` if it goes on the list of unknown ones."""
@@ -372,7 +398,12 @@ class _Naming:
     def _promise_room(self, labels: LabelSet) -> None:
         if len(self._directory) + self._directory.promised >= self._room:
             raise Rejected("series_limit", f"series limit {self._room} reached: {labels} would be a new series")
+        if self._left <= 0 and self._shortage is None:
+            self._look()
+        if self._shortage is not None:
+            raise Rejected(self._shortage.reason, f"{self._shortage.sentence}: {labels} would be a new series")
         self._directory.promised += 1
+        self._left -= 1
 
 
 def _refuse(incoming: Incoming, rows: NDArray[np.intp], reason: str, sentence: str, refusals: Refusals) -> None:

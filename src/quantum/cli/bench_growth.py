@@ -1,7 +1,8 @@
 """`quantum bench growth`: whether a sample costs the same among many series, and after a long time.
 
-The same number of samples is sent to fleets of one thousand, ten thousand and a hundred thousand series that are
-known already, and to a store that has an hour, and one that has thirty days of history.
+Requests of the same size are sent to fleets of series that are known already: of one thousand to a million with
+detection off, which is the same work for each, and of one thousand to a hundred thousand with the detectors that the
+settings give them; and to a store that has an hour, and one that has thirty days of history.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -18,15 +20,16 @@ from rich.table import Table
 
 from quantum.adapters.memory import SystemClock
 from quantum.cli.filling import REST_S
-from quantum.cli.measuring import QUIET_S, cpu_s, machine, rounded, rss_bytes, say, wait_until_quiet
+from quantum.cli.measuring import QUIET_S, cpu_s, machine, peak_bytes, rounded, rss_bytes, say, wait_until_quiet
 from quantum.cli.servers import AsJson, Scale, Server, line_up
 from quantum.cli.write_load import STEP_MS, Fleet, Load, send_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-SERIES: Final = (1000, 10_000, 100_000)
-ROWS_AT_ONCE: Final = 2000
+SERIES: Final = {False: (1000, 10_000, 100_000, 1_000_000), True: (1000, 10_000, 100_000)}
+"""How many series, without detection and with it."""
+ROWS_AT_ONCE: Final = 1000
 SAMPLES: Final = 400_000
 PASSES: Final = 400
 """So many samples are measured, at most `PASSES` and at least two of each series."""
@@ -50,17 +53,24 @@ HISTORIES: Final = (
 )
 
 
-def bench_growth(*, scale: Scale = 1.0, as_json: AsJson = False) -> None:
-    """Measure ingest of known series: among 1,000, 10,000 and 100,000 of them, and on 1 hour and 30 days of history.
+def bench_growth(*, scale: Scale = 1.0, only: str = "", as_json: AsJson = False) -> None:
+    """Measure ingest of known series: among 1,000 to a million of them, and on 1 hour and 30 days of history.
 
     Args:
-        scale: multiplies the number of series; 10 goes up to a million.
+        scale: multiplies the number of series.
+        only: measure the cases whose names begin like that: `1,000,000 series`.
         as_json: print everything as JSON.
     """
     passes = round(PASSES * min(1.0, scale))
-    results = [_measure_series(max(10, round(series * scale)), passes) for series in SERIES]
-    fewer = max(10, round(SERIES[0] * min(1.0, scale)))
-    results += [_measure_history(history, fewer, max(2, passes)) for history in HISTORIES]
+    cases: list[tuple[str, Callable[[], dict[str, Any]]]] = []
+    for detects, sizes in SERIES.items():
+        for size in sizes:
+            series = max(10, round(size * scale))
+            name = f"{series:,} series{' with detection' if detects else ''}"
+            cases.append((name, partial(_measure_series, series, passes, detects=detects)))
+    fewer = max(10, round(SERIES[True][0] * min(1.0, scale)))
+    cases += [(one.name, partial(_measure_history, one, fewer, max(2, passes))) for one in HISTORIES]
+    results = [{"case": name} | measure() for name, measure in cases if name.startswith(only)]
     report = {"machine": machine(), "results": results}
     if as_json:
         print(json.dumps(report, indent=2))
@@ -69,31 +79,32 @@ def bench_growth(*, scale: Scale = 1.0, as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _empty_server() -> Iterator[Server]:
+def _empty_server(*, detects: bool) -> Iterator[Server]:
     with ExitStack() as stack:
-        [contender] = line_up(stack, rivals=False, own_postgres=False).contenders
+        asked = line_up(stack, rivals=False, own_postgres=False, without_detection=True)
+        contender = asked.contenders[0 if detects else 1]
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="quantum-bench-")))
         yield stack.enter_context(contender.start(folder))
 
 
-def _measure_series(series: int, most: int) -> dict[str, Any]:
-    """Send a sample of each series at a time, in requests of two thousand, `most` times at most."""
-    say(f"growth: {series:,} series")
+def _measure_series(series: int, most: int, *, detects: bool) -> dict[str, Any]:
+    """Send a sample of each series at a time, in requests of a thousand, `most` times at most."""
+    say(f"growth: {series:,} series, {'with detection' if detects else 'detection off'}")
     sizes = [(first, min(ROWS_AT_ONCE, series - first)) for first in range(0, series, ROWS_AT_ONCE)]
     passes = max(2, min(most, SAMPLES // series))
     first_ms = SystemClock().now_ms() - STEP_MS * (passes + 1)
     loads = [Load(Fleet(size, 1, first), first_ms) for first, size in sizes]
-    with _empty_server() as server:
+    with _empty_server(detects=detects) as server:
         wait_until_quiet([server])
         before_bytes = rss_bytes(server.pids[0])
         new = _cpu_per_million(server, loads, 1)
         known = _cpu_per_million(server, loads, passes)
-        rss = rss_bytes(server.pids[0])
+        rss, peak = rss_bytes(server.pids[0]), peak_bytes(server.pids[0])
     return {
-        "case": f"{series:,} series",
         "cpu_s_per_million": known,
         "cpu_s_per_million_new_series": new,
         "rss_bytes": rss,
+        "peak_bytes": peak,
         "rss_bytes_per_series": round((rss - before_bytes) / series),
     }
 
@@ -104,16 +115,16 @@ def _measure_history(history: History, series: int, passes: int) -> dict[str, An
     each = max(1, min(steps, 20_000 // series))
     now_ms = SystemClock().now_ms()
     past = Load(Fleet(series, each), now_ms - history.span_ms - STEP_MS * passes, step_ms=history.step_ms)
-    with _empty_server() as server:
+    with _empty_server(detects=True) as server:
         send_all(server.write_url, (past.next_body() for _ in range(steps // each)))
         wait_until_quiet([server], REST_S if steps * series > SAMPLES else QUIET_S)
         known = _cpu_per_million(server, [Load(Fleet(series, 1), now_ms - STEP_MS * passes)], passes)
-        rss = rss_bytes(server.pids[0])
+        rss, peak = rss_bytes(server.pids[0]), peak_bytes(server.pids[0])
     return {
-        "case": history.name,
         "stored_before": steps // each * each * series,
         "cpu_s_per_million": known,
         "rss_bytes": rss,
+        "peak_bytes": peak,
     }
 
 
@@ -128,11 +139,14 @@ def _cpu_per_million(server: Server, loads: list[Load], passes: int) -> float:
 
 def _show(report: dict[str, Any]) -> None:
     table = Table(title="Remote-write ingest as an installation grows")
-    for title in ("case", "CPU s/M", "CPU s/M, new series", "RSS MB", "RSS bytes/series"):
+    for title in ("case", "CPU s/M", "CPU s/M, new series", "RSS MB", "at most", "RSS bytes/series"):
         is_name = title == "case"
         table.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for result in report["results"]:
         others = (result.get(key, "") for key in ("cpu_s_per_million", "cpu_s_per_million_new_series"))
-        rss = str(result["rss_bytes"] >> 20), str(result.get("rss_bytes_per_series", ""))
+        rss = (
+            *(str(result[key] >> 20) for key in ("rss_bytes", "peak_bytes")),
+            str(result.get("rss_bytes_per_series", "")),
+        )
         table.add_row(result["case"], *map(str, others), *rss)
     Console().print(table)

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
@@ -56,6 +57,15 @@ def _cpu_of(process: psutil.Process) -> float:
 def rss_bytes(pid: int) -> int:
     """Return the resident memory of a process, without its children."""
     return int(psutil.Process(pid).memory_info().rss)
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the highest resident memory that a process ever had; what it has now where the system does not say."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return rss_bytes(pid)
 
 
 def wait_until_quiet(servers: Sequence[Server], rest_s: float = QUIET_S) -> None:

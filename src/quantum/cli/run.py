@@ -77,6 +77,7 @@ def _tree(settings: Settings) -> dict[str, Any]:
 
     tree: dict[str, Any] = msgspec.to_builtins(settings)
     tree["store"]["url"] = without_password(settings.store.url)
+    tree["stream"]["password"] = HIDDEN if settings.stream.password else ""
     for receiver in tree["receivers"]:
         if receiver.get("secret"):
             receiver["secret"] = HIDDEN

@@ -35,6 +35,12 @@ class StorageFull(Unavailable):
     """The store has no room; what was not answered is not stored, and sending it again will work once there is room."""
 
 
+class OutOfRoom(Unavailable):
+    """There is no memory for new series; nothing of the request was stored, and sending it again may work later."""
+
+    retry_after_s = 30
+
+
 class Throttled(Unavailable):
     """The asker used up what it may have in this time; after `retry_after_s` seconds the same may be sent again.
 

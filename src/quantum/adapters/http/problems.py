@@ -14,6 +14,7 @@ from quantum.adapters.http.messages import Problem
 from quantum.domain.errors import (
     Conflict,
     NotFound,
+    OutOfRoom,
     Overloaded,
     QuantumError,
     Rejected,
@@ -61,6 +62,7 @@ CHALLENGES: Final = {
 """What RFC 6750 has such refusals say."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[QuantumError], int, str], ...]] = (
     (StorageFull, 503, "storage_full"),
+    (OutOfRoom, 503, "memory_limit"),
     (Throttled, 429, "throttled"),
     (Overloaded, 503, "overloaded"),
     (Unavailable, 503, "unavailable"),

@@ -135,6 +135,21 @@ OUR_OWN: Final = frozenset(
 NOT_ANSWERED: Final = BETWEEN_TWO | OUR_OWN | {b"transfer-encoding"}
 
 
+async def survey(writer: str) -> None:
+    """Find out whether a process that writes takes requests at an address.
+
+    Raises:
+        Unavailable: none does.
+    """
+    timeout = aiohttp.ClientTimeout(total=CONNECT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{writer}/readyz") as answer:
+            if answer.status != HTTPStatus.OK:
+                raise Unavailable(f"it answers {answer.status}, and is not ready")
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        raise Unavailable("nothing answers there") from None
+
+
 class AwayError(Unavailable):
     """No writer answers; nothing of the request was done."""
 

@@ -300,10 +300,9 @@ class Engine:
 
     async def _transact(self, jobs: list[Job], undo: Undo, limit: asyncio.Timeout) -> list[Any]:
         connection = await self._connected()
+        await self._lease.begin(connection)
         async with connection.pipeline():
-            await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
-            await self._say_whose(connection)
-            await self._fence(connection, limit)
+            await self._be_up_to_date(connection, limit)
             results = [await _run(job, connection, undo) for job in jobs]
             commit = await connection.execute(b"COMMIT")
         if commit.statusmessage != "COMMIT":
@@ -325,9 +324,8 @@ class Engine:
                 raise
         return self._connection
 
-    async def _fence(self, connection: Connection, limit: asyncio.Timeout) -> None:
-        """Make the transaction one that nobody can overtake, and bring the memory up to date."""
-        await self._lease.fence(connection)
+    async def _be_up_to_date(self, connection: Connection, limit: asyncio.Timeout) -> None:
+        """Bring the memory up to what is committed, in a transaction that nobody can overtake."""
         if self._stale:
             limit.reschedule(None)  # a million series take their time, at a start
             await self._catch_up(connection)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import psutil
-from psycopg import errors
+from psycopg import AsyncClientCursor, errors
 
 from quantum.adapters.postgres.schema import NOW_MS
 from quantum.adapters.postgres.statements import change, fetch
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from quantum.adapters.postgres.statements import Connection
 
 LEASE_MS: Final = 10_000
+FENCE: Final = (
+    f"UPDATE leases SET expires_ms = {NOW_MS} + %s WHERE tenant = %s AND epoch = %s"
+    " RETURNING current_setting('synchronous_commit')"
+)
 LOOK_AGAIN_S: Final = 0.1
 
 
@@ -76,6 +80,8 @@ class Lease:
         self.length_ms = length_ms
         self.epoch = 0
         self.opening: str | None = None
+        self._begun_with: tuple[int, str | None] | None = None
+        self._text = b""
 
     async def acquire(self, connection: Connection, wait_ms: int) -> None:
         """Take the lease; wait while another process has it. The connection commits by itself.
@@ -139,21 +145,30 @@ class Lease:
             await change(connection, self.opening, self.tenant)
             yield
 
-    async def fence(self, connection: Connection) -> None:
-        """Renew the lease as the first statement of a transaction, which nobody else's can then overtake.
+    async def begin(self, connection: Connection) -> None:
+        """Begin a transaction that nobody else's can overtake: say whose it is, and renew the lease.
+
+        All of that is one message, because each costs both sides a tenth of a millisecond, for every request.
 
         Raises:
             Unavailable: another process has taken over, or commits would not be durable.
         """
-        found = await fetch(
-            connection,
-            f"UPDATE leases SET expires_ms = {NOW_MS} + %s WHERE tenant = %s AND epoch = %s"
-            " RETURNING current_setting('synchronous_commit')",
-            *(self.length_ms, self.tenant, self.epoch),
-        )
+        cursor = await connection.execute(self._beginning(connection))
+        while cursor.nextset():
+            pass
+        found = await cursor.fetchall()
         if not found:
             raise Unavailable(f"another Quantum has taken over tenant {self.tenant!r} of this database; stop this one")
         refuse_if_forgetful(found[0][0])
+
+    def _beginning(self, connection: Connection) -> bytes:
+        """Return the statements, with their values as literals: several in one message have no parameters."""
+        if self._begun_with != (self.epoch, self.opening):
+            cursor = AsyncClientCursor(connection)
+            whose = "" if self.opening is None else cursor.mogrify(self.opening, (self.tenant,)) + "; "
+            fence = cursor.mogrify(FENCE, (self.length_ms, self.tenant, self.epoch))
+            self._begun_with, self._text = (self.epoch, self.opening), f"BEGIN; {whose}{fence}".encode()
+        return self._text
 
     async def release(self, connection: Connection) -> None:
         """Let the next process have it at once. The connection commits by itself."""

@@ -45,6 +45,22 @@ NETWORK: Final[dict[str, Any]] = {
 }
 
 
+async def survey(url: str) -> str:
+    """Return which version of Redis answers at an address.
+
+    Raises:
+        Unavailable: none does.
+    """
+    redis: Any = Redis.from_url(url, **NETWORK)
+    try:
+        found: dict[str, Any] = await redis.info("server")
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"Redis does not answer ({error})") from None
+    finally:
+        await redis.aclose()
+    return str(found["redis_version"])
+
+
 class Beat(msgspec.Struct, frozen=True):
     """What a publisher says once a second: who it is, and how many events of each topic there were."""
 
