@@ -575,7 +575,13 @@ class Workspace(containers.DeclarativeContainer):
     bounds = providers.Singleton(build_bounds, settings)
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
-    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
+    own_sockets = providers.Singleton(LiveSockets, feed, queries, clock)
+    sockets = providers.Selector(
+        role,
+        all=own_sockets,
+        gateway=providers.Singleton(LiveSockets, feed, queries, clock, mirror.provided.follow),
+        monitoring=own_sockets,
+    )
     gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
     gateway_gauges = providers.Singleton(build_gateway_gauges, monitor, feed, sockets, quotas, relay)
     room = providers.Singleton(

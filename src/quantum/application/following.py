@@ -7,6 +7,7 @@ here: the writer records conclusions, and they are read where it puts them.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from quantum.application.monitoring import GROUP_ROWS
@@ -29,6 +30,7 @@ class Mirror:
     def __init__(self, log: FactLog, look_again: Callable[[], Awaitable[None]], monitor: Monitor, clock: Clock) -> None:
         """Take the log, what brings its reader up to what is committed now, and the monitor to be kept."""
         self._log, self._look_again, self._monitor, self._clock = log, look_again, monitor, clock
+        self._one_at_a_time = asyncio.Lock()
 
     async def open(self) -> None:
         """Begin at the newest checkpoint and follow the log to where it is now."""
@@ -46,9 +48,10 @@ class Mirror:
 
     async def follow(self) -> None:
         """Take in what was committed until now."""
-        await self._look_again()
-        while facts := await self._next():
-            await self._monitor.mirror(facts)
+        async with self._one_at_a_time:
+            await self._look_again()
+            while facts := await self._next():
+                await self._monitor.mirror(facts)
 
     async def _next(self) -> Sequence[Fact]:
         try:

@@ -76,7 +76,8 @@ def _tree(settings: Settings) -> dict[str, Any]:
     import msgspec  # noqa: PLC0415 - only to show settings as plain values
 
     tree: dict[str, Any] = msgspec.to_builtins(settings)
-    tree["store"]["url"] = without_password(settings.store.url)
+    for section in ("store", "redis"):
+        tree[section]["url"] = without_password(tree[section]["url"])
     tree["stream"]["password"] = HIDDEN if settings.stream.password else ""
     for receiver in tree["receivers"]:
         if receiver.get("secret"):

@@ -26,9 +26,11 @@ from quantum.adapters.http.sign_in_messages import LiveTicket
 from quantum.application.monitoring import Points, Tick
 from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
-from quantum.domain.errors import QuantumError, Rejected
+from quantum.domain.errors import NotFound, QuantumError, Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
     from quantum.adapters.memory import MemoryFeed, Subscription
@@ -70,12 +72,21 @@ class Farewell(Exception):
 class LiveSockets:
     """The open sockets of this process."""
 
-    def __init__(self, feed: MemoryFeed, queries: Queries, clock: Clock, max_sockets: int = MAX_SOCKETS) -> None:
+    def __init__(
+        self,
+        feed: MemoryFeed,
+        queries: Queries,
+        clock: Clock,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        max_sockets: int = MAX_SOCKETS,
+    ) -> None:
+        """Take what is watched; `refresh` asks another process for series that are not known here."""
         self.sockets: set[Socket] = set()
         self._feed = feed
         self._queries = queries
         self._clock = clock
         self._max_sockets = max_sockets
+        self._refresh = refresh
 
     async def serve(self, socket: Socket) -> None:
         """Serve one socket until either side is done; afterwards nothing of it is left."""
@@ -84,7 +95,7 @@ class LiveSockets:
             await _close(socket, Farewell(TRY_LATER, f"{self._max_sockets} sockets are open already"))
             return
         self.sockets.add(socket)
-        conversation = Conversation(socket, self._feed, self._queries, self._clock)
+        conversation = Conversation(socket, self._feed, self._queries, self._clock, self._refresh)
         try:
             farewell = await conversation.hold()
         finally:
@@ -107,13 +118,21 @@ class LiveSockets:
 class Conversation:
     """What is said on one socket: requests and their answers on one side, events on the other."""
 
-    def __init__(self, socket: Socket, feed: MemoryFeed, queries: Queries, clock: Clock) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        feed: MemoryFeed,
+        queries: Queries,
+        clock: Clock,
+        refresh: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._standing: Standing = socket.scope["state"][STANDING]
         self._clock = clock
         self._socket = socket
         extensions: Any = socket.scope["extensions"]
         self._subscription: Subscription = feed.subscribe(MAX_QUEUED, extensions[FRAMES])
         self._queries = queries
+        self._refresh = refresh
         self._mistakes = 0
 
     def close(self) -> None:
@@ -167,7 +186,7 @@ class Conversation:
         if request.op == "authenticate":
             await self._standing.renew(no_cookie(request.token))
             return m.LiveEvent(type="authenticated")
-        inner = self._inner(request.topic)
+        inner = await self._inner(request.topic)
         if request.op == "unsubscribe":
             self._subscription.remove(inner)
             return m.LiveEvent(type="unsubscribed", topic=request.topic)
@@ -177,14 +196,23 @@ class Conversation:
         self._subscription.add(inner)
         return m.LiveEvent(type="subscribed", topic=request.topic)
 
-    def _inner(self, topic: str) -> str:
+    async def _inner(self, topic: str) -> str:
         """Return the topic inside, where series are known by slot."""
         if topic in PLAIN_TOPICS:
             return topic
         digits = topic.removeprefix(SERIES)
         if topic.startswith(SERIES) and len(digits) == FINGERPRINT_DIGITS and set(digits) <= set("0123456789abcdef"):
-            return f"{SERIES}{self._queries.slot(int(digits, 16))}:{digits}"
+            return f"{SERIES}{await self._slot(int(digits, 16))}:{digits}"
         raise Rejected("unknown_topic", "topics are overview, alerts, incidents, training and series:FINGERPRINT")
+
+    async def _slot(self, fingerprint: int) -> int:
+        try:
+            return self._queries.slot(fingerprint)
+        except NotFound:
+            if self._refresh is None:
+                raise
+        await self._refresh()
+        return self._queries.slot(fingerprint)
 
     # ---- staying ----------------------------------------------------------------------------------------------
 
