@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 100
+SEED ?= 0
 BIN := .venv/bin
 TESTS := src/quantum tests --ignore=tests/images
 # tests of the running program come after the others and one by one, so that they have the machine for themselves
@@ -10,7 +12,7 @@ SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test sbom audit faults bench bench-rivals bench-detect images image-test up clean
+.PHONY: help run frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +54,10 @@ audit: ## licences of the locked packages, and what OSV knows of their defects, 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
 	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
+
+simulate: ## play SEEDS=100 stories of crashes and faults in virtual time, the first that of SEED=0, and judge each
+	@$(PYTHON) -m tools.prepare --dev
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --seed $(SEED)
 
 bench: ## the project's own benchmarks, as JSON
 	@$(PYTHON) -m tools.prepare

@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -20,7 +20,6 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
@@ -29,7 +28,7 @@ from quantum.adapters.http.control import incident_routes, policy_routes, receiv
 from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
-from quantum.adapters.http.live import LiveSockets, encoded, event_frame, live_route
+from quantum.adapters.http.live import LiveSockets, live_route
 from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
@@ -47,7 +46,6 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import train_apart
-from quantum.adapters.transient import MemoryTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
@@ -72,6 +70,16 @@ from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
+from quantum.connected import (
+    GATEWAY,
+    build_cluster,
+    build_counters,
+    build_feed,
+    build_lanes,
+    build_reader,
+    build_relay,
+    build_transients,
+)
 from quantum.domain.detectors.elsewhere import Elsewhere, Unscored
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
@@ -93,21 +101,18 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresFollower, PostgresReader, PostgresStore
-    from quantum.adapters.redis.counters import RedisCounters
-    from quantum.adapters.redis.feed import Relay
-    from quantum.adapters.redis.transients import RedisTransients
     from quantum.adapters.scrape_targets import Target
-    from quantum.application.ports import Clock, TransientStore
+    from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
+    from quantum.application.monitoring import Follow
+    from quantum.application.ports import Clock, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
 
     Store = SqliteStore | PostgresStore | PostgresFollower
-
-GATEWAY: Final = "gateway"
 
 
 def store_path(settings: Settings, tenant: str) -> str:
@@ -129,22 +134,6 @@ def build_postgres(settings: Settings, tenant: str, role: str) -> PostgresStore 
 
     kind = PostgresFollower if role == GATEWAY else PostgresStore
     return kind(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
-
-
-def build_feed(settings: Settings, tenant: str, role: str) -> MemoryFeed:
-    """Return where a tenant's live events are handed out; through Redis they go on to gateways."""
-    if not settings.redis.url or role == GATEWAY:
-        return MemoryFeed(encoded, event_frame)
-    from quantum.adapters.redis.feed import RedisFeed  # noqa: PLC0415 - imports the driver
-
-    return RedisFeed(settings.redis.url, tenant, encoded, event_frame)
-
-
-def build_relay(settings: Settings, tenant: str, feed: MemoryFeed) -> Relay:
-    """Return what brings live events of the writer to a gateway."""
-    from quantum.adapters.redis.feed import Relay  # noqa: PLC0415 - imports the driver
-
-    return Relay(settings.redis.url, tenant, feed)
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -170,28 +159,6 @@ def build_unscored(settings: Settings) -> Unscored:
     """Return what stands for the detectors where nothing is scored."""
     detector = build_detector(settings)
     return Unscored(detector.name, detector.version)
-
-
-def build_cluster(settings: Settings) -> Cluster:
-    """Return the way in to Kafka."""
-    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
-
-    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
-    return Cluster(**{name: getattr(settings.stream, name) for name in names})
-
-
-def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
-    """Return what asks the workers of a tenant."""
-    from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
-
-    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
-
-
-def build_reader(settings: Settings, tenant: str) -> PostgresReader:
-    """Return what reads a tenant's log without the right to write."""
-    from quantum.adapters.postgres import Patience, PostgresReader  # noqa: PLC0415 - imports the driver
-
-    return PostgresReader(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
 
 
 def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherCompiler) -> LaneWork:
@@ -230,15 +197,15 @@ def build_headroom(settings: Settings) -> Headroom:
 
 def build_ingest(
     settings: Settings,
-    store: Store,
-    stream: MemoryStream,
+    log: FactLog,
+    stream: EventStream,
     clock: SystemClock,
     keeping: Keeping,
     monitor: Monitor,
     headroom: Headroom,
 ) -> Ingest:
     """Return what takes a tenant's samples in; the process counts its series from now on."""
-    ingest = Ingest(store, stream, clock, build_limits(settings), keeping.count_bare, headroom)
+    ingest = Ingest(log, stream, clock, build_limits(settings), keeping.count_bare, headroom)
     headroom.admit(lambda: ingest.series, lambda: coming_bytes(monitor.pipeline.coverage.counts(), ingest.series))
     return ingest
 
@@ -265,22 +232,39 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
 
 
-def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
-    """Return what counts requests: this process alone, or all that have the same Redis."""
-    if not settings.redis.url:
-        return MemoryCounters()
-    from quantum.adapters.redis.counters import RedisCounters  # noqa: PLC0415 - imports the driver
+def build_traces(settings: Settings, role: str) -> Traces | None:
+    """Return what follows requests, if somebody wants to know."""
+    if not settings.traces.url:
+        return None
+    from quantum.adapters.traces import Traces  # noqa: PLC0415 - imports the libraries
 
-    return RedisCounters(settings.redis.url)
+    return Traces(settings.traces.url, settings.traces.ratio, version("quantum"), role)
 
 
-def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
-    """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
-    if not settings.redis.url:
-        return MemoryTransients(clock)
-    from quantum.adapters.redis.transients import RedisTransients  # noqa: PLC0415 - imports the driver
+def traced_log(traces: Traces | None, store: Store) -> Store | TracedLog:
+    """Return the log for what is asked for in requests."""
+    return traces.log(store) if traces else store
 
-    return RedisTransients(settings.redis.url)
+
+def traced_stream(traces: Traces | None, tenant: str) -> MemoryStream | TracedStream:
+    """Return a tenant's stream."""
+    stream = MemoryStream()
+    return traces.stream(stream, tenant) if traces else stream
+
+
+def traced_receiver(traces: Traces | None, webhooks: Webhooks) -> Webhooks | TracedReceiver:
+    """Return what delivers notifications."""
+    return traces.receiver(webhooks) if traces else webhooks
+
+
+def traced_scoring(traces: Traces | None, tenant: str) -> Follow | None:
+    """Return what follows a tenant's facts through the pipeline."""
+    return traces.scoring(tenant) if traces else None
+
+
+def build_webhooks(reach: Reach, traces: Traces | None) -> Webhooks:
+    """Return what receivers are told by."""
+    return Webhooks(reach, headers=traces.headers) if traces else Webhooks(reach)
 
 
 def build_rates(settings: Settings) -> Rates:
@@ -458,6 +442,7 @@ def build_app(
     vitals: Vitals,
     quotas: Quotas,
     forwarder: Forwarder | None,
+    traces: Traces | None,
 ) -> Litestar:
     """Return the HTTP application."""
     return create_app(
@@ -472,6 +457,7 @@ def build_app(
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
         forwarder=forwarder,
+        traces=traces,
     )
 
 
@@ -496,7 +482,9 @@ class Workspace(containers.DeclarativeContainer):
         sqlite=providers.Singleton(build_sqlite, settings, tenant),
         postgres=providers.Singleton(build_postgres, settings, tenant, role),
     )
-    stream = providers.Singleton(MemoryStream)
+    traces: providers.Dependency[Any] = providers.Dependency()
+    stream = providers.Singleton(traced_stream, traces, tenant)
+    log = providers.Singleton(traced_log, traces, store)
     feed = providers.Singleton(build_feed, settings, tenant, role)
     relay = providers.Singleton(build_relay, settings, tenant, feed)
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
@@ -533,10 +521,11 @@ class Workspace(containers.DeclarativeContainer):
         codec,
         terms.provided.keep_log_ms,
         scoring,
+        providers.Singleton(traced_scoring, traces, tenant),
     )
     mirror = providers.Singleton(Mirror, store, store.provided.follow, monitor, clock)
     keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
-    ingest = providers.Singleton(build_ingest, settings, store, stream, clock, keeping, monitor, headroom)
+    ingest = providers.Singleton(build_ingest, settings, log, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
         Upkeep,
         store,
@@ -550,12 +539,17 @@ class Workspace(containers.DeclarativeContainer):
         store,
         terms.provided.keep_audit_ms,
     )
-    control = providers.Singleton(Control, store, stream, clock, monitor)
+    control = providers.Singleton(Control, log, stream, clock, monitor)
     denials = providers.Singleton(Denials, store, stream, clock)
     attendances = providers.Singleton(Attendances, store, stream, clock)
     keys = providers.Singleton(ApiKeys, control, monitor, clock, tenant, owners)
     notifier = providers.Singleton(
-        Notifier, store, webhooks, control.provided.receivers, clock, providers.Singleton(np.random.default_rng)
+        Notifier,
+        store,
+        providers.Singleton(traced_receiver, traces, webhooks),
+        control.provided.receivers,
+        clock,
+        providers.Singleton(np.random.default_rng),
     )
     machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
@@ -635,7 +629,8 @@ class Process(containers.DeclarativeContainer):
         keycloak=sessions,
     )
     reach = providers.Singleton(build_reach, settings)
-    webhooks = providers.Singleton(Webhooks, reach)
+    traces = providers.Singleton(build_traces, settings, role)
+    webhooks = providers.Singleton(build_webhooks, reach, traces)
     compiler = providers.Singleton(MatcherCompiler, providers.Object(full_match))
     counters = providers.Singleton(build_counters, settings)
     quotas = providers.Singleton(Quotas, counters, providers.Callable(build_rates, settings))
@@ -649,6 +644,7 @@ class Process(containers.DeclarativeContainer):
         clock=clock,
         reach=reach,
         webhooks=webhooks,
+        traces=traces,
         compiler=compiler,
         quotas=quotas,
         owners=owners,
@@ -674,7 +670,9 @@ class Process(containers.DeclarativeContainer):
         stub=providers.Object(None),
         keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
     )
-    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, forwarder)
+    app = providers.Singleton(
+        build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, forwarder, traces
+    )
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:

@@ -30,20 +30,23 @@ from quantum.adapters.turns import TurnPool
 from quantum.application import keys
 from quantum.application.control import TENANT
 from quantum.application.ingest import incoming_readings
+from quantum.application.ports import AuditFilter, Page
 from quantum.application.pump import Pump
-from quantum.composition import GATEWAY, build
+from quantum.composition import build
+from quantum.connected import GATEWAY
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from litestar import Litestar
 
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.live import LiveSockets
     from quantum.application.ingest import Incoming
+    from quantum.domain.policies import AlertPolicy
     from quantum.settings import Settings
 
 BACKLOG: Final = 1024
@@ -60,6 +63,8 @@ LIVE: Final = "live"
 """Name of the pump that tells live events on, or brings them."""
 LOOK_MS: Final = 600_000
 SETTLE_MS: Final = 1000
+FIRST_START: Final = "first start"
+"""Who puts in force what a tenant begins with."""
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -179,17 +184,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        for workspace in workspaces.values():
-            await stack.enter_async_context(workspace.store())
-        await stack.enter_async_context(process.webhooks())
-        await stack.enter_async_context(process.counters())
-        await stack.enter_async_context(process.transients())
-        for workspace in workspaces.values():
-            if role == MONITORING:
-                await stack.enter_async_context(workspace.lanes())
-            await _open(workspace, stack)
-            if settings.redis.url:
-                await stack.enter_async_context(workspace.feed())
+        await _open_all(process, workspaces.values(), stack, role)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
@@ -206,7 +201,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
                 if role == MONITORING:
                     stack.callback(asyncio.create_task(_configure_later(settings, workspace)).cancel)
                 else:
-                    await _configure(settings, workspace, is_first=workspace.monitor().recorded == 0)
+                    await _configure(settings, workspace)
             if settings.ingest.statsd:
                 stack.callback((await listen(settings.ingest.statsd, home.gathered())).close)
             process.vitals().started = True
@@ -217,11 +212,28 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             await _serve(app, process.vitals(), listening, sockets)
 
 
+async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
+    """Open what the process has once, and then its tenants."""
+    if traces := process.traces():
+        stack.push_async_callback(asyncio.to_thread, traces.close)
+    for workspace in workspaces:
+        await stack.enter_async_context(workspace.store())
+    for part in (process.webhooks(), process.counters(), process.transients()):
+        await stack.enter_async_context(part)
+    for workspace in workspaces:
+        if role == MONITORING:
+            await stack.enter_async_context(workspace.lanes())
+        if isinstance(workspace.feed(), contextlib.AbstractAsyncContextManager):
+            await stack.enter_async_context(workspace.feed())
+        await _open(workspace, stack)
+
+
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:
     """Let a tenant's pipeline catch up with its log, unless others score; at the end, take in what is left and save."""
     await workspace.ingest().open(workspace.store())
     await workspace.monitor().open()
     stack.push_async_callback(workspace.monitor().close)
+    stack.push_async_callback(workspace.notifier().close)
     workspace.keys().open()
 
 
@@ -362,12 +374,10 @@ class StatsdCollection:
 
 async def _configure_later(settings: Settings, workspace: Any) -> None:
     """Configure once the pipeline has taken in what was there at the start, which may need workers."""
-    monitor = workspace.monitor()
-    await monitor.caught_up.wait()
-    is_first = monitor.recorded == 0
+    await workspace.monitor().caught_up.wait()
     while True:
         try:
-            await _configure(settings, workspace, is_first=is_first)
+            await _configure(settings, workspace)
         except Unavailable as error:
             # workers went away again: what is stored by then changes nothing when it is stored once more
             log.warning("the configuration is not in force yet", tenant=workspace.tenant(), reason=str(error))
@@ -387,16 +397,27 @@ async def _settle(workspace: Any) -> None:
         await workspace.monitor().expect(position)
 
 
-async def _configure(settings: Settings, workspace: Any, *, is_first: bool) -> None:
+async def _configure(settings: Settings, workspace: Any) -> None:
     """Put in force what a tenant begins with, how closely series are watched, and what the settings say."""
     control = workspace.control()
-    for policy in DEFAULT_POLICIES if is_first else ():
-        await control.submit(PutPolicy(policy, None, "first start"))
+    for policy in await _never_given(workspace.store()):
+        await control.submit(PutPolicy(policy, None, FIRST_START))
     allotment = settings.detection.allotment()
     if workspace.monitor().pipeline.coverage.allotment != allotment:
         await control.submit(PutCoverage(allotment, "settings"))
     if workspace.tenant() == settings.store.tenant:
         await _put_in_force(settings, workspace)
+
+
+async def _never_given(store: Any) -> list[AlertPolicy]:
+    """Return the policies that a tenant begins with and never had: all at first, the rest if that was interrupted.
+
+    What was deleted since stays deleted. If facts were forgotten already, the first start was long ago.
+    """
+    if await store.begins_after():
+        return []
+    given = {one.target for one in await store.audit(AuditFilter(actor=FIRST_START), Page())}
+    return [policy for policy in DEFAULT_POLICIES if policy.name not in given]
 
 
 async def _put_in_force(settings: Settings, home: Any) -> None:

@@ -423,6 +423,18 @@ class Logs(Section, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class TraceExport(Section, frozen=True, kw_only=True):
+    """Traces of requests, for an OpenTelemetry collector.
+
+    Attributes:
+        url: of the collector, with its path: `http://127.0.0.1:4318/v1/traces`; empty means none.
+        ratio: of the requests whose sender has not decided whether they are followed.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^$|^https?://[^/]+/")] = ""
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All settings of one process.
 
@@ -449,6 +461,7 @@ class Settings(Section, frozen=True, kw_only=True):
     stream: Stream = Stream()
     retention: Retention = Retention()
     logs: Logs = Logs()
+    traces: TraceExport = TraceExport()
     detection: Detection = Detection()
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()

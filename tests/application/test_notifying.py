@@ -29,9 +29,14 @@ class Phone:
     def __init__(self) -> None:
         self.answers: list[Exception | None] = []
         self.heard: list[NotificationIntent] = []
+        self.rings = asyncio.Event()
+        self.is_free = asyncio.Event()
+        self.is_free.set()
 
     async def send(self, receiver: WebhookReceiver, intent: NotificationIntent) -> None:
         assert receiver is OPS
+        self.rings.set()
+        await self.is_free.wait()
         answer = self.answers.pop(0) if self.answers else None
         if answer:
             raise answer
@@ -152,3 +157,36 @@ async def test_what_was_delivered_but_could_not_be_noted_is_noted_later_and_not_
         pass
     assert [one.alert.state for one in desk.phone.heard] == [AlertState.FIRING, AlertState.RESOLVED]
     assert [one.outcome for one in await desk.deliveries()] == ["sent", "sent"]
+
+
+async def test_an_attempt_that_was_begun_when_the_pump_stops_is_waited_for_and_noted(desk: Desk) -> None:
+    desk.phone.is_free.clear()
+    pump = asyncio.create_task(desk.notifier.run_once())
+    await desk.phone.rings.wait()
+    pump.cancel()
+    await asyncio.gather(pump, return_exceptions=True)
+    closing = asyncio.create_task(desk.notifier.close())
+    desk.phone.is_free.set()
+    await closing
+    assert desk.notifier.is_settled
+    assert [one.outcome for one in await desk.deliveries()] == ["sent", ""]
+    assert len(desk.phone.heard) == 1
+
+
+async def test_what_the_store_did_not_take_is_tried_once_more_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, failures = desk.store.settle, [Unavailable("the disk is full")] * 2
+
+    async def forgetful(delivery: Delivery) -> None:
+        if failures:
+            raise failures.pop()
+        await settle(delivery)
+
+    monkeypatch.setattr(desk.store, "settle", forgetful)
+    with pytest.raises(Unavailable):
+        await desk.notifier.send_due()
+    await desk.notifier.close()
+    assert not desk.notifier.is_settled
+    await desk.notifier.close()
+    assert [one.outcome for one in await desk.deliveries()] == ["sent", ""]

@@ -25,7 +25,7 @@ from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import Unavailable
 from quantum.domain.facts import Heartbeat, PutCoverage, PutPolicy
 from quantum.domain.labels import MatcherCompiler
-from quantum.domain.lanes import Lane
+from quantum.domain.lanes import DETECTOR, Lane
 from quantum.domain.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -276,3 +276,23 @@ async def test_what_was_forgotten_is_begun_after_at_its_landmark() -> None:
         work = LaneWork(made.store, lambda number: Lane(number, 1, tiered(JumpDetector()), COMPILER), wire.unpack_state)
         await work.do(Task(0, position, position))
         assert work.positions == {0: position}
+
+
+async def test_a_lane_that_fell_behind_what_was_forgotten_begins_at_the_checkpoint_after_it() -> None:
+    async with system(1) as made:
+        await story(made, range(10))
+        behind = new_work(made.store, 1)
+        await behind.do(Task(0, 0, made.monitor.pipeline.position, tuple(await made.store.read(0, 1_000_000))))
+        await story(made, range(10, 20))
+        await made.monitor.close()
+        position = made.monitor.pipeline.position
+        newest = await made.store.newest()
+        assert newest is not None
+        await made.store.save(position, newest[1], made.clock.now_ms())
+        await made.store.forget(position)
+        answer = await behind.do(Task(0, position, position, wants_state=True))
+        assert answer.state is not None
+        assert {name: one.tobytes() for name, one in answer.state.items()} == {
+            name.removeprefix(DETECTOR): one for name, one in (await checkpoint(made.store)).items() if DETECTOR in name
+        }
+        assert behind.rewinds == 2

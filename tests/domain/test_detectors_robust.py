@@ -176,11 +176,21 @@ def test_a_state_of_another_shape_type_or_name_is_refused() -> None:
     assert bank.series_count == 1
 
 
+@BOTH
+@pytest.mark.parametrize("rows", [1, 5, 50])
+def test_a_constant_that_is_back_is_what_was_expected_to_the_last_digit(make: Robust, rows: int) -> None:
+    values = np.full(300, 1.0)
+    values[100 : 100 + rows] = 0.99
+    found = score(values, 1000, make)
+    assert found.score[100] >= 0.2
+    assert np.all(found.expected[41:] == 1.0)
+
+
 def test_the_state_of_a_series_is_twenty_kilobytes_and_of_the_cheap_detector_less_than_eight() -> None:
     assert robust_ensemble.BYTES <= 20_480
     assert robust_seasonal.BYTES <= 8_192
-    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 2)
-    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 5)
+    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 3)
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 6)
 
 
 DAYS_30 = 30 * 1440

@@ -83,6 +83,15 @@ def test_twenty_fresh_machines_page_nobody() -> None:
     assert fired(np.stack(list(machines()), axis=1)) == []
 
 
+@pytest.mark.parametrize("dip", [0.01, 0.05])
+def test_a_saturated_machine_that_dips_and_burns_on_pages_nobody(dip: float) -> None:
+    seconds = np.ones((SECONDS, 20))
+    for machine, begin in enumerate(range(50, 250, 10)):
+        seconds[begin : begin + 3 + 2 * machine, machine] -= dip
+    seconds[100:, 0] -= np.abs(np.random.default_rng(0).normal(0.0, dip, SECONDS - 100))
+    assert fired(seconds) == []
+
+
 def test_a_blip_after_fifty_rows_pages_nobody() -> None:
     values = np.random.default_rng(52).uniform(0.09, 0.16, SECONDS)
     values[52:62] = 0.298

@@ -8,7 +8,16 @@ import pytest
 from tests.facts import labels, policy
 
 from quantum.domain.alerts import Contributor
-from quantum.domain.policies import Absence, AnomalyScore, Comparison, Condition, RateOfChange, Threshold
+from quantum.domain.policies import (
+    Absence,
+    AnomalyScore,
+    Comparison,
+    Condition,
+    Direction,
+    PageBudget,
+    RateOfChange,
+    Threshold,
+)
 from quantum.domain.wording import breach_words, duration_words, mended_words, number_words, rarity_words
 
 WORST = Contributor(
@@ -44,6 +53,14 @@ def test_rarity_is_told_in_time_where_the_interval_is_known(score: float, interv
         (
             AnomalyScore(raise_at=0.5, clear_at=0.2),
             'cpu{host="a"} is 97, usually 2 to 10; once in about 1 million samples',
+        ),
+        (
+            AnomalyScore(raise_at=0.5, clear_at=0.2, direction=Direction.ABOVE),
+            'cpu{host="a"} is 97, above the expected 5, usually 2 to 10; once in about 1 million samples',
+        ),
+        (
+            PageBudget(pages=1, per_ms=3_600_000, direction=Direction.BELOW),
+            'cpu{host="a"} is 97, below the expected 5, usually 2 to 10; once in about 1 million samples',
         ),
         (Threshold(op=Comparison.ABOVE, raise_at=90.0, clear_at=80.0), 'cpu{host="a"} is 97, above 90'),
         (Absence(after_ms=60_000), 'nothing heard from cpu{host="a"} for 1 min'),

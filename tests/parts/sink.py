@@ -22,12 +22,14 @@ class Sink:
         status: what it answers.
         received: idempotency keys and notifications.
         authorizations: the Authorization header of each, or None.
+        traceparents: the same for traceparent.
     """
 
     url: str = ""
     status: int = 204
     received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    traceparents: list[str | None] = field(default_factory=list)
 
     def keys(self) -> list[str]:
         """Return the idempotency keys in order of arrival, repeated ones included."""
@@ -57,6 +59,7 @@ def run_sink(busy: Callable[[], bool] = lambda: False, answered: Callable[[], No
                 if not refused:
                     sink.received.append((self.headers["Idempotency-Key"], body))
                     sink.authorizations.append(self.headers["Authorization"])
+                    sink.traceparents.append(self.headers["traceparent"])
             self.send_response(503 if refused else sink.status)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")

@@ -34,6 +34,7 @@ YAML: Final = {
 }
 YEARS_MS: Final = 100 * 365 * 86_400_000
 RATE: Final = {"kind": "rate_of_change", "op": "above", "raise_at": 1.0, "window_ms": 60_000}
+ODD: Final = {"kind": "anomaly_score", "raise_at": 0.5}
 BUDGET: Final = {"kind": "page_budget", "pages": 2}
 NEARING: Final = {"kind": "time_to_limit", "op": "above", "limit": 1.0, "within_ms": 3_600_000}
 
@@ -90,6 +91,9 @@ POLICIES: Final = [
     Asked("P5 nothing", 400, MAKE, condition(raise_at=None)),
     Asked("P5 score", 400, MAKE, condition({"kind": "anomaly_score", "raise_at": 1.5})),
     Asked("P5 no score", 400, MAKE, condition({"kind": "anomaly_score", "raise_at": 0})),
+    Asked("P5 direction", 400, MAKE, condition(ODD, direction="sideways"), "direction"),
+    Asked("P5 direction of a budget", 400, MAKE, condition(BUDGET, direction=None), "direction"),
+    Asked("P5 direction of a threshold", 400, MAKE, condition(direction="above"), "direction"),
     Asked("P5 probability", 400, MAKE, condition(NEARING, probability=1.0)),
     Asked("P5 limit", 400, MAKE, condition(NEARING, limit="NaN")),
     Asked("P6 negative", 400, MAKE, policy(for_ms=-1)),

@@ -34,7 +34,7 @@ from quantum.domain.facts import (
 )
 from quantum.domain.labels import LabelSet, MatcherCompiler
 from quantum.domain.pipeline import Pipeline
-from quantum.domain.policies import Absence, AnomalyScore, Comparison, RateOfChange, Threshold
+from quantum.domain.policies import Absence, AnomalyScore, Comparison, Direction, RateOfChange, Threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +116,7 @@ async def configure(life: Life) -> None:
     for one in (
         policy("spike", "load", Threshold(op=Comparison.ABOVE, raise_at=130.0, clear_at=110.0), for_ms=30_000),
         policy("odd", "load", AnomalyScore(raise_at=0.4, clear_at=0.2), for_ms=20_000, keep_firing_for_ms=60_000),
+        policy("high", "load", AnomalyScore(raise_at=0.4, clear_at=0.2, direction=Direction.ABOVE), for_ms=20_000),
         policy("gone", "load", Absence(after_ms=120_000)),
         policy(
             "fast", "queue", RateOfChange(op=Comparison.ABOVE, window_ms=20_000, raise_at=5.0, clear_at=1.0), ("job",)

@@ -15,6 +15,8 @@ from quantum.adapters.addresses import PUBLIC, AddressRefused, GuardedResolver
 from quantum.domain.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quantum.adapters.addresses import Reach
     from quantum.domain.alerts import Alert, NotificationIntent
     from quantum.domain.facts import WebhookReceiver
@@ -28,8 +30,12 @@ TRY_AGAIN: Final = frozenset({408, 425, 429})
 class Webhooks:
     """Receiver over HTTP; an async context manager."""
 
-    def __init__(self, reach: Reach = PUBLIC, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, reach: Reach = PUBLIC, timeout_s: float = TIMEOUT_S, headers: Callable[[], dict[str, str]] = dict
+    ) -> None:
+        """Take what bounds it, and what returns headers that each request gets besides."""
         self._reach = reach
+        self._headers = headers
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession
 
@@ -56,7 +62,7 @@ class Webhooks:
 
         An address out of reach is Unavailable, not Rejected: the page is not lost while an operator mends the settings.
         """
-        headers = {"Idempotency-Key": intent.id}
+        headers = {**self._headers(), "Idempotency-Key": intent.id}
         if receiver.secret:
             headers["Authorization"] = f"Bearer {receiver.secret}"
         try:

@@ -53,6 +53,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         labels.MatchOp,
         policies.Severity,
         policies.Comparison,
+        policies.Direction,
         policies.Threshold,
         policies.AnomalyScore,
         policies.Absence,

@@ -18,7 +18,7 @@ from quantum.domain.errors import NotFound, QuantumError, Rejected
 from quantum.domain.facts import IssueApiKey, RevokeApiKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from quantum.application.control import Control
     from quantum.application.monitoring import Monitor
@@ -65,12 +65,22 @@ class ApiKeys:
 
     banner = ""
 
-    def __init__(self, control: Control, monitor: Monitor, clock: Clock, tenant: str, owners: KeyOwners) -> None:
+    def __init__(
+        self,
+        control: Control,
+        monitor: Monitor,
+        clock: Clock,
+        tenant: str,
+        owners: KeyOwners,
+        draw: Callable[[int], str] = secrets.token_hex,
+    ) -> None:
+        """Take what is needed; `draw` returns so many random bytes in hexadecimal, which nobody can foresee."""
         self._control = control
         self._monitor = monitor
         self._clock = clock
         self._tenant = tenant
         self._owners = owners
+        self._draw = draw
         self._used_ms: dict[str, int] = {}
 
     def open(self) -> None:
@@ -104,8 +114,8 @@ class ApiKeys:
             Rejected, Conflict: see `KeyRing.issue`.
             Unavailable: the log does not answer; whether there is a key now, the list of keys says.
         """
-        key_id = secrets.token_hex(ID_BYTES)
-        key = f"{PREFIX}{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+        key_id = self._draw(ID_BYTES)
+        key = f"{PREFIX}{key_id}_{self._draw(SECRET_BYTES)}"
         command = IssueApiKey(key_id, name, _digest(key), tuple(scopes), expires_at_ms, actor)
         await self._order(command)
         self._owners.note(key_id, self._tenant)

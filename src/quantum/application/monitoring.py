@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from quantum.domain.pipeline import Pipeline, PipelineState, Step
     from quantum.domain.scoring import Scores
 
+    Follow = Callable[[Sequence[Fact]], Callable[[Sequence[Step]], None]]
+    """Is told of facts before they are taken in; what it returns is told what they led to."""
+
 GROUP_FACTS: Final = 256
 GROUP_ROWS: Final = 100_000
 GATHER_S: Final = 0.1
@@ -196,8 +199,10 @@ class Monitor:
         codec: StateCodec,
         keep_ms: int,
         scoring: Scoring | None = None,
+        follow: Follow | None = None,
     ) -> None:
         self.pipeline = pipeline()
+        self._follow = follow or _follow_nothing
         self.recent = Recent()
         self.started_at_ms = clock.now_ms()
         self.recorded = 0
@@ -368,8 +373,10 @@ class Monitor:
             await asyncio.shield(taking)
 
     async def _take_whole(self, facts: Sequence[Fact]) -> None:
+        followed = self._follow(facts)
         scores = await self._scores(facts)
         steps = await asyncio.to_thread(lambda: [self.pipeline.step(*one) for one in zip(facts, scores, strict=True)])
+        followed(steps)
         for fact, step in zip(facts, steps, strict=True):
             self._hold(fact, step)
         self._unrecorded.add(facts, steps, self.recorded)
@@ -548,3 +555,7 @@ def merged(effects: Sequence[Effects]) -> Effects:
 
 def _some(points: Points, rows: NDArray[np.intp]) -> Points:
     return Points(*(getattr(points, name)[rows] for name in Points.__slots__))
+
+
+def _follow_nothing(_: Sequence[Fact]) -> Callable[[Sequence[Step]], None]:
+    return lambda _: None

@@ -1,12 +1,15 @@
 """Notifying: gets every notification intent to its receiver, at least once, in order per alert and receiver.
 
 An intent is sent with its id as idempotency key and settled afterwards; a crash between the two sends it once more
-with the same key. A store that cannot note what became of an attempt makes no second one: it is noted later. Failures
-are tried again with growing pauses for a day, then given up visibly.
+with the same key. A store that cannot note what became of an attempt makes no second one: it is noted later. Nor does
+an orderly stop: it waits for the attempt that was begun. Failures are tried again with growing pauses for a day, then
+given up visibly.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +47,12 @@ class Notifier:
         self._clock = clock
         self._generator = generator
         self._unsettled: Delivery | None = None
+        self._begun: tuple[asyncio.Future[None], ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the store knows what became of every attempt."""
+        return self._unsettled is None
 
     async def run_once(self) -> None:
         """Send what is due; wait a moment if nothing was."""
@@ -59,9 +68,21 @@ class Notifier:
         await self._settle()
         due = await self._queue.due(self._clock.now_ms(), AT_ONCE)
         for delivery in due:
-            self._unsettled = await self._attempt(delivery)
-            await self._settle()
+            # once begun it is not stopped halfway: the receiver may have it already
+            attempt = asyncio.ensure_future(self._see_through(delivery))
+            self._begun = (attempt,)
+            await asyncio.shield(attempt)
         return len(due)
+
+    async def close(self) -> None:
+        """Wait for the attempt that was begun, and have it noted; a store that does not take it now is left alone."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
+        with suppress(Unavailable):
+            await self._settle()
+
+    async def _see_through(self, delivery: Delivery) -> None:
+        self._unsettled = await self._attempt(delivery)
+        await self._settle()
 
     async def _settle(self) -> None:
         if self._unsettled is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from quantum.domain.errors import Unavailable
+from quantum.domain.errors import NotFound, Unavailable
 from quantum.domain.facts import Samples
 from quantum.domain.lanes import in_lane, matters, whole_of
 from quantum.domain.scoring import Scores
@@ -185,7 +185,7 @@ class LaneWork:
         known = self._known(lane, task)
         if lane is None or (lane.position > task.since and known is None):
             lane = await self._restored(task.lane, task.since)
-        await self._catch_up(lane, task.since)
+        lane = await self._caught_up(lane, task.since)
         scores, state = await asyncio.to_thread(_done, lane, task, known or {})
         self._lanes[task.lane], self._last[task.lane] = lane, (task, scores)
         self.done += 1
@@ -201,6 +201,15 @@ class LaneWork:
             return None
         is_repeated = last.since == task.since and lane.position == last.upto <= task.upto
         return scores if is_repeated else None
+
+    async def _caught_up(self, lane: Lane, upto: int) -> Lane:
+        """Return a lane that is at a position: this one, or another if what it would have to read was forgotten."""
+        try:
+            await self._catch_up(lane, upto)
+        except NotFound:
+            lane = await self._restored(lane.number, upto)
+            await self._catch_up(lane, upto)
+        return lane
 
     async def _catch_up(self, lane: Lane, upto: int) -> None:
         while lane.position < upto:

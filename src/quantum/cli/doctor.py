@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.composition import build_cluster, store_path
+from quantum.composition import store_path
+from quantum.connected import build_cluster
 from quantum.domain.errors import QuantumError
 from quantum.loading import load_settings
 from quantum.settings import SettingsError, without_password

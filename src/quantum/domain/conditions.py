@@ -19,6 +19,7 @@ from quantum.domain.policies import (
     AnomalyScore,
     Comparison,
     Condition,
+    Direction,
     PageBudget,
     RateOfChange,
     Threshold,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 RATE_STEPS: Final = 16
 """Into how many steps the window of a rate of change is divided: it slides in sixteenths."""
 EVALUATION_MS: Final = 1000
+SIDE_BEGINS: Final = 0.1
+"""A value this near to what was expected is neither above nor below: a mean of many rows may be odd while it is not."""
 UNKNOWN_HEARTBEAT_MS: Final = 60_000.0
 """What is assumed of a series that has been heard only once."""
 
@@ -86,7 +89,8 @@ class Activity:
         news = view.newest["live"][slots] & ~view.silent[slots]
         if isinstance(condition, PageBudget):
             rows_per_ms = float(np.nansum(1.0 / np.maximum(1.0, view.interval_ms[slots[news]])))
-            self.active = self.budget.update(condition, view.newest["score"][slots], news, groups, rows_per_ms)
+            score = sided_scores(condition.direction, slots, view)
+            self.active = self.budget.update(condition, score, news, groups, rows_per_ms)
             return self.active
         if isinstance(condition, TimeToLimit):
             self._foresee(condition, view.newest["value"][slots], news, view.watched_ms)
@@ -104,7 +108,7 @@ class Activity:
     ) -> NDArray[np.float64]:
         """Return what the condition compares with its limits."""
         if isinstance(condition, AnomalyScore):
-            return np.asarray(view.newest["score"][slots])
+            return sided_scores(condition.direction, slots, view)
         seen = np.asarray(view.newest["value"][slots])
         return self._rates(seen, condition, view.watched_ms) if isinstance(condition, RateOfChange) else seen
 
@@ -155,6 +159,21 @@ class Activity:
 
 def _is_below(condition: Condition) -> bool:
     return isinstance(condition, Threshold | RateOfChange) and condition.op is Comparison.BELOW
+
+
+def sided_scores(direction: Direction, slots: NDArray[np.int64], view: View) -> NDArray[np.float64]:
+    """Return the newest scores of slots, shape (slots,); 0 where the value is not to that side of what was expected.
+
+    A value is on a side from `SIDE_BEGINS` of the way to that edge of the band on. Not from the edge itself: the band
+    widens with what is going on, and how far off a value is says its score already.
+    """
+    score = np.asarray(view.newest["score"][slots])
+    if direction is Direction.EITHER:
+        return score
+    is_above = direction is Direction.ABOVE
+    value, expected = view.newest["value"][slots], view.newest["expected"][slots]
+    begin = expected + SIDE_BEGINS * (view.newest["upper" if is_above else "lower"][slots] - expected)
+    return np.where(value > begin if is_above else value < begin, score, 0.0)
 
 
 def _compare(

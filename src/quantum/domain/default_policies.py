@@ -15,6 +15,7 @@ from quantum.domain.policies import (
     AnomalyScore,
     Comparison,
     Condition,
+    Direction,
     Severity,
     Threshold,
 )
@@ -36,7 +37,7 @@ DEFAULT_POLICIES: Final = (
         "default-cpu",
         "CPU busy far beyond usual",
         "host_cpu_busy_ratio",
-        AnomalyScore(raise_at=0.25, clear_at=0.2),
+        AnomalyScore(raise_at=0.25, clear_at=0.2, direction=Direction.ABOVE),
         for_ms=15_000,
         keep_firing_for_ms=20_000,
         severity=Severity.WARNING,

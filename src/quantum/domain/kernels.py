@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -15,8 +16,22 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 try:
     from numba import njit
+    from numba.core.types import Record
 except ImportError:  # pragma: no cover - tests/test_without_numba.py runs all of it in a process of its own
     njit = None  # type: ignore[assignment]
+else:
+
+    def _mangling_args(record: Any) -> tuple[str, tuple[str]]:
+        """Return by what a function of such records is named in the cache of compiled code: by what is in them.
+
+        numba names it by the number of record types that the process had met (numba#1008). Two processes that met one
+        type each, both as their first, left two functions of one name; a third took one for the other, and wrote past
+        the end of the state of a series.
+        """
+        return type(record).__name__, (sha256(record.name.encode()).hexdigest()[:24],)
+
+    records: Any = Record
+    records.mangling_args = property(_mangling_args)
 
 
 def compiled(function: F) -> F:

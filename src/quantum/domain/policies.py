@@ -44,6 +44,14 @@ class Comparison(StrEnum):
     BELOW = "below"
 
 
+class Direction(StrEnum):
+    """To which side of what was expected a series has to be odd."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    EITHER = "either"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """Broken while the newest value is beyond `raise_at`; mended when it is back across `clear_at` (hysteresis)."""
@@ -55,10 +63,14 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnomalyScore:
-    """Broken while the newest score is at least `raise_at`; mended when it is below `clear_at`. Both in [0, 1]."""
+    """Broken while the newest score is at least `raise_at`; mended when it is below `clear_at`. Both in [0, 1].
+
+    With a direction a score counts only while the value is to that side of what was expected; else it counts as 0.
+    """
 
     raise_at: float
     clear_at: float
+    direction: Direction = Direction.EITHER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +92,14 @@ class RateOfChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageBudget:
-    """Broken while a group is among the oddest that `pages` pages in `per_ms` allow, by scores; see `budget`."""
+    """Broken while a group is among the oddest that `pages` pages in `per_ms` allow, by scores; see `budget`.
+
+    A direction means what it means in `AnomalyScore`.
+    """
 
     pages: int
     per_ms: int
+    direction: Direction = Direction.EITHER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from quantum.domain.policies import (
     AlertPolicy,
     AnomalyScore,
     Comparison,
+    Direction,
     PageBudget,
     RateOfChange,
     Threshold,
@@ -58,9 +59,8 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
     others = f", and {breaching - 1} more series" if breaching > 1 else ""
     value = number_words(worst.value)
     match policy.condition:
-        case AnomalyScore() | PageBudget():
-            usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
-            return f"{worst.series} is {value}, {usual}; {rarity_words(worst.score)}{others}"
+        case AnomalyScore(direction=direction) | PageBudget(direction=direction):
+            return f"{worst.series} is {value}, {_usual_words(direction, worst)}; {rarity_words(worst.score)}{others}"
         case TimeToLimit(op=op, limit=reached, within_ms=within_ms, probability=least):
             reaches = f"{WORDS[op]} {number_words(reached)} within {duration_words(within_ms)}"
             return f"{worst.series} is {value}, and with a chance of {least * 100:.4g} % or more {reaches}{others}"
@@ -71,6 +71,13 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
         case RateOfChange(op=op, raise_at=raise_at, window_ms=window_ms):  # pragma: no branch - the last kind there is
             limit = f"{WORDS[op]} {number_words(raise_at)} per second over {duration_words(window_ms)}"
             return f"{worst.series} changes by {limit}, it is {value} now{others}"
+
+
+def _usual_words(direction: Direction, worst: Contributor) -> str:
+    """Return what is usual for a series, and where a direction was asked for, to which side of that it is."""
+    usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
+    side = "" if direction is Direction.EITHER else f"{direction} the expected {number_words(worst.expected)}, "
+    return side + usual
 
 
 def reached_words(

@@ -67,12 +67,14 @@ export interface IncidentItem {
 export interface IncidentPageMessage { items: IncidentItem[]; next_cursor: string | null }
 export interface IncidentDetail { incident: IncidentItem; alerts: AlertItem[] }
 export interface Matcher { label: string; op: '=' | '!=' | '=~' | '!~'; value: string }
+/** To which side of what was expected a series has to be odd; either, if it is not said. */
+export type Direction = 'above' | 'below' | 'either';
 export type Condition =
   | { kind: 'threshold'; op: 'above' | 'below'; raise_at: number; clear_at?: number | null }
-  | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null }
+  | { kind: 'anomaly_score'; raise_at: number; clear_at?: number | null; direction?: Direction }
   | { kind: 'absence'; after_ms: number }
   | { kind: 'time_to_limit'; op: 'above' | 'below'; limit: number; within_ms: number; probability: number }
-  | { kind: 'page_budget'; pages: number; per_ms: number }
+  | { kind: 'page_budget'; pages: number; per_ms: number; direction?: Direction }
   | { kind: 'rate_of_change'; op: 'above' | 'below'; window_ms: number; raise_at: number; clear_at?: number | null };
 export interface PolicyRequest {
   name: string; matchers: Matcher[]; condition: Condition; by: string[]; for_ms: number; keep_firing_for_ms: number;

@@ -12,7 +12,7 @@ function somePolicy(roll: ReturnType<typeof dice>): PolicyItem {
   for (let more = roll.below(4); more >= 0; more--) matchers.push({ label: roll.pick(['host', 'a.b', 'with space', 'q"']), op: roll.pick(['=', '!=', '=~', '!~']), value: text() || 'x' });
   const limits = { raise_at: roll.below(1000) / 10, ...(roll.below(2) ? { clear_at: roll.below(1000) / 10 } : {}) };
   const condition = roll.pick<Condition>([
-    { kind: 'threshold', op: 'below', ...limits }, { kind: 'anomaly_score', ...limits }, { kind: 'absence', after_ms: roll.below(1e6) },
+    { kind: 'threshold', op: 'below', ...limits }, { kind: 'anomaly_score', ...limits, direction: roll.pick(['above', 'below', 'either']) }, { kind: 'page_budget', pages: 1 + roll.below(9), per_ms: 86_400_000, direction: roll.pick(['above', 'below', 'either']) }, { kind: 'absence', after_ms: roll.below(1e6) },
     { kind: 'rate_of_change', op: 'above', window_ms: roll.below(1e6), ...limits },
   ]);
   return aPolicy({
@@ -47,7 +47,7 @@ describe('a draft', () => {
   it('sends only what its kind of condition has', () => {
     const draft = sound({ raise_at: 5, clear_at: 4, op: 'below', window_s: 60 });
     expect(requestOf({ ...draft, kind: 'threshold' }).condition).toEqual({ kind: 'threshold', op: 'below', raise_at: 5, clear_at: 4 });
-    expect(requestOf({ ...draft, kind: 'anomaly_score' }).condition).toEqual({ kind: 'anomaly_score', raise_at: 5, clear_at: 4 });
+    expect(requestOf({ ...draft, kind: 'anomaly_score' }).condition).toEqual({ kind: 'anomaly_score', raise_at: 5, clear_at: 4, direction: 'either' });
     expect(requestOf({ ...draft, kind: 'rate_of_change' }).condition).toEqual({ kind: 'rate_of_change', op: 'below', window_ms: 60_000, raise_at: 5, clear_at: 4 });
   });
 

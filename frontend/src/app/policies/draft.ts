@@ -1,4 +1,4 @@
-import { Condition, Matcher, PolicyItem, PolicyRequest, Severity } from '../api/messages';
+import { Condition, Direction, Matcher, PolicyItem, PolicyRequest, Severity } from '../api/messages';
 
 const DAY_MS = 86_400_000;
 const MAX_S = 2_592_000;
@@ -9,14 +9,14 @@ const ESCAPES: Record<string, string> = { '"': '"', '\\': '\\', n: '\n', t: '\t'
 
 /** A policy as the form holds it: text and seconds instead of lists and milliseconds. */
 export interface Draft {
-  name: string; selector: string; kind: Condition['kind']; op: 'above' | 'below'; raise_at: number; clear_at: number | null;
+  name: string; selector: string; kind: Condition['kind']; op: 'above' | 'below'; direction: Direction; raise_at: number; clear_at: number | null;
   window_s: number; after_s: number; pages: number; per_days: number; limit: number; within_s: number; percent: number; by: string; for_s: number; keep_s: number; severity: Severity; summary: string;
   receivers: string[]; enabled: boolean;
 }
 
 export function emptyDraft(): Draft {
   return {
-    name: '', selector: '', kind: 'anomaly_score', op: 'above', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, pages: 2, per_days: 7, limit: 95, within_s: 14_400, percent: 90, by: 'host',
+    name: '', selector: '', kind: 'anomaly_score', op: 'above', direction: 'either', raise_at: 0.35, clear_at: null, window_s: 300, after_s: 120, pages: 2, per_days: 7, limit: 95, within_s: 14_400, percent: 90, by: 'host',
     for_s: 10, keep_s: 30, severity: 'warning', summary: '', receivers: [], enabled: true,
   };
 }
@@ -27,7 +27,7 @@ export function draftOf(policy: PolicyItem): Draft {
     ...emptyDraft(), name: policy.name, selector: matcherText(policy.matchers), kind: one.kind, by: policy.by.join(', '),
     for_s: policy.for_ms / 1000, keep_s: policy.keep_firing_for_ms / 1000, severity: policy.severity, summary: policy.summary,
     receivers: [...policy.receivers], enabled: policy.enabled,
-    ...('op' in one ? { op: one.op } : {}), ...('raise_at' in one ? { raise_at: one.raise_at, clear_at: one.clear_at ?? null } : {}),
+    ...('op' in one ? { op: one.op } : {}), ...('direction' in one && one.direction ? { direction: one.direction } : {}), ...('raise_at' in one ? { raise_at: one.raise_at, clear_at: one.clear_at ?? null } : {}),
     ...('limit' in one ? { limit: one.limit, within_s: one.within_ms / 1000, percent: one.probability * 100 } : {}),
     ...('pages' in one ? { pages: one.pages, per_days: one.per_ms / DAY_MS } : {}),
     ...('after_ms' in one ? { after_s: one.after_ms / 1000 } : {}), ...('window_ms' in one ? { window_s: one.window_ms / 1000 } : {}),
@@ -44,13 +44,13 @@ export function requestOf(draft: Draft): PolicyRequest {
 }
 
 function conditionOf(draft: Draft): Condition {
-  const { kind, op, raise_at } = draft;
+  const { kind, op, direction, raise_at } = draft;
   const clear = isNumber(draft.clear_at) ? { clear_at: draft.clear_at } : {};
   switch (kind) {
     case 'threshold': return { kind, op, raise_at, ...clear };
-    case 'anomaly_score': return { kind, raise_at, ...clear };
+    case 'anomaly_score': return { kind, raise_at, ...clear, direction };
     case 'time_to_limit': return { kind, op, limit: draft.limit, within_ms: Math.round(draft.within_s * 1000), probability: draft.percent / 100 };
-    case 'page_budget': return { kind, pages: draft.pages, per_ms: Math.round(draft.per_days * DAY_MS) };
+    case 'page_budget': return { kind, pages: draft.pages, per_ms: Math.round(draft.per_days * DAY_MS), direction };
     case 'absence': return { kind, after_ms: Math.round(draft.after_s * 1000) };
     case 'rate_of_change': return { kind, op, raise_at, window_ms: Math.round(draft.window_s * 1000), ...clear };
   }

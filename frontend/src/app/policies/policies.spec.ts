@@ -39,7 +39,8 @@ describe('the list of policies', () => {
   });
 
   it.each([
-    [{ kind: 'anomaly_score', raise_at: 0.35 }, 'score at least 0.35'], [{ kind: 'absence', after_ms: 120_000 }, 'silent for 2 min'],
+    [{ kind: 'anomaly_score', raise_at: 0.35 }, 'score at least 0.35'], [{ kind: 'anomaly_score', raise_at: 0.35, direction: 'above' }, 'score at least 0.35, above what is expected'],
+    [{ kind: 'page_budget', pages: 1, per_ms: HOUR, direction: 'below' }, 'among the oddest, below what is expected: at most 1 page in 1 h'], [{ kind: 'absence', after_ms: 120_000 }, 'silent for 2 min'],
     [{ kind: 'rate_of_change', op: 'below', window_ms: 60_000, raise_at: -5 }, 'changes by below -5 a second over 1 min'],
   ])('reads %o as: %s', async (condition, words) => {
     expect((await Page.open('/policies', { ...some, 'GET policies': { items: [aPolicy({ condition: condition as never })] } })).text).toContain(words);
@@ -69,8 +70,9 @@ describe('the list of policies', () => {
     for (const words of ['A whole number from 1 to 1000.', 'Between an hour (0.042) and 30 days.']) expect(page.text).toContain(words);
     await page.fill('[name=pages]', '3');
     await page.fill('[name=per_days]', '1');
+    await page.fill('[name=direction]', 'below');
     await page.submit('q-policy-editor form');
-    expect(page.requests('POST policies')[0].body).toMatchObject({ condition: { kind: 'page_budget', pages: 3, per_ms: 24 * HOUR } });
+    expect(page.requests('POST policies')[0].body).toMatchObject({ condition: { kind: 'page_budget', pages: 3, per_ms: 24 * HOUR, direction: 'below' } });
   });
 
   it('writes and shows a limit that will be reached, and says what is wrong with one', async () => {
@@ -160,11 +162,12 @@ describe('the editor of a policy', () => {
     const page = await Page.open('/policies?edit=new', { ...some, 'POST policies': aPolicy() });
     await page.fill('[name=name]', 'CPU is odd');
     await page.fill('[name=selector]', 'cpu{host="a"}');
+    await page.fill('[name=direction]', 'above');
     page.find('fieldset input').click();
     await page.submit('q-policy-editor form');
     expect(page.requests('POST policies')[0].body).toMatchObject({
       name: 'CPU is odd', matchers: [{ label: '__name__', op: '=', value: 'cpu' }, { label: 'host', op: '=', value: 'a' }],
-      condition: { kind: 'anomaly_score', raise_at: 0.35 }, receivers: ['on-call'], enabled: true,
+      condition: { kind: 'anomaly_score', raise_at: 0.35, direction: 'above' }, receivers: ['on-call'], enabled: true,
     });
     expect(page.all('q-policy-editor')).toHaveLength(0);
     expect(page.requests('GET policies')).toHaveLength(2);

@@ -4,7 +4,7 @@ import { MatSlideToggle } from '@angular/material/slide-toggle';
 import { Router } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
-import { BudgetItem, Condition, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
+import { BudgetItem, Condition, Direction, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
 import { matcherText } from './draft';
@@ -49,9 +49,9 @@ export class Policies {
   protected condition(one: Condition): string {
     switch (one.kind) {
       case 'threshold': return `value ${one.op} ${compact(one.raise_at)}`;
-      case 'anomaly_score': return `score at least ${compact(one.raise_at)}`;
+      case 'anomaly_score': return `score at least ${compact(one.raise_at)}${side(one.direction)}`;
       case 'time_to_limit': return `${one.op} ${compact(one.limit)} within ${duration(one.within_ms)}, with a chance of ${compact(one.probability * 100)} %`;
-      case 'page_budget': return `among the oddest: at most ${one.pages} ${one.pages === 1 ? 'page' : 'pages'} in ${duration(one.per_ms)}`;
+      case 'page_budget': return `among the oddest${side(one.direction)}: at most ${one.pages} ${one.pages === 1 ? 'page' : 'pages'} in ${duration(one.per_ms)}`;
       case 'absence': return `silent for ${duration(one.after_ms)}`;
       case 'rate_of_change': return `changes by ${one.op} ${compact(one.raise_at)} a second over ${duration(one.window_ms)}`;
     }
@@ -132,4 +132,9 @@ export class Policies {
       this.error.set(sentence(error));
     }
   }
+}
+
+/** Half a sentence about the direction of a condition; nothing where it has none. */
+function side(direction: Direction = 'either'): string {
+  return direction === 'either' ? '' : `, ${direction} what is expected`;
 }

@@ -30,6 +30,7 @@ from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.toll import Toll
+from quantum.adapters.http.tracing import Tracing
 from quantum.application.control import TENANT
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.proxies import Proxies
     from quantum.adapters.http.ways import Forwarder
+    from quantum.adapters.traces import Traces
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity
     from quantum.application.quotas import Quotas
@@ -195,6 +197,7 @@ def create_app(
     vitals: Vitals,
     proxies: Proxies,
     forwarder: Forwarder | None = None,
+    traces: Traces | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -210,6 +213,7 @@ def create_app(
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
         forwarder: hands on what is not answered here; None where everything is.
+        traces: follow requests.
     """
     first, room = next(iter(rooms.items()))
     others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
@@ -242,7 +246,8 @@ def create_app(
         app.register(route)
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
-    app.asgi_handler = edge(_front(room, layers)(app.asgi_handler))
+    inside = _front(room, layers)(app.asgi_handler)
+    app.asgi_handler = edge(Tracing(traces)(inside) if traces else inside)
     return app
 
 

@@ -17,6 +17,10 @@ from quantum.domain.policies import (
 )
 
 Score = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Direction = Annotated[
+    Literal["above", "below", "either"],
+    msgspec.Meta(description="To which side of what was expected a series has to be odd"),
+]
 WindowMs = Annotated[int, msgspec.Meta(ge=MIN_WINDOW_MS, le=MAX_DURATION_MS, description="Milliseconds")]
 
 
@@ -37,6 +41,7 @@ class AnomalyScoreCondition(Condition, tag="anomaly_score", tag_field="kind"):
 
     raise_at: Score
     clear_at: Score | None = None
+    direction: Direction = "either"
 
 
 class AbsenceCondition(Condition, tag="absence", tag_field="kind"):
@@ -59,6 +64,7 @@ class PageBudgetCondition(Condition, tag="page_budget", tag_field="kind"):
 
     pages: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGES)]
     per_ms: Annotated[int, msgspec.Meta(ge=MIN_BUDGET_MS, le=MAX_DURATION_MS)] = 604_800_000
+    direction: Direction = "either"
 
 
 class TimeToLimitCondition(Condition, tag="time_to_limit", tag_field="kind"):

@@ -18,6 +18,7 @@ from quantum.domain.policies import (
     AnomalyScore,
     Comparison,
     Condition,
+    Direction,
     PageBudget,
     RateOfChange,
     Severity,
@@ -396,11 +397,11 @@ def _condition_item(one: Condition) -> c.ConditionItem:
         case Threshold():
             return c.ThresholdCondition(op=one.op.value, raise_at=one.raise_at, clear_at=one.clear_at)
         case AnomalyScore():
-            return c.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at)
+            return c.AnomalyScoreCondition(raise_at=one.raise_at, clear_at=one.clear_at, direction=one.direction.value)
         case Absence():
             return c.AbsenceCondition(after_ms=one.after_ms)
         case PageBudget():
-            return c.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms)
+            return c.PageBudgetCondition(pages=one.pages, per_ms=one.per_ms, direction=one.direction.value)
         case TimeToLimit():
             return c.TimeToLimitCondition(
                 op=one.op.value, limit=one.limit, within_ms=one.within_ms, probability=one.probability
@@ -433,13 +434,17 @@ def _asked_condition(body: c.ConditionItem) -> Condition:
         case c.AbsenceCondition():
             return Absence(after_ms=body.after_ms)
         case c.PageBudgetCondition():
-            return PageBudget(pages=body.pages, per_ms=body.per_ms)
+            return PageBudget(pages=body.pages, per_ms=body.per_ms, direction=Direction(body.direction))
         case c.TimeToLimitCondition():
             return TimeToLimit(
                 op=Comparison(body.op), limit=body.limit, within_ms=body.within_ms, probability=body.probability
             )
         case c.AnomalyScoreCondition():
-            return AnomalyScore(raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at / 2))
+            return AnomalyScore(
+                raise_at=body.raise_at,
+                clear_at=_given(body.clear_at, body.raise_at / 2),
+                direction=Direction(body.direction),
+            )
         case c.ThresholdCondition():
             return Threshold(
                 op=Comparison(body.op), raise_at=body.raise_at, clear_at=_given(body.clear_at, body.raise_at)

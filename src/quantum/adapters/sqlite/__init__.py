@@ -13,6 +13,9 @@ from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
+
+    EngineMaker = Callable[[str, Callable[[sqlite3.Connection], None]], Engine]
 
 __all__ = ["MEMORY", "SqliteStore"]
 
@@ -20,8 +23,9 @@ __all__ = ["MEMORY", "SqliteStore"]
 class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
     """One tenant's store. An async context manager; nothing is opened before it is entered."""
 
-    def __init__(self, path: str, tenant: str = "default") -> None:
-        self._file = Engine(path, self.catch_up)
+    def __init__(self, path: str, tenant: str = "default", engine: EngineMaker = Engine) -> None:
+        """Take where its file is, whose data it has, and what runs work on the file."""
+        self._file = engine(path, self.catch_up)
         self._whose = tenant
         SqliteFacts.__init__(self, self._file, tenant)
         SqliteRollups.__init__(self, self._file, tenant, self._tail)

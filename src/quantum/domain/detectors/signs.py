@@ -273,7 +273,8 @@ def _learn_level(s: Any, residual: float, scale: float) -> None:
     s["outside"] = s["outside"] + 1 if is_outside else 0
     is_held = is_outside and s["outside"] < HOLD_OUT_ROWS
     if scale <= 0.0:
-        bound = 0.1 * size
+        # what was constant is expected back, to the last digit, until records know of more than one value
+        bound = 0.0 if is_held else 0.1 * size
     elif is_outside and not is_held:
         bound = size
     rate = LEVEL_RATE * HELD_LEVEL if is_held else LEVEL_RATE
