@@ -53,7 +53,7 @@ audit: ## licences of the locked packages, and what OSV knows of their defects, 
 
 faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
 	@$(PYTHON) -m tools.prepare --dev
-	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
+	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 TEST_LOCKED_S=3 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
 
 simulate: ## play SEEDS=100 stories of crashes and faults in virtual time, the first that of SEED=0, and judge each
 	@$(PYTHON) -m tools.prepare --dev

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from quantum.application.ports import Delivery
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 300.0
 OPS: Final = WebhookReceiver(name="ops", url="http://127.0.0.1:9/")
 
 

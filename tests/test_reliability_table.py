@@ -14,7 +14,7 @@ from tools import prepare
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROMISED: Final = ("F1", "F5", "F7", *(f"F{number}" for number in range(11, 19)), "F30", "F34", "F35")
+PROMISED: Final = ("F1", "F5", "F6", "F7", *(f"F{number}" for number in range(11, 19)), "F30", "F34", "F35")
 TEXT: Final = (prepare.ROOT / "docs/reliability.md").read_text(encoding="utf-8")
 ROWS: Final = {
     cells[0]: cells[1:]

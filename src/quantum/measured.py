@@ -34,6 +34,7 @@ def build_worker_gauges(work: LaneWork, worker: KafkaWork) -> dict[str, Gauge]:
         "quantum_lane_tasks_total": lambda: float(work.done),
         "quantum_lane_rewinds_total": lambda: float(work.rewinds),
         "quantum_lane_dealings_total": lambda: float(worker.dealings),
+        "quantum_lane_dead_letters_total": lambda: float(worker.letters),
         "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
     }
 

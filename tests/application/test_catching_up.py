@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPS: Final = WebhookReceiver(name="ops", url="http://ops/")
 HOT: Final = labels("cpu", host="h0")
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 300.0
 
 
 class Phone:
@@ -268,3 +268,14 @@ async def test_refusals_that_nobody_asked_about_are_forgotten(monkeypatch: pytes
         followed = KeyLog(store)
         await followed.follow()
         assert [followed.refusal(at) is None for at in (1, 2, 3)] == [True, False, False]
+
+
+async def test_who_gives_up_waiting_for_an_answer_takes_it_from_nobody_else() -> None:
+    async with system(2) as made:
+        office = Office(made)
+        position = await office.control.append(PutReceiver(OPS, 0, "me"))
+        hasty, patient = office.monitor.expect(position), office.monitor.expect(position)
+        hasty.cancel()
+        late = office.monitor.expect(position)
+        await office.take_in()
+        assert (hasty.cancelled(), patient.result(), late.result()) == (True, None, None)

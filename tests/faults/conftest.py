@@ -4,7 +4,8 @@ Each test starts the program as a user does, lets a ledger client send batches a
 harm in a seeded order, and waits for the end of it. `tests/parts/ordeal.py` then holds the store, the alerts and the
 notifications against the ledger: lost 0, doubled 0, no answer but 200 and 503 with Retry-After, every alert once.
 
-`TEST_FAULT_ROUNDS` says how often each harm is done (1; `make faults`: 10), `TEST_SEED` in which order.
+`TEST_FAULT_ROUNDS` says how often each harm is done (1; `make faults`: 10), `TEST_SEED` in which order. How long the
+harms last that end by themselves: `TEST_LOCKED_S` (1; 3), `TEST_FROZEN_S` (2), `TEST_OUTAGE_S` (4; 60).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-KILLS_A_ROUND: Final = 3
+KILLS_A_ROUND: Final = 2
 DIES_WITHIN_S: Final = 60.0
 
 

@@ -37,7 +37,7 @@ GIVE_UP_S: Final = 30.0
 OUTAGE_S: Final = float(os.environ.get("TEST_OUTAGE_S", "4"))
 FROZEN_S: Final = float(os.environ.get("TEST_FROZEN_S", "2"))
 """Longer than `Patience.answer_s`, and nobody waits for the end of it: what became of a commit is then unknown."""
-LOCKED_S: Final = 3.0
+LOCKED_S: Final = float(os.environ.get("TEST_LOCKED_S", "1"))
 BUSY_READERS: Final = 50
 AT_ONCE_S: Final = 0.1
 """A refusal during an outage may take so long, in 99 of 100 cases, once the outage has been noticed."""

@@ -92,8 +92,11 @@ class KafkaBroker(Server):
 
     def start(self) -> None:
         """Start it with what it had; return when it answers."""
-        command = [*self._java(), "kafka.Kafka", self.home / "server.properties"]
-        self.run(command, "kafka.log").wait_until(self.answers, "an answer of Kafka", READY_TIMEOUT_S)
+        self.run(self.command(), "kafka.log").wait_until(self.answers, "an answer of Kafka", READY_TIMEOUT_S)
+
+    def command(self) -> list[str | Path]:
+        """Return what runs it."""
+        return [*self._java(), "kafka.Kafka", self.home / "server.properties"]
 
     def answers(self) -> bool:
         """Whether it says now what it can do."""

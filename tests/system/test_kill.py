@@ -36,9 +36,9 @@ STORES: Final = {"sqlite": KILLS, "postgres": max(2, KILLS // 5)}
 MORTAL: Final = (sys.executable, "-m", "tests.parts.crashing")
 POINTS_AT_MOST: Final = 1 if KILLS < ALL_POINTS_FROM else None
 """At how many named points the program dies, on each store."""
-MOST_PASSES: Final = 20
+MOST_PASSES: Final = 5
 """A named point is passed so often at most before the program dies there."""
-DIES_WITHIN_S: Final = 60.0
+DIES_WITHIN_S: Final = 120.0
 LONGEST_LIFE_S: Final = 3.0
 LONGEST_START_S: Final = 2.5
 SHARE_OF_STARTS: Final = 0.2

@@ -75,7 +75,8 @@ def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incom
     _read_rest(body, rows, values)
     at_ms, fits = _times(rows, per_ms, now_ms)
     codes = np.where(np.isfinite(values), np.where(fits, 0, walk.TIME), walk.RANGE)
-    fit = _fit_rows(rows, codes, refusals)
+    # nearly always all of them, and then nothing has to be copied
+    fit = _fit_rows(rows, codes, refusals) if codes.any() else slice(None)
     return Incoming(
         keys=keys,
         labels_of=lambda index: labels_of_key(keys[index]),

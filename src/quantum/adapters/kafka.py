@@ -11,19 +11,28 @@ import asyncio
 import ssl
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    RebalanceInProgressError,
+)
 
 from quantum.adapters import lane_messages as messages
 from quantum.adapters.wire import CorruptData
 from quantum.application.scoring import Answer
+from quantum.application.strikes import DeadLetter, Strikes
 from quantum.domain.errors import QuantumError, Unavailable
+from quantum.domain.facts import Samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
@@ -43,6 +52,9 @@ LONGEST_WORK_MS: Final = 3_600_000
 POLL_MS: Final = 1000
 RETENTION: Final = {"retention.ms": "3600000", "segment.ms": "600000", "cleanup.policy": "delete"}
 """A task that is an hour old was asked again long ago."""
+LETTER_RETENTION: Final = {**RETENTION, "retention.ms": "604800000"}
+"""Dead letters stay for a week."""
+DIED: Final = "its worker died, or was stopped, in the middle of it"
 COPIES: Final = 3
 EXISTS: Final = 36
 """Kafka's number for a topic that is there already."""
@@ -110,7 +122,9 @@ class Topics:
 
     def __init__(self, cluster: Cluster, tenant: str, lanes: int) -> None:
         self.cluster, self.lanes = cluster, lanes
-        self.tasks, self.answers = (f"quantum.{tenant}.{name}.{lanes}" for name in ("tasks", "answers"))
+        self.tasks, self.answers, self.letters = (
+            f"quantum.{tenant}.{name}.{lanes}" for name in ("tasks", "answers", "dead-letters")
+        )
         self.group = f"quantum.{tenant}.ml.{lanes}"
 
     def partitions(self, topic: str) -> list[TopicPartition]:
@@ -121,12 +135,18 @@ class Topics:
         """Make the topics that are missing, each on three brokers if there are so many."""
         async with _administering(self.cluster) as admin:
             copies = min(COPIES, len((await admin.describe_cluster())["brokers"]))
-            names = (self.tasks, self.answers)
-            wanted = [NewTopic(name, self.lanes, copies, topic_configs=RETENTION) for name in names]
+            kept = {self.tasks: RETENTION, self.answers: RETENTION, self.letters: LETTER_RETENTION}
+            wanted = [NewTopic(name, self.lanes, copies, topic_configs=terms) for name, terms in kept.items()]
             made = await admin.create_topics(wanted)
             for name, code, *words in made.topic_errors:
                 if code not in (0, EXISTS):
                     raise Unavailable(f"Kafka does not make the topic {name}: {words[0] if words else code}")
+
+    def reader(self) -> Any:
+        """Return a consumer of partitions that it is told, for itself alone."""
+        return AIOKafkaConsumer(
+            **self.cluster.options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
 
     def producer(self) -> Any:
         """Return a producer that keeps the order of what it sends and repeats nothing."""
@@ -149,6 +169,85 @@ async def survey(cluster: Cluster) -> int:
             return len((await admin.describe_cluster())["brokers"])
     except TROUBLE as error:
         raise _unavailable(error) from error
+
+
+async def dead_letters(cluster: Cluster, tenant: str, lanes: int) -> list[DeadLetter]:
+    """Return all that Kafka has of a tenant, oldest first.
+
+    Raises:
+        Unavailable: as `survey`.
+    """
+    topics = Topics(cluster, tenant, lanes)
+    try:
+        await topics.make()
+        consumer = topics.reader()
+        try:
+            await _within(CONNECT_S, consumer.start())
+            async with asyncio.timeout(ANSWER_S):
+                found = await _all_of(consumer, topics.partitions(topics.letters))
+        finally:
+            await _end(consumer.stop())
+    except TROUBLE as error:
+        raise _unavailable(error) from error
+    return sorted(found, key=lambda letter: (letter.at_ms, letter.lane))
+
+
+async def _all_of(consumer: Any, partitions: list[TopicPartition]) -> list[DeadLetter]:
+    consumer.assign(partitions)
+    ends = await consumer.end_offsets(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    found: list[DeadLetter] = []
+    while [one for one in partitions if await consumer.position(one) < ends[one]]:
+        for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+            for record in records:
+                with suppress(CorruptData):  # of another release
+                    found.append(messages.unpack_letter(record.value))
+    return found
+
+
+async def pardon(cluster: Cluster, tenant: str, lanes: int, which: Iterable[int]) -> None:
+    """Let what was put aside in some lanes be begun at once.
+
+    Raises:
+        Unavailable: as `survey`.
+    """
+    topics = Topics(cluster, tenant, lanes)
+    try:
+        await topics.make()
+        producer = topics.producer()
+        try:
+            await _within(CONNECT_S, producer.start())
+            async with asyncio.timeout(ANSWER_S):
+                for lane in which:
+                    for message in messages.cut(messages.PARDON, b""):
+                        await producer.send_and_wait(topics.tasks, message, partition=lane)
+        finally:
+            await _end(producer.stop())
+    except TROUBLE as error:
+        raise _unavailable(error) from error
+
+
+async def members_of(cluster: Cluster, tenant: str, lanes: int) -> list[frozenset[int]]:
+    """Return the lanes of each worker of a tenant; none while lanes are dealt out.
+
+    Raises:
+        Unavailable: as `survey`.
+    """
+    topics = Topics(cluster, tenant, lanes)
+    try:
+        async with _administering(cluster) as admin:
+            (answer,) = await admin.describe_consumer_groups([topics.group])
+    except TROUBLE as error:
+        raise _unavailable(error) from error
+    state, members = answer.groups[0][2], answer.groups[0][5]
+    if state != "Stable":
+        return []
+    return [_lanes_in(member[4]) for member in members]
+
+
+def _lanes_in(assignment: bytes) -> frozenset[int]:
+    found = ConsumerProtocolMemberAssignment.decode(assignment)
+    return frozenset(lane for _, partitions in found.assignment for lane in partitions)
 
 
 @asynccontextmanager
@@ -241,15 +340,7 @@ class KafkaLanes:
     async def _open(self) -> None:
         topics = self._topics
         await topics.make()
-        self._producer, self._consumer = (
-            topics.producer(),
-            AIOKafkaConsumer(
-                **topics.cluster.options(),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-            ),
-        )
+        self._producer, self._consumer = topics.producer(), topics.reader()
         self.connections += 1
         await _within(CONNECT_S, self._producer.start())
         await _within(CONNECT_S, self._consumer.start())
@@ -275,6 +366,7 @@ class KafkaWork:
     Attributes:
         lanes: those that are its own now.
         dealings: how often lanes were dealt out to it.
+        letters: dead letters that it wrote.
     """
 
     def __init__(
@@ -282,12 +374,17 @@ class KafkaWork:
     ) -> None:
         self.work = work
         self.lanes: frozenset[int] = frozenset()
-        self.dealings = 0
+        self.dealings = self.letters = 0
         self._topics = Topics(cluster, tenant, lanes)
         self._membership = membership or Membership()
         self._producer: Any = None
         self._consumer: Any = None
         self._parts: dict[int, messages.Parts] = {}
+        self._places: dict[int, tuple[int, int]] = {}
+        """By lane, offsets of messages: the first that is not done, and the one after the last that was read."""
+        self._strikes: dict[int, Strikes] = {}
+        self._reasons: dict[int, str] = {}
+        self._unsaid: dict[TopicPartition, tuple[int, str]] = {}
 
     async def __aenter__(self) -> Self:
         """Connect at the first step, so that a worker may be started before Kafka."""
@@ -297,6 +394,8 @@ class KafkaWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the group, so that others have the lanes at once; a member with a name will be back and stays in it."""
+        if self._consumer is not None:
+            await _end(self._note())
         await self._close()
 
     async def run_once(self) -> None:
@@ -304,15 +403,19 @@ class KafkaWork:
 
         Raises:
             Unavailable: Kafka does not answer. The next step connects again.
+            Exception: a task failed in a way that nobody thought of; all others have their answers.
         """
         try:
             if self._producer is None:
                 await self._open()
-            for lane, (identity, body) in (await self._newest()).items():
-                await self._answer(lane, identity, body)
+            tasks = (await self._newest()).items()
+            failures = [await self._answer(lane, identity, body) for lane, (identity, body) in tasks]
+            await self._note()
         except TROUBLE as error:
             await self._close()
             raise _unavailable(error) from error
+        for failure in filter(None, failures):
+            raise failure
 
     async def _newest(self) -> dict[int, tuple[str, bytes]]:
         """Return the newest task of each lane, as bytes; whoever asks has given up those before it."""
@@ -320,23 +423,98 @@ class KafkaWork:
         polled = await self._consumer.getmany(timeout_ms=POLL_MS)
         while polled:
             for partition, records in polled.items():
-                parts = self._parts.setdefault(partition.partition, messages.Parts())
+                lane = partition.partition
+                parts = self._parts.setdefault(lane, messages.Parts())
+                self._places[lane] = (self._places.get(lane, (records[0].offset,))[0], records[-1].offset + 1)
                 for record in records:
                     whole = _whole(parts, record.value)
-                    if whole is not None:
-                        found[partition.partition] = whole
+                    if whole is not None and whole[0] == messages.PARDON:
+                        self._strikes[lane] = Strikes()
+                    elif whole is not None:
+                        found[lane] = whole
             polled = await self._consumer.getmany(timeout_ms=0)
         return found
 
-    async def _answer(self, lane: int, identity: str, body: bytes) -> None:
+    async def _answer(self, lane: int, identity: str, body: bytes) -> Exception | None:
+        """Do a task and answer; return what went wrong if nobody thought of that."""
         try:
-            answer = await self.work.do(messages.unpack_task(body))
-        except (QuantumError, CorruptData) as error:
+            task = messages.unpack_task(body)
+        except CorruptData as error:
+            await self._say(identity, Answer(lane, problem=str(error)))
+            return None
+        strikes, now_ms = await self._strikes_of(lane), _now_ms()
+        if rest_ms := strikes.rest_ms(task.since, now_ms):
+            await self._put_aside(task, strikes, now_ms)
+            words = f"put aside for {rest_ms // 1000} s more, it failed {strikes.count} times: {self._reason(lane)}"
+            await self._say(identity, Answer(lane, problem=words))
+            return None
+        self._strikes[lane] = strikes.begun(task.since, now_ms)
+        self._keep(lane)
+        await self._note()
+        try:
+            answer = await self.work.do(task)
+        except QuantumError as error:
+            # that of others, the database's say: no reason to put the task aside
+            self._strikes[lane] = strikes
             answer = Answer(lane, problem=str(error))
+        except asyncio.CancelledError:
+            # told to stop: no fault of the task
+            self._strikes[lane] = strikes
+            self._keep(lane)
+            raise
+        except Exception as error:  # noqa: BLE001 - the pump gets it, once the other lanes have their answers
+            self._reasons[lane] = repr(error)
+            await self._say(identity, Answer(lane, problem=f"it failed: {self._reasons[lane]}"))
+            return error
+        else:
+            self._strikes[lane] = Strikes()
+        await self._say(identity, answer)
+        self._places[lane] = (self._places[lane][1],) * 2
+        self._keep(lane)
+        return None
+
+    async def _strikes_of(self, lane: int) -> Strikes:
+        """Return what was counted in a lane, by whoever had it before if it is new here."""
+        if lane not in self._strikes:
+            place = TopicPartition(self._topics.tasks, lane)
+            # what the driver returns of this by its public name lacks the text beside the offset
+            kept = await self._consumer._coordinator.fetch_committed_offsets([place])  # noqa: SLF001
+            self._strikes[lane] = messages.unpack_strikes(kept[place].metadata if place in kept else "")
+        return self._strikes[lane]
+
+    def _reason(self, lane: int) -> str:
+        return self._reasons.get(lane, DIED)
+
+    async def _put_aside(self, task: Task, strikes: Strikes, now_ms: int) -> None:
+        """Write a dead letter of a task, unless there is one."""
+        if strikes.is_told:
+            return
+        rows = sum(len(fact.body.batch) for fact in task.facts if isinstance(fact.body, Samples))
+        letter = DeadLetter(task.lane, task.since, task.upto, rows, strikes.count, now_ms, self._reason(task.lane))
+        async with asyncio.timeout(ANSWER_S):
+            await self._producer.send_and_wait(self._topics.letters, messages.pack_letter(letter), partition=task.lane)
+        self.letters += 1
+        self._strikes[task.lane] = replace(strikes, is_told=True)
+        self._keep(task.lane)
+
+    async def _say(self, identity: str, answer: Answer) -> None:
         async with asyncio.timeout(ANSWER_S):
             for message in messages.cut(identity, messages.pack_answer(answer)):
-                await self._producer.send_and_wait(self._topics.answers, message, partition=lane)
-            await self._consumer.commit()
+                await self._producer.send_and_wait(self._topics.answers, message, partition=answer.lane)
+
+    def _keep(self, lane: int) -> None:
+        """Let the next note tell the place and the strikes of a lane."""
+        place, strikes = self._places[lane][0], messages.pack_strikes(self._strikes[lane])
+        self._unsaid[TopicPartition(self._topics.tasks, lane)] = (place, strikes)
+
+    async def _note(self) -> None:
+        """Note what is to be noted with the group."""
+        notes, self._unsaid = self._unsaid, {}
+        own = {place: note for place, note in notes.items() if place.partition in self.lanes}
+        if own:
+            # while lanes are dealt out anew nothing can be noted; then a task is done once more, or counted once less
+            with suppress(CommitFailedError, RebalanceInProgressError, IllegalStateError):
+                await self._consumer.commit(own)
 
     async def _open(self) -> None:
         topics = self._topics
@@ -362,7 +540,10 @@ class KafkaWork:
         """Work on these lanes from now on; those that are kept go on as they are."""
         for lane in self.lanes - lanes:
             self.work.drop(lane)
-        self._parts = {lane: parts for lane, parts in self._parts.items() if lane in lanes}
+        kept = self.lanes & lanes
+        for known in (self._parts, self._places, self._strikes, self._reasons):
+            for lane in set(known) - kept:
+                del known[lane]
         self.lanes = lanes
         self.dealings += 1
 
@@ -424,6 +605,10 @@ async def _end(goodbye: Coroutine[Any, Any, None]) -> None:
     await asyncio.wait([going], timeout=GOODBYE_S)
     going.cancel()
     await asyncio.gather(going, return_exceptions=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _unavailable(error: BaseException, otherwise: str = "it took too long") -> Unavailable:

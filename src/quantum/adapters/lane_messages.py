@@ -15,6 +15,7 @@ import numpy as np
 from quantum.adapters import wire
 from quantum.adapters.fact_tail import pack_body, unpack_body
 from quantum.application.scoring import COLUMNS, Answer, Task
+from quantum.application.strikes import DeadLetter, Strikes
 from quantum.domain.facts import Fact, Samples
 from quantum.domain.scoring import Scores
 
@@ -22,10 +23,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION: Final = 1
+PARDON: Final = "pardon"
+"""Id of a message that is no task: what was put aside in its lane may be begun at once."""
 PART_BYTES: Final = 900_000
 """Of one message; brokers take a megabyte unless told otherwise."""
 MAX_PARTS: Final = 4096
 """Of one task or answer: 3.7 GB."""
+
+
+def pack_strikes(strikes: Strikes) -> str:
+    """Return strikes as the text that is kept with a worker's place in its lane; none are the empty text."""
+    return "" if strikes == Strikes() else msgspec.json.encode(strikes).decode()
+
+
+def unpack_strikes(text: str) -> Strikes:
+    """Return the strikes of a text; of one that makes no sense there are none."""
+    try:
+        return msgspec.json.decode(text, type=Strikes) if text else Strikes()
+    except msgspec.DecodeError:
+        return Strikes()
+
+
+def pack_letter(letter: DeadLetter) -> bytes:
+    """Return a dead letter as JSON, which other programs read too."""
+    return msgspec.json.encode(letter)
+
+
+def unpack_letter(data: bytes) -> DeadLetter:
+    """Return the dead letter of some bytes.
+
+    Raises:
+        CorruptData: there is none in them.
+    """
+    try:
+        return msgspec.json.decode(data, type=DeadLetter)
+    except msgspec.DecodeError as error:
+        raise wire.CorruptData(f"a dead letter does not read: {error}") from error
 
 
 def cut(identity: str, body: bytes, part_bytes: int = PART_BYTES) -> Iterator[bytes]:

@@ -163,11 +163,12 @@ def _usual_time(data: Sequence[int], at: int, end: int) -> int:
 
 
 @inlined
-def _is_usual_sample(data: Sequence[int], at: int, end: int) -> bool:
-    """Return whether all that is left is one sample in the usual form."""
-    if end - at != _USUAL_SAMPLE + 2 or data[at] != _SAMPLE_TAG or data[at + 1] != _USUAL_SAMPLE:
-        return False
-    return _usual_time(data, at + 2, end) >= 0
+def _time_of_next(data: Sequence[int], at: int, end: int) -> int:
+    """Return the time of the sample that comes next in the usual form, -1 if something else does."""
+    after = at + 2 + _USUAL_SAMPLE
+    if after > end or data[at] != _SAMPLE_TAG or data[at + 1] != _USUAL_SAMPLE:
+        return -1
+    return _usual_time(data, at + 2, after)
 
 
 @inlined
@@ -218,11 +219,13 @@ def _fill_series(
     """Write one series after those that were counted; return 0 or an error."""
     error, series_at, start_at, scattered, index = 0, at, at, 0, counts[SERIES]
     end_at = at = _after_short_labels(data, at, end)
-    if _is_usual_sample(data, at, end) and counts[SAMPLES] < len(at_ms):
-        row = counts[SAMPLES]
-        at_ms[row], bits[row], row_series[row] = _usual_time(data, at + 2, end), read_fixed64(data, at + 3), index
-        counts[SAMPLES] += 1
-        at = end
+    row = counts[SAMPLES]
+    time = _time_of_next(data, at, end)
+    while time >= 0 and row < len(at_ms):
+        at_ms[row], bits[row], row_series[row] = time, read_fixed64(data, at + 3), index
+        row, at = row + 1, at + 2 + _USUAL_SAMPLE
+        time = _time_of_next(data, at, end)
+    counts[SAMPLES] = row
     while at < end and error == 0:
         field_at = at
         number, wire, start, at, _ = read_field(data, at, end)

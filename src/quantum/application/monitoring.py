@@ -215,7 +215,7 @@ class Monitor:
         self._stream, self._feed, self._clock, self._codec = stream, feed, clock, codec
         self._scoring = scoring
         self._landmark_every_ms, self._landmark_at_ms = keep_ms // LANDMARKS, 0
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._refusals: dict[int, QuantumError] = {}
         self._sealed = self._sealed_at_ms = 0
         self._saved_at_ms = self._rows_since_save = self._state_bytes = 0
@@ -434,7 +434,9 @@ class Monitor:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if position > self._answered:
             self._hurry.set()
-            return self._waiting.setdefault(position, future)
+            # of its own for everybody: who gives up waiting cancels it
+            self._waiting.setdefault(position, []).append(future)
+            return future
         if refusal := self._refusals.get(position):
             future.set_exception(refusal)
         else:
@@ -446,8 +448,9 @@ class Monitor:
             self._refusals[position] = refusal
             for old in [key for key in self._refusals if key < position - GROUP_FACTS]:
                 del self._refusals[old]
-        future = self._waiting.pop(position, None)
-        if future is not None and not future.done():
+        for future in self._waiting.pop(position, ()):
+            if future.done():
+                continue
             if refusal is None:
                 future.set_result(None)
             else:

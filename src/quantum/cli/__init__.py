@@ -14,6 +14,7 @@ from cyclopts import CycloptsError
 from rich.console import Console
 
 from quantum.cli.bench import build_bench
+from quantum.cli.dead_letters import build_dead_letters
 from quantum.domain.errors import QuantumError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def build_app() -> cyclopts.App:
     for name, target in COMMANDS.items():
         app.command(target, name=name)
     app.command(build_bench())
+    app.command(build_dead_letters())
     return app
 
 

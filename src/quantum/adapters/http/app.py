@@ -110,20 +110,25 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
                 await request.body()
         except TimeoutError:
             raise Rejected("request_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
-    if request.route_handler.parsed_data_field is not None:
-        _check_body(request.route_handler.parsed_data_field.annotation, await request.body())
 
 
-def _check_body(kind: Any, body: bytes) -> None:
-    """Refuse values of other types than they should have, also those that Litestar would turn into these ("1", "true").
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose body is decoded once, as what its handler takes.
 
-    Raises:
-        Rejected: `malformed_body`; the message names the member.
+    Litestar decodes it as anything, and then turns values into what they should have been ("1", "true").
     """
-    try:
-        msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise Rejected("malformed_body", f"the body is not what it has to be: {error}") from None
+
+    async def json(self) -> Any:
+        """Return the body.
+
+        Raises:
+            Rejected: `malformed_body`: a value is of another type than it should be; the message names the member.
+        """
+        field = self.route_handler.parsed_data_field
+        try:
+            return msgspec.json.decode(await self.body(), type=Any if field is None else field.annotation)
+        except msgspec.DecodeError as error:
+            raise Rejected("malformed_body", f"the body is not what it has to be: {error}") from None
 
 
 def _check_parameters(request: Request[Any, Any, Any]) -> None:
@@ -267,7 +272,11 @@ def _inner(room: Room, tickets: Tickets) -> Litestar:
 
 def _strict(json_routes: Sequence[ControllerRouterHandler]) -> Router:
     return Router(
-        "/", route_handlers=list(json_routes), before_request=check_request, request_max_body_size=MAX_CONTROL_BODY
+        "/",
+        route_handlers=list(json_routes),
+        before_request=check_request,
+        request_class=StrictRequest,
+        request_max_body_size=MAX_CONTROL_BODY,
     )
 
 

@@ -82,11 +82,15 @@ def problem(
         type=TYPE_PREFIX + reason,
         title=HTTPStatus(status).phrase,
         status=status,
-        detail="".join(char if char.isprintable() else "?" for char in detail)[:MAX_DETAIL],
+        detail=(detail if detail.isprintable() else _printable(detail))[:MAX_DETAIL],
         reason=reason,
         request_id=request_id,
     )
     return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def request_id_of(request: Request[Any, Any, Any]) -> str:
