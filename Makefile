@@ -12,7 +12,7 @@ SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
 .DEFAULT_GOAL := help
-.PHONY: help run frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
+.PHONY: help run deep frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ help: ## list these targets
 run: ## install what is missing, then watch this machine: ARGS="--port 9000" goes to `quantum run`
 	@$(PYTHON) -m tools.prepare
 	@exec env -u QUANTUM_SKIP_WEB $(BIN)/quantum run $(ARGS)
+
+deep: ## install TensorFlow as well (2 GB), which trains deep models; `make run` keeps it
+	@$(PYTHON) -m tools.prepare --deep
 
 frontend: ## build the dashboard, if its sources have changed
 	@$(PYTHON) -m tools.prepare --dashboard

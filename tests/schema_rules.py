@@ -100,7 +100,7 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
         "api_key_expiry": Rule("a key expires in the future", KEY | {"expires_at_ms": 0}),
         "api_key_name": Rule("names are printable", KEY | {"name": "\n"}),
     },
-    "POST /api/v1/models": {"model_damaged": Rule("the digest is that of the columns", MODEL)},
+    "POST /api/v1/models": {"model_damaged": Rule("columns depend on the kind, the digest on them", MODEL)},
     "POST /api/v1/models/{name}/score": {
         "score_columns": Rule(
             "columns are equally long", {"series": [{"timestamps_ms": [], "values": [1.0]}]}, path={"name": "a"}

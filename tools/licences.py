@@ -37,9 +37,15 @@ BY_CLASSIFIER: Final = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-BY_WORDS: Final = {"MIT License": "MIT", "3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0"}
+BY_WORDS: Final = {
+    "MIT License": "MIT",
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
+}
 UNSAID: Final = {
     "colorama": "BSD-3-Clause",  # for Windows only, so not installed
+    "namex": "Apache-2.0",  # says it in its LICENSE file, not in its metadata
     "pyod": "BSD-2-Clause",  # a peer to measure beside, so not installed
     "promql-parser": "MIT",  # says it in its LICENSE file, not in its metadata
     "river": "BSD-3-Clause",  # a peer to measure beside, so not installed

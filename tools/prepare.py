@@ -1,6 +1,6 @@
 """Makes a checkout ready: uv, the locked Python packages, the built dashboard; then `quantum run` can start.
 
-    python3 -m tools.prepare [--dev] [--dashboard]
+    python3 -m tools.prepare [--dev] [--deep] [--dashboard]
 
 Any Python from 3.9 with a network will do: uv is taken from the PATH or else installed into `.tools/`, and it finds or
 fetches the Python that the program needs. Nothing outside the checkout is changed. What is there already is kept, so
@@ -43,13 +43,13 @@ class StepFailedError(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Get ready; return the exit status."""
-    unknown = set(arguments) - {"--dev", "--dashboard"}
+    unknown = set(arguments) - {"--dev", "--deep", "--dashboard"}
     if unknown:
-        return _complain(f"unknown argument {' '.join(sorted(unknown))}; there are --dev and --dashboard", 2)
+        return _complain(f"unknown argument {' '.join(sorted(unknown))}; there are --dev, --deep and --dashboard", 2)
     try:
         uv = find_uv() or install_uv()
         if "--dashboard" not in arguments:
-            sync(uv, dev="--dev" in arguments)
+            run_step(*sync_step(uv, dev="--dev" in arguments, deep="--deep" in arguments))
         build_dashboard(uv)
     except StepFailedError as failure:
         return _complain(str(failure), 1)
@@ -109,14 +109,22 @@ def download_pip() -> bytes:
     return content
 
 
-def sync(uv: str, *, dev: bool) -> None:
-    """Bring `.venv` to the locked packages; without `dev`, packages for development are neither added nor removed."""
+def sync_step(uv: str, *, dev: bool, deep: bool) -> tuple[str, list[str], str, Mapping[str, str]]:
+    """Return the step that brings `.venv` to the locked packages, as `run_step` takes it.
+
+    Args:
+        uv: its path.
+        dev: with the packages for development, of which TensorFlow is one.
+        deep: with TensorFlow. What neither asks for is neither added nor removed, if it is not for development.
+    """
     command = [uv, "sync", "--frozen", *([] if dev else ["--no-dev", "--inexact"])]
+    command += ["--extra", "deep"] if dev or deep else []
     # the dashboard is a step of its own here
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": ".venv", "QUANTUM_SKIP_WEB": "1"}
     environment.pop("VIRTUAL_ENV", None)
-    size = "" if (ROOT / ".venv").exists() else " (about 500 MB on disk)"
-    run_step(f"installing the locked Python packages{size}", command, "packages", environment)
+    size = f" (about {'2,600' if dev or deep else '500'} MB on disk)"
+    there = (ROOT / ".venv").exists()
+    return f"installing the locked Python packages{'' if there else size}", command, "packages", environment
 
 
 def build_dashboard(uv: str) -> None:

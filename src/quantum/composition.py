@@ -45,7 +45,7 @@ from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
-from quantum.adapters.training_process import train_apart
+from quantum.adapters.training_process import lacking, train_apart
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
@@ -312,6 +312,7 @@ def build_training(
         version("quantum"),
         shadows.refresh,
         frozenset({detector().name, "coverage"}),
+        lacking,
     )
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.facts import labels
-from tests.models import history, job, trained
+from tests.models import history, job, train, trained
 
-from quantum.adapters.forest_training import train
 from quantum.domain.errors import Rejected
 from quantum.domain.models import Column, ModelKind, TrainingJob
 

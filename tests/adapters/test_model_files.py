@@ -17,7 +17,7 @@ from tests.models import trained
 from quantum.adapters.http.model_files import FORMAT, MAX_FILE_BYTES, file_of, forest_file, read_model_file
 from quantum.domain.detectors.forests import score_samples
 from quantum.domain.errors import Rejected
-from quantum.domain.models import COLUMNS, ModelKind
+from quantum.domain.models import ModelKind, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,15 +32,15 @@ def plain(kind: ModelKind = ModelKind.GROUPS) -> dict[str, Any]:
 
 def sealed(file: dict[str, Any]) -> bytes:
     """Return the bytes of a file whose sha256 is right."""
-    data = b"".join(base64.b64decode(file["columns"][name]) for name in COLUMNS)
+    data = b"".join(base64.b64decode(file["columns"][name]) for name in columns_of(ModelKind(file["kind"])))
     return json.dumps(file | {"sha256": hashlib.sha256(data).hexdigest()}).encode()
 
 
 def with_column(name: str, change: Callable[[Any], Any], kind: ModelKind = ModelKind.GROUPS) -> bytes:
     file = plain(kind)
-    array = np.frombuffer(base64.b64decode(file["columns"][name]), COLUMNS[name]).copy()
+    array = np.frombuffer(base64.b64decode(file["columns"][name]), columns_of(kind)[name]).copy()
     changed = change(array)
-    file["columns"][name] = base64.b64encode(np.asarray(changed, COLUMNS[name]).tobytes()).decode()
+    file["columns"][name] = base64.b64encode(np.asarray(changed, columns_of(kind)[name]).tobytes()).decode()
     return sealed(file)
 
 
@@ -82,7 +82,17 @@ def test_a_byte_that_was_changed_is_refused_or_changes_nothing(place: int, byte:
         (b" " * (MAX_FILE_BYTES + 1), f"at most {MAX_FILE_BYTES} bytes"),
         (json.dumps(plain() | {"format": FORMAT + 1}).encode(), "Invalid enum value 2"),
         (json.dumps(plain() | {"more": 1}).encode(), "unknown field `more`"),
-        (json.dumps(plain() | {"kind": "deep"}).encode(), "Invalid enum value 'deep'"),
+        (json.dumps(plain() | {"kind": "oracle"}).encode(), "Invalid enum value 'oracle'"),
+        (json.dumps(plain() | {"kind": "deep-forecaster"}).encode(), "has the columns first, first_bias"),
+        (json.dumps(plain() | {"columns": {}}).encode(), "a group-forest has the columns feature, threshold"),
+        (with_column("first", put(0, np.nan), ModelKind.DEEP), "a weight of first is not within 1000"),
+        (with_column("inner", put(7, -1001.0), ModelKind.DEEP), "a weight of inner is not within 1000"),
+        (with_column("head", lambda one: one[:-1], ModelKind.DEEP), "head has 26 weights instead of 27"),
+        (with_column("first_bias", lambda one: one[:0], ModelKind.DEEP), "a cell has 1 to 64 numbers, this one 0"),
+        (with_column("first_bias", lambda _: np.zeros(65), ModelKind.DEEP), "a cell has 1 to 64 numbers, this one 65"),
+        (with_column("slope", put(0, 2e9), ModelKind.DEEP), "rise by more than 1e"),
+        (sealed(plain(ModelKind.DEEP) | {"by": ["host"]}), "a deep-forecaster needs no label to group by"),
+        (sealed(plain(ModelKind.DEEP) | {"channels": [{"__name__": "cpu"}]}), "a deep-forecaster has no channels"),
         (json.dumps(plain() | {"sha256": "0" * 64}).encode(), "sha256 of the columns is another one"),
         (json.dumps(plain() | {"sha256": "0"}).encode(), "sha256"),
         (json.dumps(plain() | {"columns": plain()["columns"] | {"left": "?"}}).encode(), "column left is no base64"),

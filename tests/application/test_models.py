@@ -26,7 +26,7 @@ from quantum.domain import serving
 from quantum.domain.alerts import Verdict
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
 from quantum.domain.facts import Heartbeat, JudgeIncident, PromoteModel, PutPolicy, RetireModel
-from quantum.domain.models import Combine, ModelKind, ModelState
+from quantum.domain.models import Combine, ModelKind, ModelState, TrainedModel
 from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SERIES = [labels("cpu", host=host) for host in HOSTS]
 PEERS = replace(trained(ModelKind.PEERS).model, step_ms=1000, name="siblings")
+DEEP = replace(trained(ModelKind.DEEP).model, name="siblings")
 ODD = policy("odd", condition=AnomalyScore(raise_at=0.45, clear_at=0.3))
 
 
@@ -47,8 +48,8 @@ class Service:
     shadows: Shadows
     models: Models
 
-    async def add(self, combine: Combine = Combine.EITHER, name: str = "siblings") -> int:
-        model = replace(PEERS, combine=combine, name=name)
+    async def add(self, combine: Combine = Combine.EITHER, name: str = "siblings", model: TrainedModel = PEERS) -> int:
+        model = replace(model, combine=combine, name=name)
         now_ms = self.system.clock.now_ms()
         made = await self.system.store.add_model(model, replace(LINEAGE, start_ms=now_ms), (), now_ms)
         return made.version
@@ -173,13 +174,14 @@ async def test_only_one_trial_runs_at_a_time(served: Service) -> None:
     assert isinstance(next(one for one in both if isinstance(one, Exception)), Overloaded)
 
 
-async def test_a_replay_repeats_what_models_concluded_even_after_a_restart() -> None:
+@pytest.mark.parametrize("model", [PEERS, DEEP], ids=lambda one: one.kind.value)
+async def test_a_replay_repeats_what_models_concluded_even_after_a_restart(model: TrainedModel) -> None:
     async with SqliteStore(MEMORY) as store:
         async with serving_models(store) as served:
             await served.system.control.submit(PutPolicy(ODD, 0, "me"))
             await served.live(60)
-            await served.add()
-            await served.models.promote("siblings", 1, "me")
+            await served.add(model=model)
+            await served.models.promote("siblings", 1, "me", max_more_alerts=9)
             await served.live(30, apart=0.2)
             await served.system.kill()
             await served.system.monitor.close()
@@ -187,6 +189,10 @@ async def test_a_replay_repeats_what_models_concluded_even_after_a_restart() -> 
         async with running(store, clock) as system:
             again = service_of(system)
             await again.live(40, apart=0.3)
+            await again.live(20, together=40.0)
+            found = (await again.models.named("siblings")).promoted
+            assert found is not None
+            assert found.drift.rows > 0
             await again.models.roll_back("siblings", "me")
             await again.live(30, apart=0.3)
         history = await TimeMachine(store, store, store, store, new_pipeline, CODEC).replay(0, START_MS * 2)

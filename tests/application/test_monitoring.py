@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from quantum.application.monitoring import Monitor, StateCodec, Tick
 from quantum.application.ports import AlertFilter, Page
 from quantum.application.upkeep import Upkeep
 from quantum.domain.alerts import Alert, AlertState, Incident
-from quantum.domain.errors import Conflict, Unavailable
+from quantum.domain.errors import Conflict, NotFound, Unavailable
 from quantum.domain.facts import Heartbeat, PutPolicy, PutReceiver, WebhookReceiver
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.pipeline import Pipeline
@@ -113,6 +114,32 @@ async def test_a_breach_becomes_a_recorded_alert_and_an_incident(store: SqliteSt
         assert alert.state is AlertState.FIRING
         (incident,) = await store.incidents((), Page())
         assert incident.id == alert.incident_id
+
+
+async def test_of_several_who_wait_for_a_fact_one_who_gives_up_does_not_take_it_from_the_others(
+    store: SqliteStore,
+) -> None:
+    async with running(store) as system:
+        position, _ = await store.last()
+        patient, hasty = (asyncio.ensure_future(system.monitor.expect(position + 1)) for _ in range(2))
+        hasty.cancel()
+        await system.send({CPU: 1.0})
+        await patient
+        assert hasty.cancelled()
+
+
+async def test_a_refusal_for_which_nobody_waits_any_more_is_no_failure(store: SqliteStore) -> None:
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with running(store) as system:
+        position, _ = await store.last()
+        system.monitor.expect(position + 1).cancel()
+        await store.append(PutPolicy(policy(), 7, "me"), system.clock.now_ms())
+        await system.send({CPU: 1.0})
+        with pytest.raises(NotFound):
+            await system.monitor.expect(position + 1)
+    gc.collect()
+    assert failures == []
 
 
 async def test_a_kill_and_restart_changes_no_conclusion_and_repeats_none(store: SqliteStore) -> None:

@@ -45,6 +45,7 @@ class Bench:
         self.hold = asyncio.Event()
         self.hold.set()
         self.failure: Exception | None = None
+        self.lacking: set[ModelKind] = set()
         self.book = ServedBook(COMPILER)
         self.runs = TrainingRuns(
             store,
@@ -58,6 +59,7 @@ class Bench:
             "0.1.0",
             self.on_trained,
             frozenset({"jump"}),
+            lambda kind: "not here" if kind in self.lacking else "",
         )
 
     async def train(self, asked: TrainingJob, progress: Progress) -> Training:
@@ -126,14 +128,16 @@ async def test_the_channels_of_a_group_model_are_found_in_the_series(bench: Benc
     assert unlabelled == (labels("cpu"), labels("load"))
 
 
-async def test_what_makes_no_sense_is_refused_before_it_is_queued(bench: Bench) -> None:
+async def test_what_makes_no_sense_or_lacks_its_library_is_refused_before_it_is_queued(bench: Bench) -> None:
     fine = order()
+    bench.lacking.add(ModelKind.DEEP)
     for bad, reason in (
         (replace(fine, model=replace(fine.model, name="jump")), "model_name"),
         (replace(fine, model=replace(fine.model, name="a b")), "model_name"),
         (replace(fine, model=replace(fine.model, by=())), "model_by"),
         (replace(fine, end_ms=START_MS), "training_range"),
         (replace(fine, trees=5), "training_trees"),
+        (order(ModelKind.DEEP), "training_extra"),
     ):
         with pytest.raises(Rejected) as caught:
             bench.runs.start(bad, "me")

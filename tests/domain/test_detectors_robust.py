@@ -17,6 +17,7 @@ from quantum.domain.detectors import robust_ensemble, robust_seasonal
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.signs import WARM_UP_ROWS
+from quantum.domain.pipeline import ANOMALY_SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,8 +190,8 @@ def test_a_constant_that_is_back_is_what_was_expected_to_the_last_digit(make: Ro
 def test_the_state_of_a_series_is_twenty_kilobytes_and_of_the_cheap_detector_less_than_eight() -> None:
     assert robust_ensemble.BYTES <= 20_480
     assert robust_seasonal.BYTES <= 8_192
-    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 3)
-    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 6)
+    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 4)
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 7)
 
 
 DAYS_30 = 30 * 1440
@@ -284,6 +285,34 @@ def test_no_outlier_is_rarer_than_once_in_the_square_of_the_rows_that_were_seen(
 ) -> None:
     values = np.append(make_values(kind, seed, WARM_UP_ROWS + seen), far)
     assert score(values, 1000, make).score[-1] <= 0.2 * np.log10(WARM_UP_ROWS + seen)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("noise", "far", "rows", "least"),
+    [(0.0, 0.0, 150, 10), (0.0, 500.0, 150, 10), (1.0, 500.0, 200, 9), (1.0, 0.0, 400, 9)],
+)
+def test_a_young_series_says_of_one_wild_row_that_it_is_an_anomaly(
+    make: Robust, noise: float, far: float, rows: int, least: int
+) -> None:
+    series = [np.append(np.random.default_rng(seed).normal(50.0, noise, rows), far) for seed in range(10)]
+    assert sum(score(values, 10_000, make).score[-1] >= ANOMALY_SCORE for values in series) >= least
+
+
+@BOTH
+def test_of_two_hundred_fresh_series_on_which_nothing_happens_one_at_most_opens_an_anomaly(make: Robust) -> None:
+    rng, count, rows = np.random.default_rng(5), 200, 350
+    values = np.concatenate(
+        [
+            rng.normal(0.0, 1.0, (50, rows)),
+            rng.lognormal(0.0, 0.6, (50, rows)),
+            rng.poisson(3.0, (50, rows)),
+            rng.exponential(1.0, (50, rows)),
+        ]
+    )
+    slots, at_ms = np.repeat(np.arange(count), rows), np.tile(np.arange(rows) * 10_000, count)
+    found = make().score_and_learn(slots, at_ms, values.ravel()).score.reshape(count, rows)
+    assert (found.max(axis=1) >= ANOMALY_SCORE).sum() <= 1
 
 
 def test_a_lasting_new_level_becomes_usual() -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numba import typeof
+
+import quantum.domain.kernels  # noqa: F401 - it is what names them
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +54,15 @@ def test_processes_that_met_one_kind_of_record_each_leave_code_that_a_third_can_
     assert run(tmp_path, 40) == [40]
     assert run(tmp_path, 20) == [20]
     assert run(tmp_path, 40, 20) == [40, 20]
+
+
+def named(size: int) -> Any:
+    """Return by what compiled code of such records is named."""
+    type_of: Any = typeof
+    return type_of(np.zeros(1, np.dtype([("room", np.float64, (size,))]))).dtype.mangling_args
+
+
+def test_compiled_code_is_named_by_what_is_in_its_records() -> None:
+    kind, (digest,) = named(40)
+    assert (kind, len(digest)) == ("Record", 24)
+    assert named(40) == (kind, (digest,)) != named(20)

@@ -17,7 +17,7 @@ from quantum import roles
 from quantum.adapters import wire
 from quantum.adapters.memory import MemoryFeed
 from quantum.adapters.stub_auth import StubIdentity
-from quantum.adapters.training_process import train_apart
+from quantum.adapters.training_process import lacking, train_apart
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.control import Control
 from quantum.application.ingest import Ingest, Limits
@@ -145,6 +145,7 @@ class Workspace:
                 "simulated",
                 shadows.refresh,
                 frozenset(),
+                lacking,
             ),
         }
         for name, part in parts.items():
@@ -169,8 +170,9 @@ class Life:
     Attributes:
         is_over: it died, or has stopped.
         is_ready: it takes requests.
+        is_configured: returns whether it has done with putting the settings in force.
         workspace: its parts.
-        checks: what fails now of its pumps.
+        pumps: those that it runs.
     """
 
     def __init__(self, world: World) -> None:
@@ -181,6 +183,7 @@ class Life:
         self._unanswered: dict[asyncio.Future[Any], None] = {}  # in order, as a set is not
         self._stop = asyncio.Event()
         self.ended = asyncio.Event()
+        self.is_configured: Callable[[], bool] = lambda: True
 
     def begin(self) -> None:
         """Start the process."""
@@ -283,6 +286,8 @@ class Life:
     async def _configure(self, stack: AsyncExitStack) -> None:
         workspace = self.workspace
         if self._world.plan.role == roles.MONITORING:
-            stack.callback(asyncio.create_task(roles._configure_later(SETTINGS, workspace)).cancel)
+            configuring = asyncio.create_task(roles._configure_later(SETTINGS, workspace))
+            stack.callback(configuring.cancel)
+            self.is_configured = configuring.done
         else:
             await roles._configure(SETTINGS, workspace)

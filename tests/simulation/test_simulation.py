@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Wiring
 
 SAMPLE = range(48)
-REGRESSIONS = (1,)
+REGRESSIONS = (1, 313, 4231)
 """Seeds that went wrong once; what each showed is said in docs/reliability.md."""
 FOUND_WITHIN = 20
 SAME = (3, 4)

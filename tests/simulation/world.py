@@ -281,7 +281,7 @@ class World:
         position, _ = await life.ask(store.last)
         await life.ask(partial(_taken_in, monitor, position))
         self.settled_at_ms = monitor.pipeline.at_ms
-        return await life.ask(store.next_due_ms) is None
+        return life.is_configured() and await life.ask(store.next_due_ms) is None
 
     def close(self) -> None:
         """Take away what is left of it."""

@@ -47,6 +47,15 @@ def test_without_any_uv_none_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     assert prepare.find_uv() is None
 
 
+def test_tensorflow_is_installed_for_who_asks_and_for_tests_and_never_removed_by_a_run() -> None:
+    def command(*, dev: bool, deep: bool) -> str:
+        return " ".join(prepare.sync_step("uv", dev=dev, deep=deep)[1])
+
+    assert command(dev=False, deep=False) == "uv sync --frozen --no-dev --inexact"
+    assert command(dev=False, deep=True) == "uv sync --frozen --no-dev --inexact --extra deep"
+    assert command(dev=True, deep=False) == "uv sync --frozen --extra deep"
+
+
 def test_a_step_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('the disk is full'); raise SystemExit(4)"]
     with pytest.raises(

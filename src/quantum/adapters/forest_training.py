@@ -22,10 +22,19 @@ from quantum.domain.detectors.forests import (
 )
 from quantum.domain.detectors.trained import Frames, windows_of
 from quantum.domain.errors import Rejected
-from quantum.domain.models import COLUMNS, Column, ModelKind, TrainedModel, Training, TrainingJob, check_model
+from quantum.domain.models import (
+    FOREST,
+    Column,
+    ModelKind,
+    TrainedModel,
+    Training,
+    TrainingJob,
+    check_model,
+    columns_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,45 +63,55 @@ def train(job: TrainingJob, progress: Progress) -> Training:
     rows = names["slots"], names["at_ms"], names["values"]
     if job.model.kind is ModelKind.PEERS:
         readings = _peer_readings(job, *rows)
-        _check(len(readings))
+        check_count(len(readings))
         cut = len(readings) * 4 // 5
-        model = _with_columns(job.model, _no_trees(), calibrate(readings[:cut]))
-        return _finished(model, readings[cut:], len(readings))
+        model = with_columns(job.model, _no_trees(), calibrate(readings[:cut]))
+        return finished(model, readings[cut:], len(readings), {"nodes": 0})
     if job.model.kind is ModelKind.WINDOWS:
         model, features = job.model, _windows(job, *rows)
     else:
         model, features = _frames(job, *rows)
-    _check(len(features))
+    check_count(len(features))
     grown, calm = len(features) * 3 // 5, len(features) * 4 // 5
     trees = grow(features[:grown], job.trees, job.seed, progress)
     progress(0.95, "calibrating")
     readings = loneliness(forest_of(**trees), features[grown:])
     knots = calibrate(readings[: calm - grown])
-    return _finished(_with_columns(model, trees, knots), readings[calm - grown :], len(features))
+    more = {"nodes": len(trees["feature"])}
+    return finished(with_columns(model, trees, knots), readings[calm - grown :], len(features), more)
 
 
-def _check(count: int) -> None:
+def check_count(count: int) -> None:
+    """Refuse to train on less than `LEAST_READINGS`."""
     if count < LEAST_READINGS:
         raise Rejected(
             "too_little_history", f"training needs at least {LEAST_READINGS} readings, this history has {count}"
         )
 
 
-def _finished(model: TrainedModel, unseen: NDArray[np.float64], readings: int) -> Training:
+def finished(model: TrainedModel, unseen: NDArray[np.float64], readings: int, more: Mapping[str, float]) -> Training:
+    """Return a training that is done, its model checked.
+
+    Args:
+        model: with its columns.
+        unseen: readings of rows that it was neither trained nor calibrated on.
+        readings: how many there were in all.
+        more: metrics of this kind of model.
+    """
     odd = float((rarity(model.knots, unseen) >= NOMINAL).mean())
-    nodes = len(model.forest.nodes)
-    metrics = {"readings": readings, "unseen": len(unseen), "one_in_a_hundred": round(odd, 6), "nodes": nodes}
+    metrics = {"readings": readings, "unseen": len(unseen), "one_in_a_hundred": round(odd, 6), **more}
     return Training(model=check_model(model), metrics=tuple((name, float(value)) for name, value in metrics.items()))
 
 
-def _with_columns(model: TrainedModel, trees: dict[str, NDArray[Any]], knots: Knots) -> TrainedModel:
-    return replace(model, columns=columns_of(trees, knots))
+def with_columns(model: TrainedModel, arrays: Mapping[str, NDArray[Any]], knots: Knots) -> TrainedModel:
+    """Return a model with the columns that its kind has."""
+    return replace(model, columns=columns_with(model.kind, arrays, knots))
 
 
-def columns_of(trees: dict[str, NDArray[Any]], knots: Knots) -> tuple[Column, ...]:
-    """Return the columns of a model from its forest, as `flattened` returns it, and its knots."""
-    arrays = {**trees, "raw": knots.raw, "decades": knots.decades, "slope": np.array([knots.slope])}
-    return tuple(Column.of(name, arrays[name].astype(COLUMNS[name])) for name in COLUMNS)
+def columns_with(kind: ModelKind, arrays: Mapping[str, NDArray[Any]], knots: Knots) -> tuple[Column, ...]:
+    """Return the columns of a model: the flat arrays of its forest or network, and its knots."""
+    whole = {**arrays, "raw": knots.raw, "decades": knots.decades, "slope": np.array([knots.slope])}
+    return tuple(Column.of(name, whole[name].astype(dtype)) for name, dtype in columns_of(kind).items())
 
 
 # ---- what a model sees of the history ------------------------------------------------------------------------------
@@ -187,4 +206,4 @@ def _flat_tree(tree: Any, columns: NDArray[np.int64]) -> dict[str, NDArray[Any]]
 
 
 def _no_trees() -> dict[str, NDArray[Any]]:
-    return {name: np.zeros(0, dtype) for name, dtype in COLUMNS.items() if name not in ("raw", "decades", "slope")}
+    return {name: np.zeros(0, dtype) for name, dtype in FOREST.items()}

@@ -11,26 +11,34 @@ import contextlib
 import os
 import resource
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from quantum.adapters import wire
 from quantum.domain.errors import QuantumError, Rejected
-from quantum.domain.models import Training, TrainingJob
+from quantum.domain.models import ModelKind, Training, TrainingJob
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from quantum.application.training import Progress
 
 MEMORY_BYTES: Final = 6 << 30
-"""Address space of the trainer; scikit-learn and the compiler take half of it without using it."""
+"""Address space of the trainer; libraries and the compiler take half of it without using it."""
 TIMEOUT_S: Final = 1800.0
 MAX_FRAME: Final = 256 << 20
 NICENESS: Final = 10
 PROGRAM: Final = "from quantum.adapters.training_process import main; main()"
 HEAD: Final = 4
+LACKING: Final = "training of a deep-forecaster needs TensorFlow, which is not installed: install quantum[deep]"
+
+
+def lacking(kind: ModelKind, find: Callable[[str], object] = find_spec) -> str:
+    """Return what is missing here to train a kind, as a sentence; the empty string if nothing is."""
+    return LACKING if kind is ModelKind.DEEP and find("tensorflow") is None else ""
 
 
 async def train_apart(job: TrainingJob, progress: Progress, timeout_s: float = TIMEOUT_S) -> Training:
@@ -93,7 +101,7 @@ def main() -> None:
 
 def serve(asked: BinaryIO, answers: BinaryIO) -> None:
     """Do one job."""
-    from quantum.adapters.forest_training import train  # noqa: PLC0415 - only the trainer needs numba
+    from quantum.adapters import deep_training, forest_training  # noqa: PLC0415 - only the trainer needs numba
 
     def say(kind: str, first: object, second: object) -> None:
         answers.write(framed(msgspec.msgpack.encode((kind, first, second))))
@@ -101,8 +109,9 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
 
     asked.read(HEAD)
     job = wire.decode(asked.read(), TrainingJob)
+    module = deep_training if job.model.kind is ModelKind.DEEP else forest_training
     try:
-        training = train(job, lambda share, message: say("progress", share, message))
+        training = module.train(job, lambda share, message: say("progress", share, message))
     except QuantumError as error:
         say("refused", getattr(error, "reason", "training_refused"), str(error))
     except MemoryError:

@@ -57,7 +57,7 @@ class Order:
         model: without columns; a group model's channels are found in the data.
         selector: of its matchers, as it was written.
         start_ms, end_ms: the window of stored samples.
-        trees: of a forest.
+        trees: of a forest; of no meaning to other kinds.
         seed: of everything that is drawn.
     """
 
@@ -101,10 +101,12 @@ class TrainingRuns:
         release: str,
         on_trained: Callable[[], Awaitable[None]],
         reserved: frozenset[str],
+        lacking: Callable[[ModelKind], str],
     ) -> None:
         self._store, self._samples, self._feed, self._clock = store, samples, feed, clock
         self._trainer, self._labels, self._served, self._compile = trainer, labels, served, compile_matchers
         self._release, self._on_trained, self._reserved = release, on_trained, reserved
+        self._lacking = lacking
         self._runs: dict[str, TrainingRun] = {}
         self._arrived = asyncio.Event()
         self._current: tuple[str, asyncio.Task[int]] | None = None
@@ -153,6 +155,8 @@ class TrainingRuns:
         if check_name(model.name) in self._reserved:
             raise Rejected("model_name", f"{model.name!r} is the name of a detector")
         check_shape(model.kind, model.by, model.step_ms)
+        if problem := self._lacking(model.kind):
+            raise Rejected("training_extra", problem)
         self._compile(model.matchers)
         if order.start_ms >= order.end_ms:
             raise Rejected("training_range", "the end of the training window must lie after its start")

@@ -15,6 +15,7 @@ BENCHES: Final = {
     "lanes": "quantum.cli.bench_lanes:bench_lanes",
     "detect": "quantum.cli.bench_detect:bench_detect",
     "forest": "quantum.cli.bench_forest:bench_forest",
+    "deep": "quantum.cli.bench_deep:bench_deep",
     "nab": "quantum.cli.bench_detect:bench_nab",
     "forecast": "quantum.cli.bench_forecast:bench_forecast",
     "scenarios": "quantum.cli.bench_detect:bench_scenarios",

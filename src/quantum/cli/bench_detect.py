@@ -23,19 +23,28 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum.adapters.csv_files import read_series
+from quantum.adapters.deep_training import WIDTH
+from quantum.adapters.forest_training import with_columns
 from quantum.cli import CommandFailed
 from quantum.cli.detect import score_series
 from quantum.cli.nab import read_windows, score_corpus
 from quantum.cli.scenarios import Scenario, build_scenarios, events_heard, opening_rows
 from quantum.domain.detectors import robust_ensemble, robust_seasonal
+from quantum.domain.detectors.deep import STRETCH, STRETCHED, sizes_of
+from quantum.domain.detectors.forests import calibrate
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.signs import WARM_UP_ROWS
+from quantum.domain.detectors.trained import detector_of
+from quantum.domain.labels import LabelSet, MatcherCompiler
+from quantum.domain.models import ModelKind, TrainedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from quantum.domain.detectors import Detector
 
 Figures = dict[str, object]
 
@@ -49,6 +58,8 @@ SEEDS: Final = (1, 2, 3)
 PLAIN_PROGRAM: Final = """
 import sys, time
 import numpy as np
+from quantum.domain.detectors.deep import STRETCH, STRETCHED, sizes_of
+from quantum.domain.detectors.forests import calibrate
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 count = int(sys.argv[1])
 columns = np.zeros(count, np.int64), np.arange(count) * 1000, np.random.default_rng(1).normal(10.0, 1.0, count)
@@ -148,6 +159,7 @@ def measure_detector() -> Figures:
     _score_long(values[:100])
     long_s = min(_seconds(lambda: _score_long(values)) for _ in range(3))
     rounds, cheap = _seconds_of_rounds(RobustEnsemble), _seconds_of_rounds(RobustSeasonal)
+    deep = _seconds_of_rounds(_deep_detector)[STRETCH - WARM_UP_ROWS :]
     states = np.ones(SERIES * robust_ensemble.BYTES, np.uint8)
     copy_s = min(_seconds(states.copy) for _ in range(5))
     return {
@@ -155,8 +167,10 @@ def measure_detector() -> Figures:
         "us_per_row_10000_series_median": statistics.median(rounds) / SERIES * 1e6,
         "us_per_row_10000_series_worst": max(rounds) / SERIES * 1e6,
         "us_per_row_10000_series_cheap_median": statistics.median(cheap) / SERIES * 1e6,
+        "us_per_row_10000_series_deep_model_median": statistics.median(deep) / SERIES * 1e6,
         "bytes_per_series": robust_ensemble.BYTES,
         "bytes_per_series_cheap": robust_seasonal.BYTES,
+        "bytes_per_series_deep_model": STRETCHED.itemsize,
         "peer_numpy_copy_of_the_state_us_per_series": copy_s / SERIES * 1e6,
         "peer_same_code_not_compiled_rows_per_s": round(PLAIN_ROWS / _seconds_of_plain()),
     }
@@ -166,7 +180,19 @@ def _score_long(values: NDArray[np.float64]) -> None:
     RobustEnsemble().score_and_learn(np.zeros(len(values), np.int64), np.arange(len(values)) * 1000, values)
 
 
-def _seconds_of_rounds(make: type[RobustEnsemble | RobustSeasonal]) -> list[float]:
+def _deep_detector() -> Detector:
+    """Return a deep model's detector that knows all series; it costs the same whatever its weights are."""
+    rng = np.random.default_rng(3)
+    weights = {name: rng.normal(0.0, 0.1, size) for name, size in sizes_of(WIDTH).items()}
+    blank = TrainedModel(name="deep", kind=ModelKind.DEEP, matchers=())
+    model = with_columns(blank, weights, calibrate(np.abs(rng.normal(size=1000))))
+    detector = detector_of(model, 1, MatcherCompiler(lambda pattern: pattern.__eq__))
+    for slot in range(SERIES):
+        detector.meet(slot, LabelSet(()))
+    return detector
+
+
+def _seconds_of_rounds(make: Callable[[], Detector]) -> list[float]:
     rng, bank, slots = np.random.default_rng(2), make(), np.arange(SERIES)
     seconds = []
     for step in range(ROUNDS):
@@ -230,7 +256,11 @@ def _told_as(counted: NDArray[np.float64]) -> str:
 
 def _count_alarms(scenario: Scenario) -> NDArray[np.float64]:
     slots = np.zeros(len(scenario.values), np.int64)
-    score = RobustEnsemble().score_and_learn(slots, scenario.at_ms, scenario.values).score
+    return count_alarms(scenario, RobustEnsemble().score_and_learn(slots, scenario.at_ms, scenario.values).score)
+
+
+def count_alarms(scenario: Scenario, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by the rule of the live system: events heard, events, anomalies that open elsewhere, and rows."""
     excused = np.zeros(len(score), np.bool_)
     for low, high in scenario.events:
         excused[low : high + max(GRACE_ROWS, high - low)] = True

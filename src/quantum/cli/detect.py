@@ -31,7 +31,7 @@ from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.trained import detector_of
 from quantum.domain.errors import Rejected, Unavailable
 from quantum.domain.labels import LabelSet, MatcherCompiler
-from quantum.domain.models import ModelKind, TrainedModel
+from quantum.domain.models import SINGLE, TrainedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +93,8 @@ def detect(
         output: the scored file, or the folder for several; without it a single file goes to standard output.
         plot: draw a chart of a single file here, as PNG.
         detector: which detector scores: robust-ensemble (the default one), robust-seasonal (the cheap one that many
-            series get at once), one of another package, or the file of a window-forest model.
+            series get at once), one of another package, or the file of a model of single series
+            (window-forest, deep-forecaster).
         as_json: print a summary as JSON (a single file then needs --output to be written).
     """
     jobs, make = plan_jobs(inputs, output), maker_of(detector)
@@ -136,8 +137,9 @@ def maker_of(detector: str) -> Callable[[], Detector]:
 
 
 def _maker_of_model(model: TrainedModel) -> Callable[[], Detector]:
-    if model.kind is not ModelKind.WINDOWS:
-        raise CommandFailed(f"a {model.kind.value} compares several series; here a {ModelKind.WINDOWS.value} is needed")
+    if model.kind not in SINGLE:
+        needed = " or a ".join(sorted(SINGLE))
+        raise CommandFailed(f"a {model.kind.value} compares several series; here a {needed} is needed")
     # a file of rows has no labels: the model is for whatever it is given
     everywhere, no_patterns = replace(model, matchers=()), MatcherCompiler(lambda pattern: pattern.__eq__)
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from quantum.domain.detectors import forests
+from quantum.domain.detectors import deep, forests
 from quantum.domain.detectors.forests import FEATURES, WIDTH, Forest, Knots
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import NAME, LabelSet, Matcher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from quantum.domain.detectors.deep import Network
 
 MAX_MODEL_BYTES: Final = 4 << 20
 """Of all columns of a model together: it becomes part of the log and of every saved state."""
@@ -39,6 +41,11 @@ class ModelKind(StrEnum):
     WINDOWS = "window-forest"
     GROUPS = "group-forest"
     PEERS = "peers"
+    DEEP = "deep-forecaster"
+
+
+SINGLE: Final = frozenset({ModelKind.WINDOWS, ModelKind.DEEP})
+"""Kinds that look at each series by itself."""
 
 
 class Combine(StrEnum):
@@ -80,7 +87,7 @@ class TrainedModel:
         channels: `group-forest`: label sets without the `by` labels, in the order of the forest's features.
         step_ms: `group-forest` and `peers`: how long a frame is.
         combine: how its score joins the default detector's.
-        columns: arrays by name, as `COLUMNS` says.
+        columns: arrays by name, as `columns_of` its kind says.
     """
 
     name: str
@@ -96,6 +103,11 @@ class TrainedModel:
     def forest(self) -> Forest:
         """The forest; a model of peers has an empty one."""
         return forests.forest_of(**{name: self._column(name) for name in FOREST})
+
+    @property
+    def network(self) -> Network:
+        """The network of a `deep-forecaster`."""
+        return deep.network_of(**{name: self._column(name) for name in NETWORK})
 
     @property
     def knots(self) -> Knots:
@@ -127,7 +139,7 @@ class TrainingJob:
         series: label sets of the samples' slots 0, 1, 2, ...
         samples: columns slots, at_ms and values, sorted by time.
         seed: of everything that is drawn.
-        trees: how many a forest has.
+        trees: how many a forest has; of no meaning to other kinds.
     """
 
     model: TrainedModel
@@ -207,19 +219,23 @@ class ModelVersion:
     promoted_at_ms: int | None = None
 
 
-FOREST: Final = ("feature", "threshold", "left", "right", "weight", "roots")
-COLUMNS: Final = {
+KNOTS: Final = {"raw": "<f8", "decades": "<f8", "slope": "<f8"}
+FOREST: Final = {
     "feature": "<i2",
     "threshold": "<f4",
     "left": "<i4",
     "right": "<i4",
     "weight": "<i4",
     "roots": "<i4",
-    "raw": "<f8",
-    "decades": "<f8",
-    "slope": "<f8",
 }
-"""Types of the columns; all have one axis."""
+NETWORK: Final = dict.fromkeys(("first", "first_bias", "inner", "inner_bias", "head", "head_bias"), "<f4")
+STEEPEST: Final = 1e9
+"""Decades a reading beyond the last knot; calibration leaves less than half of it."""
+
+
+def columns_of(kind: ModelKind) -> dict[str, str]:
+    """Return names and types of the columns of a kind, in their order; all have one axis."""
+    return (NETWORK if kind is ModelKind.DEEP else FOREST) | KNOTS
 
 
 def check_name(name: str) -> str:
@@ -239,7 +255,7 @@ def check_shape(kind: ModelKind, by: tuple[str, ...], step_ms: int) -> None:
     Raises:
         Rejected: `model_by` or `model_step`.
     """
-    if (kind is ModelKind.WINDOWS) == bool(by):
+    if (kind in SINGLE) == bool(by):
         raise Rejected("model_by", f"a {kind} needs {'no' if by else 'at least one'} label to group by")
     if len(by) > MAX_BY or len(set(by)) != len(by) or NAME in by:
         raise Rejected("model_by", f"a model is grouped by at most {MAX_BY} labels, each once, and not by {NAME}")
@@ -274,7 +290,8 @@ def check_imported(model: TrainedModel) -> TrainedModel:
         Rejected: as `check_model`.
     """
     check_model(model)
-    if problem := _problem_of_channels(model) or _problem_of_trees({one.name: one.array() for one in model.columns}):
+    arrays = {one.name: one.array() for one in model.columns}
+    if problem := _problem_of_channels(model) or (model.kind is not ModelKind.DEEP and _problem_of_trees(arrays)):
         raise Rejected("model_damaged", f"model {model.name!r} cannot be imported: {problem}")
     return model
 
@@ -305,7 +322,7 @@ def _problem_of_trees(arrays: dict[str, NDArray[Any]]) -> str:
 
 
 def _problem(model: TrainedModel) -> str:
-    if [(one.name, one.dtype) for one in model.columns] != list(COLUMNS.items()):
+    if [(one.name, one.dtype) for one in model.columns] != list(columns_of(model.kind).items()):
         return "it has other columns"
     try:
         arrays = {one.name: one.array() for one in model.columns}
@@ -313,7 +330,11 @@ def _problem(model: TrainedModel) -> str:
         return "a column has another length than it says"
     if any(array.ndim != 1 for array in arrays.values()):
         return "a column has more than one axis"
-    return _problem_of_knots(arrays) or forests.problem_of_forest(
+    if problem := _problem_of_knots(arrays):
+        return problem
+    if model.kind is ModelKind.DEEP:
+        return deep.problem_of_network(arrays)
+    return forests.problem_of_forest(
         *(arrays[name] for name in FOREST), features=model.channel_count, empty=model.kind is ModelKind.PEERS
     )
 
@@ -327,4 +348,6 @@ def _problem_of_knots(arrays: dict[str, NDArray[Any]]) -> str:
         return "its knots are not finite"
     if (np.diff(raw) <= 0.0).any() or (np.diff(decades) < 0.0).any():
         return "its knots do not rise"
+    if slope[0] > STEEPEST:
+        return f"its knots rise by more than {STEEPEST:g} decades a reading"
     return ""

@@ -136,7 +136,7 @@ export interface LiveEvent {
   data: unknown; reason: string; message: string;
 }
 
-export type ModelKind = 'peers' | 'group-forest' | 'window-forest';
+export type ModelKind = 'peers' | 'group-forest' | 'window-forest' | 'deep-forecaster';
 export interface Lineage {
   selector: string; series: number; samples: number; start_ms: number; end_ms: number; parent: number | null; code: string; seed: number; actor: string;
 }

@@ -110,6 +110,17 @@ describe('the page of models', () => {
     expect((body['end_ms'] as number) - (body['start_ms'] as number)).toBe(86_400_000);
   });
 
+  it('trains a deep model without labels to group by, and says what is missing where it cannot', async () => {
+    const page = await Page.open('/models', { ...answers([]), 'POST training-runs': new Refusal(400, 'training of a deep-forecaster needs TensorFlow, which is not installed: install quantum[deep]') });
+    await page.fill('input[name=name]', 'next');
+    await page.fill('input[name=selector]', 'node_load1');
+    await page.fill('select[name=kind]', 'deep-forecaster');
+    expect(page.element.querySelector('input[name=by]')).toBeNull();
+    await page.submit();
+    expect(page.requests('POST training-runs')[0].body).toMatchObject({ name: 'next', kind: 'deep-forecaster', by: [] });
+    expect(page.find('[role=alert]').textContent).toContain('install quantum[deep]');
+  });
+
   it('follows a run as it goes, reads what it left, and cancels one', async () => {
     const page = await Page.open('/models', { ...answers([], [aRun()]), 'POST training-runs/r1/cancel': aRun({ state: 'cancelled' }) });
     page.sockets.newest.accept();

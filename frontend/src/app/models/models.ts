@@ -8,7 +8,12 @@ import { Badge } from '../parts/badge';
 import { compact, count, duration, many, moment } from '../parts/format';
 
 const PASTS: Record<string, number> = { '6 h': 21_600_000, '24 h': 86_400_000, '7 d': 604_800_000, '30 d': 2_592_000_000 };
-const KINDS: Record<ModelKind, string> = { peers: 'One unlike its siblings', 'group-forest': 'A host or service as a whole', 'window-forest': 'Windows of single series' };
+const KINDS: Record<ModelKind, string> = {
+  peers: 'One unlike its siblings', 'group-forest': 'A host or service as a whole', 'window-forest': 'Windows of single series',
+  'deep-forecaster': 'Forecasts of single series (deep)',
+};
+/** Kinds that compare series, and so need labels to group by. */
+const COMPARING: readonly ModelKind[] = ['peers', 'group-forest'];
 const ALIKE = 0.1, APART = 0.25;
 
 /** The registry of models: versions, what they do live, promotion through the gate, and training. */
@@ -76,9 +81,13 @@ export class Models {
     return this.act(() => this.api.rollBackModel(one.name));
   }
 
+  protected compares(kind: ModelKind): boolean {
+    return COMPARING.includes(kind);
+  }
+
   protected train(): Promise<void> {
     const { name, kind, selector, by, past, combine } = this.order, end_ms = Date.now();
-    const labels = kind === 'window-forest' ? [] : by.split(',').map((label) => label.trim()).filter(Boolean);
+    const labels = this.compares(kind) ? by.split(',').map((label) => label.trim()).filter(Boolean) : [];
     return this.act(() => this.api.train({ name, kind, selector, by: labels, combine, start_ms: end_ms - PASTS[past], end_ms }));
   }
 

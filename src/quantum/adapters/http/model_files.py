@@ -1,6 +1,7 @@
 """Models as files: the JSON that the API takes and gives out, with plain arrays in it and nothing that could be run.
 
-Columns are little-endian numbers in base64, `sha256` is that of all their bytes, in the order of `COLUMNS`.
+Columns are little-endian numbers in base64, `sha256` is that of all their bytes, in the order of `columns_of`
+its kind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ import numpy as np
 from quantum.adapters.http import model_messages as m
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import LabelSet
-from quantum.domain.models import COLUMNS, MAX_MODEL_BYTES, Column, Combine, ModelKind, TrainedModel, check_imported
+from quantum.domain.models import (
+    MAX_MODEL_BYTES,
+    Column,
+    Combine,
+    ModelKind,
+    TrainedModel,
+    check_imported,
+    columns_of,
+)
 from quantum.domain.selectors import parse_selector
 
 if TYPE_CHECKING:
@@ -36,19 +45,22 @@ def asked_model(file: m.ModelFile) -> TrainedModel:
         Rejected: `model_damaged`, `model_size`, `model_name`, `model_by`, `model_step`, or the selector or a label is
             none.
     """
-    texts = msgspec.structs.asdict(file.columns)
-    data = {name: _bytes_of(name, texts[name]) for name in COLUMNS}
+    kind = ModelKind(file.kind)
+    types = columns_of(kind)
+    if set(file.columns) != set(types):
+        raise Rejected("model_damaged", f"a {kind} has the columns {', '.join(types)} and no others")
+    data = {name: _bytes_of(name, file.columns[name]) for name in types}
     if hashlib.sha256(b"".join(data.values())).hexdigest() != file.sha256.lower():
         raise Rejected("model_damaged", "the sha256 of the columns is another one than the file says")
     model = TrainedModel(
         name=file.name,
-        kind=ModelKind(file.kind),
+        kind=kind,
         matchers=parse_selector(file.selector),
         by=tuple(file.by),
         channels=tuple(LabelSet.of(one) for one in file.channels),
         step_ms=file.step_ms,
         combine=Combine(file.combine),
-        columns=tuple(_column(name, raw) for name, raw in data.items()),
+        columns=tuple(_column(name, types[name], raw) for name, raw in data.items()),
     )
     return check_imported(model)
 
@@ -60,16 +72,16 @@ def _bytes_of(name: str, text: str) -> bytes:
         raise Rejected("model_damaged", f"column {name} is no base64") from None
 
 
-def _column(name: str, raw: bytes) -> Column:
-    dtype = np.dtype(COLUMNS[name])
-    if len(raw) % dtype.itemsize:
-        raise Rejected("model_damaged", f"column {name} has {len(raw)} bytes, which are no numbers of {dtype.itemsize}")
-    return Column(name, COLUMNS[name], (len(raw) // dtype.itemsize,), raw)
+def _column(name: str, dtype: str, raw: bytes) -> Column:
+    size = np.dtype(dtype).itemsize
+    if len(raw) % size:
+        raise Rejected("model_damaged", f"column {name} has {len(raw)} bytes, which are no numbers of {size}")
+    return Column(name, dtype, (len(raw) // size,), raw)
 
 
 def file_of(model: TrainedModel, origin: str) -> m.ModelFile:
     """Return a model as a file; `asked_model` of it is the model again, if its matchers can be written."""
-    data = {one.name: one.data for one in model.columns}
+    data = [(one.name, one.data) for one in model.columns]
     return m.ModelFile(
         format=FORMAT,
         name=model.name,
@@ -80,8 +92,8 @@ def file_of(model: TrainedModel, origin: str) -> m.ModelFile:
         step_ms=model.step_ms,
         combine=model.combine.value,
         origin=origin,
-        sha256=hashlib.sha256(b"".join(data[name] for name in COLUMNS)).hexdigest(),
-        columns=m.ModelColumns(**{name: base64.b64encode(data[name]).decode() for name in COLUMNS}),
+        sha256=hashlib.sha256(b"".join(raw for _, raw in data)).hexdigest(),
+        columns={name: base64.b64encode(raw).decode() for name, raw in data},
     )
 
 
@@ -119,7 +131,7 @@ def forest_file(
     Raises:
         Rejected: it is no forest that can be imported.
     """
-    from quantum.adapters.forest_training import columns_of, flattened  # noqa: PLC0415 - imports numba, a second
+    from quantum.adapters.forest_training import columns_with, flattened  # noqa: PLC0415 - imports numba, a second
     from quantum.domain.detectors.forests import calibrate, forest_of, loneliness  # noqa: PLC0415 - as above
 
     trees = flattened(forest)
@@ -131,6 +143,6 @@ def forest_file(
         by=tuple(by),
         channels=tuple(LabelSet.of(one) for one in channels),
         step_ms=step_ms,
-        columns=columns_of(trees, knots),
+        columns=columns_with(ModelKind.WINDOWS, trees, knots),
     )
     return msgspec.json.encode(file_of(check_imported(model), "scikit-learn"))

@@ -9,39 +9,30 @@ import msgspec
 from quantum.adapters.http.messages import Labels, Message, Request, Score, TimeMs
 from quantum.application.models import MAX_SCORED_SERIES
 
-Kind = Literal["window-forest", "group-forest", "peers"]
+Kind = Literal["window-forest", "group-forest", "peers", "deep-forecaster"]
 Combine = Literal["either", "both"]
 State = Literal["shadow", "promoted", "retired"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Selector = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
 LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
 RunState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
-class ModelColumns(Request):
-    """The arrays of a model: little-endian numbers in base64; the types are in docs/models.md."""
-
-    feature: str
-    threshold: str
-    left: str
-    right: str
-    weight: str
-    roots: str
-    raw: str
-    decades: str
-    slope: str
-
-
 class ModelFile(Request):
-    """A model as a file. `sha256` is that of the columns' bytes in their order; `origin` says what trained it."""
+    """A model as a file.
+
+    `columns` are its arrays by name: little-endian numbers in base64; which a kind has, and their types, is in
+    docs/models.md. `sha256` is that of their bytes in that order; `origin` says what trained it.
+    """
 
     format: Literal[1]
     name: Name
     kind: Kind
     selector: Selector
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
-    columns: ModelColumns
+    columns: Annotated[dict[ColumnName, str], msgspec.Meta(max_length=16)]
     by: Annotated[list[LabelName], msgspec.Meta(max_length=8)] = msgspec.field(default_factory=list)
     channels: Annotated[list[Labels], msgspec.Meta(max_length=128)] = msgspec.field(default_factory=list)
     step_ms: Annotated[int, msgspec.Meta(ge=1000, le=3_600_000)] = 60_000
@@ -154,8 +145,8 @@ class TrainingRequest(Request):
     """What to train.
 
     `selector` chooses the series. `by`: for `group-forest` the labels that make a group, for `peers` the labels that
-    tell siblings apart. `combine`: a row is as odd as the odder (`either`) or the less odd (`both`) of detector and
-    model say.
+    tell siblings apart; other kinds have none. `combine`: a row is as odd as the odder (`either`) or the less odd
+    (`both`) of detector and model say. `trees`: of a forest; of no meaning to other kinds.
     """
 
     name: Name

@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quantum.adapters.fact_tail import Undo
-from quantum.adapters.postgres.lease import LEASE_MS, Lease, refuse_if_forgetful, this_process
+from quantum.adapters.postgres.lease import FORGETFUL, LEASE_MS, Lease, refuse_if_forgetful, this_process
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
 from quantum.adapters.postgres.walls import look_at_walls, put_up_walls
@@ -287,7 +287,7 @@ class Engine:
         try:
             if not self._stale and all(job.asks for job in jobs):
                 return [await job.work(self._connection, undo) for job in jobs]  # type: ignore[arg-type] # not used
-            with translated("the store did not take the write"):
+            with translated("the store did not take the write", self._lease.tenant):
                 async with asyncio.timeout(self._patience.answer_s) as limit:
                     results = await self._transact(jobs, undo, limit)
         except BaseException:
@@ -300,8 +300,10 @@ class Engine:
 
     async def _transact(self, jobs: list[Job], undo: Undo, limit: asyncio.Timeout) -> list[Any]:
         connection = await self._connected()
-        await self._lease.begin(connection)
         async with connection.pipeline():
+            await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
+            await self._say_whose(connection)
+            await self._lease.fence(connection)
             await self._be_up_to_date(connection, limit)
             results = [await _run(job, connection, undo) for job in jobs]
             commit = await connection.execute(b"COMMIT")
@@ -509,8 +511,9 @@ def _new_pool(url: str, timeout_s: float) -> AsyncConnectionPool[Connection]:
 class translated:  # noqa: N801 - reads as a verb in a with statement
     """Turns the driver's errors into ours, with a sentence before them."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, tenant: str = "") -> None:
         self._sentence = sentence
+        self._tenant = tenant
 
     def __enter__(self) -> None:
         """Begin."""
@@ -525,6 +528,11 @@ class translated:  # noqa: N801 - reads as a verb in a with statement
         sentence = f"{self._sentence}: {words}"
         if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
             raise _AgainError(sentence) from error
+        if isinstance(error, errors.DivisionByZero):
+            taken = f"another Quantum has taken over tenant {self._tenant!r} of this database; stop this one"
+            raise Unavailable(taken) from error
+        if isinstance(error, errors.InvalidTextRepresentation):
+            raise Unavailable(FORGETFUL) from error
         if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
             raise _BadValueError(sentence) from error
         if isinstance(error, errors.DiskFull):

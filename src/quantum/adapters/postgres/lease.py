@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import psutil
-from psycopg import AsyncClientCursor, errors
+from psycopg import errors
 
 from quantum.adapters.postgres.schema import NOW_MS
 from quantum.adapters.postgres.statements import change, fetch
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 LEASE_MS: Final = 10_000
 FENCE: Final = (
-    f"UPDATE leases SET expires_ms = {NOW_MS} + %s WHERE tenant = %s AND epoch = %s"
-    " RETURNING current_setting('synchronous_commit')"
+    f"WITH renewed AS (UPDATE leases SET expires_ms = {NOW_MS} + %s WHERE tenant = %s AND epoch = %s RETURNING 1)"
+    " SELECT CAST(CASE current_setting('synchronous_commit') WHEN 'off' THEN 'off' ELSE '1' END AS BIGINT) / count(*)"
+    " FROM renewed"
 )
+"""The only statement that divides, and the only one that reads a number from a text; see `Lease.fence`."""
+FORGETFUL: Final = "PostgreSQL runs with synchronous_commit=off, so answered writes could be lost; turn it on"
 LOOK_AGAIN_S: Final = 0.1
 
 
@@ -80,8 +83,6 @@ class Lease:
         self.length_ms = length_ms
         self.epoch = 0
         self.opening: str | None = None
-        self._begun_with: tuple[int, str | None] | None = None
-        self._text = b""
 
     async def acquire(self, connection: Connection, wait_ms: int) -> None:
         """Take the lease; wait while another process has it. The connection commits by itself.
@@ -145,30 +146,15 @@ class Lease:
             await change(connection, self.opening, self.tenant)
             yield
 
-    async def begin(self, connection: Connection) -> None:
-        """Begin a transaction that nobody else's can overtake: say whose it is, and renew the lease.
+    async def fence(self, connection: Connection) -> None:
+        """Renew the lease as the first statement of a transaction, which nobody else's can then overtake.
 
-        All of that is one message, because each costs both sides a tenth of a millisecond, for every request.
-
-        Raises:
-            Unavailable: another process has taken over, or commits would not be durable.
+        Nobody waits for the answer, so that a whole write is sent at once. What is not to happen is an error of the
+        database, with which all that follows in the transaction fails: if another process has taken over, a division
+        by zero (`errors.DivisionByZero`); if commits would not be durable, a number that is none
+        (`errors.InvalidTextRepresentation`).
         """
-        cursor = await connection.execute(self._beginning(connection))
-        while cursor.nextset():
-            pass
-        found = await cursor.fetchall()
-        if not found:
-            raise Unavailable(f"another Quantum has taken over tenant {self.tenant!r} of this database; stop this one")
-        refuse_if_forgetful(found[0][0])
-
-    def _beginning(self, connection: Connection) -> bytes:
-        """Return the statements, with their values as literals: several in one message have no parameters."""
-        if self._begun_with != (self.epoch, self.opening):
-            cursor = AsyncClientCursor(connection)
-            whose = "" if self.opening is None else cursor.mogrify(self.opening, (self.tenant,)) + "; "
-            fence = cursor.mogrify(FENCE, (self.length_ms, self.tenant, self.epoch))
-            self._begun_with, self._text = (self.epoch, self.opening), f"BEGIN; {whose}{fence}".encode()
-        return self._text
+        await change(connection, FENCE, self.length_ms, self.tenant, self.epoch)
 
     async def release(self, connection: Connection) -> None:
         """Let the next process have it at once. The connection commits by itself."""
@@ -182,4 +168,4 @@ class Lease:
 def refuse_if_forgetful(synchronous_commit: str) -> None:
     """Raise Unavailable if the server would answer a commit before it is on disk."""
     if synchronous_commit == "off":
-        raise Unavailable("PostgreSQL runs with synchronous_commit=off, so answered writes could be lost; turn it on")
+        raise Unavailable(FORGETFUL)

@@ -14,6 +14,7 @@ from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
+    COUNTED,
     EXPECTED,
     LOWER,
     SIGNS,
@@ -65,7 +66,8 @@ class Robust:
         taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
         if "patterns" in banks:
-            compare_rows(banks["patterns"].records, slots, values, taken, band[:, SPAN], signs[:, SIGNS:])
+            whole = np.ascontiguousarray(band[:, COUNTED])
+            compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], signs[:, SIGNS:])
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         return Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]), columns[1]

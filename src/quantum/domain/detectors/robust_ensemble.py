@@ -39,7 +39,7 @@ class RobustEnsemble(Robust):
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
-    version: Final = 3
+    version: Final = 4
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN)

@@ -38,7 +38,7 @@ class RobustSeasonal(Robust):
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 6
+    version: Final = 7
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN)

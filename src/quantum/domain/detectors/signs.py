@@ -41,9 +41,9 @@ SIGNS: Final = 6
 RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT = range(SIGNS)
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
-EXPECTED, LOWER, UPPER, SPAN = range(4)
-BAND_COLUMNS: Final = 4
-"""The band and the range of values so far, by which others make distances comparable."""
+EXPECTED, LOWER, UPPER, SPAN, COUNTED = range(5)
+BAND_COLUMNS: Final = 5
+"""The band, the range of values so far, by which others make distances comparable, and the value without resets."""
 
 BIN_MS: Final = 1_800_000
 BINS_A_DAY: Final = 48
@@ -71,6 +71,11 @@ RECORDS: Final = 3
 """Of the value, of the mean, of the logarithm of the spread."""
 LOG_FLOOR: Final = 0.1
 """The least range of the spread's record, as a natural logarithm: ten percent."""
+LEAST_RISES: Final = 8
+RISES_A_FALL: Final = 500
+"""A series that rose so often, in half of its rows at least, and so often for each time it fell, is a counter."""
+RESET_TO: Final = 0.5
+"""A counter that falls to this share of what it was, or below, was reset."""
 LARGEST: Final = 1e150
 """Values are cut here: the square of the difference of two is still finite."""
 LARGEST_SINGLE: Final = 3e38
@@ -93,6 +98,10 @@ def signs_state(days: int) -> np.dtype[Any]:
         [
             ("rows", np.int64),
             ("at_ms", np.int64),
+            ("counted", np.float64),
+            ("before", np.float64),
+            ("rises", np.int64),
+            ("falls", np.int64),
             ("origin", np.float64),
             ("least", np.float64),
             ("level", np.float64),
@@ -112,6 +121,27 @@ def signs_state(days: int) -> np.dtype[Any]:
             ("bin_high", np.float32, (ring,)),
         ]
     )
+
+
+# ---- counters ------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _without_resets(s: Any, value: float) -> float:
+    """Return what a counter would say had it never been reset, and the value of every other series as it is."""
+    if s["rows"] > 0 and value > s["counted"]:
+        s["rises"] += 1
+    elif s["rows"] > 0 and value < s["counted"]:
+        rises = s["rises"]
+        is_counter = rises >= max(LEAST_RISES, RISES_A_FALL * s["falls"]) and 2 * rises >= s["rows"]
+        if is_counter and 0.0 <= value <= RESET_TO * s["counted"]:
+            s["before"] += s["counted"]
+            s["last"] = np.inf  # what was counted in between is not known, so none of it is no repetition
+        else:
+            s["falls"] += 1
+    s["counted"] = value
+    whole: float = value + s["before"]
+    return whole
 
 
 # ---- the season: lowest and highest value of every half hour of some days ------------------------------------------
@@ -309,16 +339,17 @@ def _draw_band(s: Any, now: int, value: float, scale: float, out: NDArray[float6
             lower, upper = low - margin, high + margin
             expected = min(max(expected, low), high)
     # a series that was never negative is not expected to be, nor is its band drawn there
-    bottom = 0.0 if s["least"] >= 0.0 else -np.inf
-    out[EXPECTED] = max(bottom, expected)
-    out[LOWER] = max(bottom, lower)
-    out[UPPER] = max(out[EXPECTED], upper)
+    bottom, before = 0.0 if s["least"] >= 0.0 else -np.inf, s["before"]
+    out[EXPECTED] = max(bottom, expected - before)
+    out[LOWER] = max(bottom, lower - before)
+    out[UPPER] = max(out[EXPECTED], upper - before)
     out[SPAN] = s["high"][0, 0] - s["low"][0, 0]
 
 
 @compiled
 def _take_row(s: Any, at_ms: int, given: float, signs: NDArray[float64], out: NDArray[float64]) -> int:
-    value = min(max(given, -LARGEST), LARGEST)
+    value = _without_resets(s, min(max(given, -LARGEST), LARGEST))
+    out[COUNTED] = value
     now = at_ms // BIN_MS
     if s["rows"] == 0:
         _start(s, now, value)
@@ -361,7 +392,7 @@ def measure_rows(
         at_ms: shape (n,).
         values: shape (n,).
         signs: shape (n, SIGNS or more); the first columns are filled for measured rows; of the warm-up, `REPEAT`.
-        band: shape (n, BAND_COLUMNS); filled for measured rows.
+        band: shape (n, BAND_COLUMNS); filled for measured rows, `COUNTED` for those that are learnt as well.
         taken: shape (n,); `LEARNT` or `MEASURED` where a row was taken.
     """
     for row in range(len(slots)):

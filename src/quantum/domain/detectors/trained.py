@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from quantum.domain.detectors.bank import Bank
+from quantum.domain.detectors.deep import MOST, STRETCH, STRETCHED, forecasts, readings_of, take_stretches
 from quantum.domain.detectors.forests import (
     BAND,
     FEATURES,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 
 MAX_GROUPS: Final = 10_000
+ROWS_AT_ONCE: Final = 4096
+"""Stretches of so many rows are held at a time, a megabyte."""
 ELSEWHERE: Final = "it is not for this series"
 UNLABELLED: Final = "the series lacks a label to group by"
 UNKNOWN: Final = "the channel was not there when the model was trained"
@@ -64,17 +67,21 @@ def detector_of(model: TrainedModel, version: int, compile_matchers: MatcherComp
     matches = compile_matchers(model.matchers)
     if model.kind is ModelKind.WINDOWS:
         return WindowForest(model, version, matches)
+    if model.kind is ModelKind.DEEP:
+        return DeepForecaster(model, version, matches)
     return FrameModel(model, version, matches)
 
 
-class WindowForest:
-    """Judges every row of a series by its window, as it comes."""
+class SingleSeries:
+    """What models that look at each series by itself share: which series are theirs, and the state of each."""
 
-    def __init__(self, model: TrainedModel, version: int, matches: Callable[[LabelSet], bool]) -> None:
+    def __init__(
+        self, model: TrainedModel, version: int, matches: Callable[[LabelSet], bool], record: np.dtype[Any]
+    ) -> None:
         self.name, self.version = model.name, version
         self._matches = matches
-        self._forest, self._knots = model.forest, model.knots
-        self._bank = Bank(WINDOWED)
+        self._knots = model.knots
+        self._bank = Bank(record)
         self._is_mine: list[bool] = []
 
     def meet(self, slot: int, labels: LabelSet) -> None:
@@ -91,16 +98,10 @@ class WindowForest:
         """How many slots have state."""
         return self._bank.count
 
-    def score_and_learn(
-        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> Scores:
-        """Score the rows, then learn from them; see `Detector`."""
+    def _rows_of_mine(self, slots: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the rows of series that the model is for, all of which have state then."""
         self._bank.grow(int(slots.max()) + 1 if len(slots) else 0)
-        mine = np.flatnonzero(_of(slots, np.array(self._is_mine, np.bool_)))
-        windows, about = windows_of(self._bank.records, slots[mine], at_ms[mine], values[mine])
-        known = np.flatnonzero(~np.isnan(about[:, 0]))
-        readings = loneliness(self._forest, windows[known])
-        return opinions(len(slots), mine[known], rarity(self._knots, readings), about[known])
+        return np.flatnonzero(_of(slots, np.array(self._is_mine, np.bool_)))
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the whole state as named arrays (copies)."""
@@ -109,6 +110,57 @@ class WindowForest:
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Replace the state by a dumped one; see `Detector`."""
         self._bank.restore(state)
+
+
+class WindowForest(SingleSeries):
+    """Judges every row of a series by its window, as it comes."""
+
+    def __init__(self, model: TrainedModel, version: int, matches: Callable[[LabelSet], bool]) -> None:
+        super().__init__(model, version, matches, WINDOWED)
+        self._forest = model.forest
+
+    def score_and_learn(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Scores:
+        """Score the rows, then learn from them; see `Detector`."""
+        mine = self._rows_of_mine(slots)
+        windows, about = windows_of(self._bank.records, slots[mine], at_ms[mine], values[mine])
+        known = np.flatnonzero(~np.isnan(about[:, 0]))
+        readings = loneliness(self._forest, windows[known])
+        return opinions(len(slots), mine[known], rarity(self._knots, readings), banded(about[known]))
+
+
+class DeepForecaster(SingleSeries):
+    """Judges every row of a series by how far it is from what a network said of it before it came."""
+
+    def __init__(self, model: TrainedModel, version: int, matches: Callable[[LabelSet], bool]) -> None:
+        super().__init__(model, version, matches, STRETCHED)
+        self._network = model.network
+
+    def score_and_learn(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Scores:
+        """Score the rows, then learn from them; see `Detector`."""
+        mine = self._rows_of_mine(slots)
+        parts = [mine[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(mine), ROWS_AT_ONCE)]
+        found = [self._opinions(slots[rows], at_ms[rows], values[rows]) for rows in parts]
+        decades, bands = (np.concatenate([*one]) for one in zip((np.zeros(0), np.zeros((0, 3))), *found, strict=True))
+        known = np.flatnonzero(~np.isnan(decades))
+        return opinions(len(slots), mine[known], decades[known], bands[known])
+
+    def _opinions(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return decades of rarity, shape (n,), and expectations with their bands, shape (n, 3), NaN where unknown."""
+        decades, bands = np.full(len(slots), np.nan), np.full((len(slots), 3), np.nan)
+        stretches, about = stretches_of(self._bank.records, slots, at_ms, values)
+        known = np.flatnonzero(~np.isnan(about[:, 0]))
+        said = forecasts(self._network, stretches[known])
+        decades[known] = rarity(self._knots, readings_of(said, about[known, 2]))
+        centre, scale, reach = about[known, 0], about[known, 1], min(self._knots.raw[-1], MOST)
+        sides = np.stack([said[:, 1], said[:, 1] - reach * said[:, 0], said[:, 1] + reach * said[:, 2]])
+        bands[known] = (centre + scale * sides).T
+        return decades, bands
 
 
 class Frames:
@@ -212,7 +264,7 @@ class FrameModel:
             readings = frames[frame_of[known], self._frames.places(slots[known])].astype(np.float64)
         else:
             readings = loneliness(self._forest, frames[:, : self._channels])[frame_of[known]]
-        return opinions(len(slots), known, rarity(self._knots, readings), about[known])
+        return opinions(len(slots), known, rarity(self._knots, readings), banded(about[known]))
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the whole state as named arrays (copies)."""
@@ -242,14 +294,31 @@ def windows_of(
     return windows, about
 
 
-def opinions(count: int, rows: NDArray[np.intp], decades: NDArray[np.float64], about: NDArray[np.float64]) -> Scores:
-    """Return the scores of `count` rows, of which only `rows` have an opinion."""
+def stretches_of(
+    records: NDArray[Any], slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the stretch before each row, shape (n, STRETCH), and its centre and scale with the row's value in scales.
+
+    The second has the shape (n, 3), NaN where there is no stretch yet.
+    """
+    stretches, about = np.zeros((len(slots), STRETCH), np.float32), np.full((len(slots), 3), np.nan)
+    take_stretches(records, slots, at_ms, values, stretches, about)
+    return stretches, about
+
+
+def banded(about: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what was expected with a band of `BAND` scales around it, shape (n, 3), of centres and scales (n, 2)."""
+    reach = BAND * about[:, 1]
+    return np.stack([about[:, 0], about[:, 0] - reach, about[:, 0] + reach], axis=1)
+
+
+def opinions(count: int, rows: NDArray[np.intp], decades: NDArray[np.float64], bands: NDArray[np.float64]) -> Scores:
+    """Return the scores of `count` rows, of which only `rows` have an opinion: a rarity and a band, shape (m, 3)."""
     score = np.zeros(count)
-    expected, lower, upper = np.full((3, count), np.nan)
+    columns = np.full((3, count), np.nan)
     score[rows] = np.minimum(1.0, decades / DECADES)
-    expected[rows] = about[:, 0]
-    lower[rows], upper[rows] = about[:, 0] - BAND * about[:, 1], about[:, 0] + BAND * about[:, 1]
-    return Scores(score, expected, lower, upper)
+    columns[:, rows] = bands.T
+    return Scores(score, *columns)
 
 
 def _of(slots: NDArray[np.int64], flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
