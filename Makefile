@@ -11,6 +11,8 @@ TESTS := src/quantum tests --ignore=tests/images
 SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
+SCALE ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help run deep frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
 
@@ -67,9 +69,9 @@ bench: ## the project's own benchmarks, as JSON
 	@$(BIN)/quantum bench ingest --json
 	@$(BIN)/quantum bench detect --json
 
-bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB: writes docs/performance.json and the table
+bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB, writes docs/performance.json: SCALE=0.2 is quicker
 	@$(PYTHON) -m tools.prepare
-	@$(BIN)/python -m tools.rivals
+	@$(BIN)/python -m tools.rivals --scale $(SCALE)
 
 bench-detect: ## the detectors beside river, PyOD and scikit-learn: writes docs/detection.json and the table
 	@$(PYTHON) -m tools.prepare

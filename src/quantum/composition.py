@@ -416,7 +416,7 @@ def build_room(
             *influx_routes(ingest, bounds, clock, release),
             *otlp_routes(ingest, bounds),
             live_route(sockets),
-            prometheus_routes(promql, clock, release),
+            *prometheus_routes(promql, clock, release),
         ],
         json_routes=[
             *query_routes(queries, store, store, why, forecasts, release),

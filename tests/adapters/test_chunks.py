@@ -20,9 +20,9 @@ def batch_of(rows: list[tuple[int, int, float]]) -> SampleBatch:
     return SampleBatch.of(*(list(column) for column in zip(*rows, strict=True)))
 
 
-def table(series: int, times: int) -> SampleBatch:
-    """Return rows of series that share their times, as an agent sends them."""
-    at_ms = 1_700_000_000_000 + 1000 * np.repeat(np.arange(times), series)
+def table(series: int, times: int, late_ms: int = 0) -> SampleBatch:
+    """Return rows of series that share their times, as an agent sends them; each third time is late."""
+    at_ms = 1_700_000_000_000 + np.repeat(1000 * np.arange(times) + late_ms * (np.arange(times) % 3 == 0), series)
     return SampleBatch(np.tile(np.arange(series), times), at_ms, np.arange(series * times) / 10)
 
 
@@ -54,7 +54,9 @@ def test_floats_are_exact_to_the_bit(values: list[float]) -> None:
 
 
 @given(
-    rows=ROWS | st.builds(lambda n, m: bits_free(table(n, m)), st.integers(1, 3), st.sampled_from([3, 127, 128, 200])),
+    rows=ROWS
+    | st.builds(lambda *sizes: bits_free(table(*sizes)), st.integers(1, 3), st.sampled_from([3, 127, 128, 200]))
+    | st.builds(lambda n, m: bits_free(table(n, m, 7)), st.integers(1, 3), st.sampled_from([3, 128])),
     wanted=st.sets(st.integers(0, 5)),
     bounds=st.tuples(st.integers(0, 2**41), st.integers(0, 2**41)),
 )
@@ -67,7 +69,8 @@ def test_selecting_from_a_block_is_filtering_what_is_in_it(
     expected = sorted(bits(batch.take(np.flatnonzero(keep))))
     bodies = [block.body for block in chunks.pack_samples(batch)[1]]
     kept = chunks.DecodedBlocks()
-    for select in (chunks.select_block, kept.select, kept.select):
+    columns = chunks.Columns()
+    for select in (chunks.select_block, kept.select, kept.select, columns.select, columns.select):
         found = SampleBatch.concat([select(body, slots, start_ms, end_ms) for body in bodies])
         assert sorted(bits(found)) == expected
 
@@ -85,6 +88,16 @@ def test_decoded_blocks_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) 
         assert kept._values == sum(block.values.size for block in kept._blocks.values()) <= 250
 
 
+def test_columns_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "KEPT_VALUES", 250)
+    kept = chunks.Columns()
+    columns = [chunks.pack_floats(np.arange(count) / 4) for count in (100, 110, 120, 300)]
+    for packed in (*columns[:2], columns[0], *columns, *columns):
+        assert kept.unpacked(packed).tolist() == chunks.unpack_floats(packed).tolist()
+        assert kept._values == sum(map(len, kept._columns.values())) <= 250
+    assert kept.unpacked(columns[1]) is kept.unpacked(columns[1])
+
+
 @pytest.mark.parametrize("place", [0, 3, 4, -1])
 def test_damaged_bytes_are_an_error_and_never_wrong_data(place: int) -> None:
     batch = table(2, 130)
@@ -92,7 +105,7 @@ def test_damaged_bytes_are_an_error_and_never_wrong_data(place: int) -> None:
     for body, read in (
         (chunks.pack_batch(batch), chunks.unpack_batch),
         (order, lambda data: chunks.unpack_samples(data, [])),
-        (blocks[0].body, lambda data: chunks.select_block(data, np.array([0]), 0, 2**62)),
+        (blocks[0].body, lambda data: chunks.select_block(data, np.array([0, 1]), 0, 2**62)),
     ):
         damaged = bytearray(body)
         damaged[place] ^= 1
@@ -111,6 +124,15 @@ def test_what_the_first_version_stored_is_read() -> None:
     batch = SampleBatch.of([0, 1, 0, 1], [1000, 1000, 2000, 2000], [1.5, -2.0, 2.5, 1e-9])
     assert bits(chunks.unpack_batch(BATCH)) == bits(batch)
     assert bits(chunks.unpack_samples(ORDER, [BLOCK])) == bits(batch)
+
+
+def test_what_is_stored_since_blocks_have_directories_is_read() -> None:
+    """Golden bytes of regular times with one column for all series, and of others with a column for each."""
+    batch = SampleBatch.of([0, 1, 0, 1], [1000, 1000, 2000, 2000], [1.5, -2.0, 2.5, 1e-9])
+    assert bits(chunks.unpack_samples(ORDER, [REGULAR_BLOCK])) == bits(batch)
+    at_ms = np.cumsum(np.where(np.arange(130) % 7 == 0, 11, 10))
+    found = chunks.select_block(IRREGULAR_BLOCK, np.array([3, 4, 5]), 0, 2**40)
+    assert bits(found) == bits(SampleBatch(np.full(130, 4), at_ms, np.arange(130) / 4))
 
 
 BAND = st.tuples(st.floats(-1e9, 1e9), st.floats(0.0, 1e6) | st.just(0.0) | st.floats(0.0, 1e-6), st.floats(0.0, 1.0))
@@ -172,4 +194,15 @@ BLOCK = bytes.fromhex(
     "1521b5dc93c41000000000000000000100000000000000c41e70636f21030081040104010000001000401f00000000000054"
     "0000a00f0091c43aff70636f2103000201040106030000004200e0ffffffffffffff0740a5b509fa824b842f000000000000"
     "00fc5f0000000000000004c000c60000"
+)
+REGULAR_BLOCK = bytes.fromhex(
+    "b383efac02020000000200000000000000e803000000000000e80300000000000000000000010000003a000000228f83f7ff70"
+    "636f210300020104010603000010210380000000000000180001585a9ba02fb844f803f8ffffffffffdfff0700000000000000"
+    "f8bf240000"
+)
+IRREGULAR_BLOCK = bytes.fromhex(
+    "7fd4d0d1020100000082000000350000000b00000000000000000000000000000004000000380000005211be2970636f210300"
+    "87200401048100001001010005000000000000c0000b0000000000008040201008040281402010080402814020000002"
+    "70636f21030087200401048100009101000000000000100101800000000000000040000400100000000000000000b81e85eb51"
+    "b81e0500"
 )

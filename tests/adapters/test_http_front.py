@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
-from litestar import Request, post
+from litestar import Request, get, post
 from litestar import Response as LitestarResponse
 from tests.watching import START_MS, Watching
 from tests.writes import request_2, series, snappy
 
 from quantum.adapters.http.front import Front
+from quantum.adapters.http.prometheus_api import QUERIES
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected, Unavailable
 
@@ -89,6 +90,50 @@ async def test_both_ways_give_the_same_answers(system: Watching, path: str) -> N
     assert wrong == []
 
 
+QUESTIONS: Final = (
+    "query=heat",
+    "query=heat&time=1",
+    "query=vector(1)",
+    "query=",
+    "query=sum(",
+    "query=heat&query=cold&limit=1",
+    "query=%ff",
+    f"query=vector(1)&start={START_MS // 1000}&end={START_MS // 1000 + 600}&step=1",
+    f"query=heat&start={START_MS // 1000}&end={START_MS // 1000 - 1}&step=1",
+)
+
+
+@pytest.mark.parametrize("path", QUERIES)
+async def test_both_ways_answer_questions_alike(system: Watching, path: str) -> None:
+    wrong = []
+    await system.http.post(PATHS[0], content=ONE, headers={"authorization": "Bearer ingest", **PROTOBUF})
+    for credential in ("viewer", "ingest", "out-of-order", ""):
+        for given in ({"accept-encoding": "gzip"}, {"accept-encoding": "identity"}, {"accept-encoding": "br"}):
+            headers = {"authorization": f"Bearer {credential}", **given} if credential else dict(given)
+            for question in QUESTIONS:
+                answers = [await system.http.get(f"{path}{end}?{question}", headers=headers) for end in ("", "/")]
+                short, long = map(essence, answers)
+                if answers[0].headers.get("content-encoding") == "gzip":
+                    lengths = [headers.pop("content-length", "") for _, headers, _ in (short, long)]
+                    assert all(lengths)
+                if short != long:
+                    wrong.append((credential, given, question, short, long))
+    assert wrong == []
+
+
+async def test_a_long_answer_is_compressed_for_who_takes_it_so(system: Watching) -> None:
+    asked = {"query": "vector(1)", "start": "0", "end": "600", "step": "1"}
+    headers = {"authorization": "Bearer viewer"}
+    plain, packed = [
+        await system.http.get(QUERIES[1], params=asked, headers={**headers, "accept-encoding": encoding})
+        for encoding in ("identity", "gzip")
+    ]
+    assert plain.content == packed.content
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert int(packed.headers["content-length"]) < len(plain.content) / 3
+    assert "content-encoding" not in plain.headers
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
 async def test_other_methods_take_the_long_way(system: Watching, method: str) -> None:
     headers = {"authorization": "Bearer ingest"}
@@ -98,7 +143,15 @@ async def test_other_methods_take_the_long_way(system: Watching, method: str) ->
 
 @pytest.mark.parametrize(
     ("method", "path", "is_short"),
-    [("POST", "/here", True), ("GET", "/here", False), ("POST", "/here/", False), ("POST", "/there", False)],
+    [
+        ("POST", "/here", True),
+        ("GET", "/here", False),
+        ("POST", "/here/", False),
+        ("POST", "/there", False),
+        ("GET", "/asked", True),
+        ("POST", "/asked", False),
+        ("GET", "/asked/", False),
+    ],
 )
 async def test_only_what_is_sent_to_a_path_to_the_letter_takes_the_short_way(
     method: str, path: str, *, is_short: bool
@@ -107,12 +160,16 @@ async def test_only_what_is_sent_to_a_path_to_the_letter_takes_the_short_way(
     async def here(request: Request[Any, Any, Any]) -> LitestarResponse[None]:
         return LitestarResponse(None, status_code=204, headers={"way": "short"})
 
+    @get("/asked")
+    async def asked(request: Request[Any, Any, Any]) -> LitestarResponse[bytes]:
+        return LitestarResponse(b"", headers={"way": "short"})
+
     async def long_way(_: Scope, __: Receive, send: Send) -> None:
         start: Any = {"type": "http.response.start", "status": 204, "headers": [(b"way", b"long")]}
         await send(start)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    app: Any = Front([here], [])(long_way)
+    app: Any = Front([here], [], [asked])(long_way)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.request(method, path)
     assert answer.headers["way"] == ("short" if is_short else "long")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -19,6 +20,7 @@ PIECES = 16
 OVERHEAD_BYTES = 300_000
 """Of pages and indexes."""
 HALF = 1.5
+STATE_BYTES = 400_000
 
 
 @pytest.fixture(name="url")
@@ -65,3 +67,16 @@ async def test_room_is_given_back_only_where_something_was_deleted(url: str, mon
         await tidy(store)
         assert len(given_back) == 1
         assert sizes(url)[1] > before
+
+
+async def test_a_state_takes_the_room_of_one_that_was_deleted(url: str) -> None:
+    sizes_of_states = []
+    async with PostgresStore(url, "t", Patience(start_ms=0, answer_s=60.0)) as store:
+        random = np.random.default_rng(1)
+        for position in range(1, 8):
+            await store.save(position, random.bytes(STATE_BYTES))
+            with psycopg.connect(url) as connection:
+                found = connection.execute("SELECT pg_total_relation_size('checkpoints')").fetchone()
+            assert found is not None
+            sizes_of_states.append(int(found[0]))
+    assert sizes_of_states[-1] < 3.5 * STATE_BYTES

@@ -85,6 +85,22 @@ async def test_merging_leaves_few_empty_pages(path: Path) -> None:
     assert empty <= SPARE * pages
 
 
+async def test_a_store_that_is_closed_gives_the_room_of_its_sealed_log_back(path: Path) -> None:
+    async with SqliteStore(str(path)) as store:
+        await fill(store, 3)
+    empty, pages = pages_of(path)
+    assert empty <= SPARE * pages
+
+
+async def test_a_state_takes_the_room_of_the_one_that_it_replaces(path: Path) -> None:
+    sizes = []
+    async with SqliteStore(str(path)) as store:
+        for position in range(1, 6):
+            await store.save(position, bytes(400_000))
+            sizes.append(pages_of(path)[1])
+    assert sizes[1] == sizes[2] == sizes[4]
+
+
 async def test_a_file_of_an_older_version_keeps_its_empty_pages_and_works(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 from tests.watching import START_MS, Watching
 
-from quantum.adapters.promql_parser import parse_matchers
+from quantum.adapters.linear_patterns import full_match, groups_of
+from quantum.adapters.promql_parser import parse_matchers, parse_promql
 from quantum.application import promql
 from quantum.domain.errors import Rejected
+from quantum.domain.labels import MatcherCompiler
 from quantum.domain.promql.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from numpy.typing import NDArray
+
     from quantum.application.promql import Answer, PromQueries
+    from quantum.domain.promql.plan import Plan
     from quantum.domain.series import SampleBatch
 
 PREFIX = "/prometheus/api/v1"
@@ -125,6 +130,41 @@ async def test_a_query_that_is_over_is_not_finished(
     await asyncio.to_thread(ended.wait)
     await asyncio.to_thread(int)
     assert finished == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_at_once"), [("temp", True), ("temp[1h]", False), ("-temp", False), ("max_over_time(temp[1h])", False)]
+)
+async def test_only_a_short_line_as_it_is_stored_is_answered_without_another_thread(
+    queries: PromQueries, text: str, *, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def thread_of_answer() -> int:
+        return await queries.at(text, START_MS + 5000, lambda _: threading.get_ident())
+
+    assert (await thread_of_answer() == threading.get_ident()) is is_at_once
+    monkeypatch.setattr(promql, "SHORT", 2)
+    assert await thread_of_answer() != threading.get_ident()
+
+
+@pytest.mark.parametrize(("longest", "times"), [(9, 1), (3, 2)])
+async def test_a_text_that_is_not_too_long_is_parsed_once(
+    system: Watching, longest: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str) -> Plan:
+        parsed.append(text)
+        return parse_promql(text)
+
+    def newest() -> NDArray[np.int64]:
+        return np.zeros(0, np.int64)
+
+    store = system.container.store()
+    queries = promql.PromQueries(store, store, dict, newest, MatcherCompiler(full_match), parse, groups_of)
+    monkeypatch.setattr(promql, "LONG_TEXT", longest)
+    for _ in range(2):
+        await queries.at("temp", START_MS, itself)
+    assert parsed == ["temp"] * times
 
 
 async def test_a_series_of_several_selectors_is_found_once(queries: PromQueries) -> None:

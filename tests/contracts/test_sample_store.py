@@ -11,6 +11,7 @@ from tests.contracts.test_fact_log import NOTHING, A, B, propose
 from quantum.adapters.chunks import concat_scores
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.domain.facts import Heartbeat
+from quantum.domain.labels import LabelSet
 from quantum.domain.scoring import ScoredRows
 
 if TYPE_CHECKING:
@@ -43,6 +44,20 @@ async def test_samples_are_sorted_by_series_and_time_within_the_bounds(filled: S
     assert found.values.tolist() == [5.0, 5.1, 5.2, 5.3, 7.0, 7.0, 7.0]
     assert len(await filled.samples([], 0, 9999)) == 0
     assert len(await filled.samples([99], 0, 9999)) == 0
+
+
+async def test_series_are_found_with_blocks_of_others_between_them(store: Store) -> None:
+    names = [LabelSet.of({"__name__": name}) for name in "abcde"]
+    for first_ms in (0, 100):
+        for number in range(5):  # with times of its own, each has a block of its own
+            await propose(
+                store, [-1, -1], [first_ms + number, first_ms + 50 + number], [number, -number], names[number]
+            )
+        await store.seal((await store.last())[0], concat_scores([]))
+    found = await store.samples([0, 3], 50, 200)
+    assert found.slots.tolist() == [0] * 3 + [3] * 3
+    assert found.at_ms.tolist() == [50, 100, 150, 53, 103, 153]
+    assert found.values.tolist() == [0.0, 0.0, 0.0, -3.0, 3.0, -3.0]
 
 
 @pytest.mark.parametrize("kind", ["file", "postgres"])

@@ -249,6 +249,7 @@ def test_compiled_and_plain_kernels_agree(rows: list[list[tuple[int, float]]], r
     share = np.linspace(-0.1, 1.1, len(ends_ms))
     data = (samples.at_ms, samples.values, first, last)
     calls: list[tuple[Any, ...]] = [
+        (kernels.find_bounds, np.repeat(np.arange(len(rows)), np.diff(samples.bounds))),
         (kernels.find_windows, samples.at_ms, samples.bounds, ends_ms, range_ms),
         *((kernels.extrapolate, *data, ends_ms, range_ms, is_counter) for is_counter in (0, 1)),
         *((kernels.last_change, *data, is_rate) for is_rate in (0, 1)),
@@ -259,6 +260,14 @@ def test_compiled_and_plain_kernels_agree(rows: list[list[tuple[int, float]]], r
     for kernel, *arguments in calls:
         with np.errstate(all="ignore"):
             np.testing.assert_allclose(kernel(*arguments), kernel.py_func(*arguments), rtol=1e-9, atol=1e-9)
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_bounds_are_where_another_series_begins(slots: list[int]) -> None:
+    distinct, first = np.unique(sorted(slots), return_index=True)
+    bounds = kernels.find_bounds(np.array(sorted(slots), np.int64))
+    assert bounds.tolist() == [*first.tolist(), len(slots)]
+    assert len(bounds) == len(distinct) + 1
 
 
 @given(

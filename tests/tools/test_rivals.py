@@ -85,3 +85,22 @@ def test_what_detection_costs_is_a_row_of_its_own_without_a_target() -> None:
     assert alike["targets"] == {"victoria-metrics": 0.7}
     assert (detecting["measure"], detecting["quantum"]) == ("ingest with detection, 2000 series x 1 (SQLite)", 3.0)
     assert detecting["targets"] == {}
+
+
+def test_everything_that_grows_with_a_scale_gets_it_and_the_page_tells_it(committed: dict[str, Any]) -> None:
+    assert rivals.scale_of([]) == 1.0
+    scale = rivals.scale_of(["--scale", "0.2"])
+    assert {name for name, options in rivals.measurements(scale).items() if "0.2" in options} == {
+        "ingest",
+        "store",
+        "growth",
+    }
+    assert "0.2 of what is said below" in rivals.table(committed | {"scale": scale})
+    assert "of what is said below" not in rivals.table(committed | {"scale": 1.0})
+
+
+@pytest.mark.parametrize("scale", ["0", "2", "nan", "-1", "much"])
+def test_a_scale_that_is_none_is_refused(scale: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        rivals.scale_of(["--scale", scale])
+    assert "scale" in capsys.readouterr().err

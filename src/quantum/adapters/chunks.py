@@ -8,6 +8,8 @@ to the bit. Everything carries a CRC-32: damaged bytes are an error, never wrong
 
 from __future__ import annotations
 
+import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -26,14 +28,17 @@ from quantum.domain.scoring import ScoredRows
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-BLOCK_VALUES: Final = 65_536
-"""A block stops growing at this many samples: reading one series decodes at most one block's directory."""
+BLOCK_VALUES: Final = 32_768
+"""A block stops growing at this many samples. A store reads all of it to get at one series; smaller ones have more rows
+around them."""
 DECODED_VALUES: Final = 4_000_000
 """So many values of decoded blocks are kept where old samples are expected: 32 MB."""
+KEPT_VALUES: Final = 2_000_000
+"""The same for columns of which queries read a part: 16 MB."""
 OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
 LZ4: Final = b"\x01"
@@ -47,6 +52,14 @@ THOROUGH: Final = ChunkConfig(compression_level=8)
 PLAIN, SHARES, LACKS = 0xFF, 0xFE, 0xFD
 """First bytes of columns that are no decimal fractions: as they are; denominators with numerators; denominators with
 what the numerators lack of them."""
+INDEXED: Final = 2
+HEAD: Final = struct.Struct("<BIIIqq")
+"""What the directory of a block begins with: its form, how many series and times it has, bytes of packed times, the
+first time, and how far times are apart. Slots, ends and checksums of columns and packed times follow."""
+PACKED_WHOLE: Final = b"\x93"
+"""The first byte of a block of an older version, after its checksum: a list of three."""
+CHECKSUM_BYTES: Final = 4
+DAMAGED: Final = "stored samples are damaged: their checksum does not match"
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
 ROLLUP_BLOCK_ROWS: Final = 16_384
@@ -149,8 +162,114 @@ def _pack_block(slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.
         columns = [pack_floats(rows.values[start:end]) for start, end in places]
     else:
         columns = [pack_floats(rows.values[starts[:, None] + np.arange(len(at_ms))].ravel())]
-    body = msgspec.msgpack.encode((slots.astype("<i8").tobytes(), pack_integers(at_ms), columns))
-    return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), _sealed(body))
+    body = _indexed(slots, at_ms, columns)
+    return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), body)
+
+
+def _indexed(slots: NDArray[np.int64], at_ms: NDArray[np.int64], columns: Sequence[bytes]) -> bytes:
+    """Return the body of a block: a directory with a checksum, then columns, each with one in the directory.
+
+    So who reads one column neither checks nor copies the others.
+    """
+    step_ms = _step_of(at_ms)
+    packed = b"" if step_ms else pack_integers(at_ms)
+    ends = np.cumsum([len(column) for column in columns])
+    checks = [zlib.crc32(column) for column in columns]
+    head = b"".join(
+        (
+            HEAD.pack(INDEXED, len(slots), len(at_ms), len(packed), int(at_ms[0]), step_ms),
+            *(np.asarray(numbers).astype("<u4").tobytes() for numbers in (slots, ends, checks)),
+            packed,
+        )
+    )
+    return b"".join((_sealed(head), *columns))
+
+
+def _step_of(at_ms: NDArray[np.int64]) -> int:
+    """Return how far times are apart, if all of them are equally far and rise; otherwise 0."""
+    steps = np.diff(at_ms)
+    return 1 if not len(steps) else int(steps[0]) if steps[0] > 0 and bool((steps == steps[0]).all()) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The times of a block, in the order accepted; not unpacked where they are equally far apart.
+
+    Attributes:
+        step_ms: how far, or 0.
+        packed: otherwise, see `pack_integers`.
+    """
+
+    count: int
+    first_ms: int
+    step_ms: int
+    packed: bytes
+
+    def unpacked(self) -> NDArray[np.int64]:
+        """Return all of them."""
+        return self._some(0, self.count) if self.step_ms else unpack_integers(self.packed)
+
+    def between(self, start_ms: int, end_ms: int) -> tuple[slice | NDArray[np.intp], NDArray[np.int64]]:
+        """Return which times are in `[start_ms, end_ms)`, and these."""
+        if not self.step_ms:
+            at_ms = unpack_integers(self.packed)
+            inside = _inside(at_ms, start_ms, end_ms)
+            return inside, at_ms[inside]
+        low, high = self._place(start_ms), self._place(end_ms)
+        return slice(low, high), self._some(low, high)
+
+    def _some(self, low: int, high: int) -> NDArray[np.int64]:
+        return np.arange(low, high, dtype=np.int64) * self.step_ms + self.first_ms
+
+    def _place(self, at_ms: int) -> int:
+        """Return how many times are before one."""
+        return min(max(-((self.first_ms - at_ms) // self.step_ms), 0), self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A block of which only the directory was read: series, times, and what returns the column of a number."""
+
+    slots: NDArray[np.int64]
+    times: Times
+    column: Callable[[int], bytes]
+
+
+def _open(body: bytes) -> Opened:
+    """Return a block, opened.
+
+    Raises:
+        CorruptData: its directory is damaged; a damaged column says so when it is asked for.
+    """
+    if body[CHECKSUM_BYTES : CHECKSUM_BYTES + 1] == PACKED_WHOLE:
+        return _open_whole(body)
+    try:
+        form, series, count, packed, first_ms, step_ms = HEAD.unpack_from(body, CHECKSUM_BYTES)
+    except struct.error:
+        raise CorruptData(DAMAGED) from None
+    columns = series if count >= OWN_COLUMN else 1
+    at = CHECKSUM_BYTES + HEAD.size
+    end = at + 4 * (series + 2 * columns) + packed
+    if form != INDEXED or _is_damaged(body, end):
+        raise CorruptData(DAMAGED)
+    numbers = np.frombuffer(body, "<u4", series + 2 * columns, at).astype(np.int64)
+    slots, ends, checks = np.split(numbers, (series, series + columns))
+    places, sums = [end, *(end + ends).tolist()], checks.tolist()
+
+    def column(number: int) -> bytes:
+        found = body[places[number] : places[number + 1]]
+        if zlib.crc32(found) != sums[number]:
+            raise CorruptData(DAMAGED)
+        return found
+
+    return Opened(slots, Times(count, first_ms, step_ms, body[end - packed : end]), column)
+
+
+def _open_whole(body: bytes) -> Opened:
+    """Return a block of an older version, which has one checksum for all of it."""
+    packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
+    count = len(unpack_integers(packed_at_ms))
+    return Opened(np.frombuffer(packed_slots, "<i8"), Times(count, 0, 0, packed_at_ms), columns.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,37 +307,15 @@ class DecodedBlocks:
 
 
 def _decode(body: bytes) -> Decoded:
-    packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
-    slots, at_ms = np.frombuffer(packed_slots, "<i8"), unpack_integers(packed_at_ms)
-    values = np.concatenate([unpack_floats(column) for column in columns])
-    return Decoded(slots, at_ms, values.reshape(len(slots), len(at_ms)))
+    block = _open(body)
+    columns = range(len(block.slots) if block.times.count >= OWN_COLUMN else 1)
+    values = np.concatenate([unpack_floats(block.column(number)) for number in columns])
+    return Decoded(block.slots, block.times.unpacked(), values.reshape(len(block.slots), block.times.count))
 
 
 def slots_of_block(body: bytes) -> NDArray[np.int64]:
     """Return the series of a block of samples, sorted, without decoding these."""
-    return np.frombuffer(msgspec.msgpack.decode(_opened(body))[0], "<i8")
-
-
-def select_block(body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
-    """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
-
-    Only what is asked for is decoded, as far as the form of the block allows.
-    """
-    packed_slots, packed_at_ms, columns = msgspec.msgpack.decode(_opened(body))
-    slots = np.frombuffer(packed_slots, "<i8")
-    rows = _places_of(wanted, slots)
-    if not len(rows):
-        return SampleBatch.concat([])
-    at_ms = unpack_integers(packed_at_ms)
-    inside = _inside(at_ms, start_ms, end_ms)
-    times = at_ms[inside]
-    if len(at_ms) < OWN_COLUMN:
-        values = unpack_floats(columns[0]).reshape(len(slots), len(at_ms))[rows][:, inside]
-        return _table(slots[rows], times, values)
-    values = np.empty((len(rows), len(times)))
-    for place, row in enumerate(rows.tolist() if len(times) else ()):
-        values[place] = unpack_floats(columns[row], inside)
-    return _table(slots[rows], times, values)
+    return _open(body).slots
 
 
 def _places_of(wanted: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -308,6 +405,58 @@ def unpack_floats(data: bytes, rows: slice | NDArray[np.intp] = EVERY) -> NDArra
         bottoms, counted = (unpack_integers(one)[rows] for one in msgspec.msgpack.decode(data[1:]))
         return np.asarray((counted if form == SHARES else bottoms - counted) / bottoms)
     return np.asarray(unpack_integers(data[1:])[rows] / 10.0**form)
+
+
+class Columns:
+    """The columns that were unpacked last: who draws a dashboard asks for the same ones again. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._columns: dict[bytes, NDArray[np.float64]] = {}
+        self._values = 0
+        self._changing = threading.Lock()
+
+    def unpacked(self, packed: bytes) -> NDArray[np.float64]:
+        """Return the column of `pack_floats`, which is not to be written to."""
+        with self._changing:
+            if (known := self._columns.pop(packed, None)) is not None:
+                self._columns[packed] = known
+                return known
+        column = unpack_floats(packed)
+        with self._changing:
+            self._values += len(column) if packed not in self._columns else 0
+            self._columns[packed] = column
+            while self._values > KEPT_VALUES:
+                self._values -= len(self._columns.pop(next(iter(self._columns))))
+        return column
+
+    def select(self, body: bytes, wanted: NDArray[np.int64], start_ms: int, end_ms: int) -> SampleBatch:
+        """Do as `select_block`."""
+        return select_block(body, wanted, start_ms, end_ms, self.unpacked)
+
+
+def select_block(
+    body: bytes,
+    wanted: NDArray[np.int64],
+    start_ms: int,
+    end_ms: int,
+    unpacked: Callable[[bytes], NDArray[np.float64]] = unpack_floats,
+) -> SampleBatch:
+    """Return samples of some series of a block in `[start_ms, end_ms)`, by series, then in the order accepted.
+
+    Only what is asked for is decoded, as far as the form of the block allows.
+    """
+    block = _open(body)
+    rows = _places_of(wanted, block.slots)
+    if not len(rows):
+        return SampleBatch.concat([])
+    inside, times = block.times.between(start_ms, end_ms)
+    if block.times.count < OWN_COLUMN:
+        values = unpacked(block.column(0)).reshape(len(block.slots), block.times.count)[rows][:, inside]
+        return _table(block.slots[rows], times, values)
+    values = np.empty((len(rows), len(times)))
+    for place, row in enumerate(rows.tolist() if len(times) else ()):
+        values[place] = unpacked(block.column(row))[inside]
+    return _table(block.slots[rows], times, values)
 
 
 def pack_scores(rows: ScoredRows) -> list[Block]:
@@ -449,6 +598,11 @@ def _sealed(body: bytes) -> bytes:
 
 
 def _opened(data: bytes) -> bytes:
-    if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "big"):
-        raise CorruptData("stored samples are damaged: their checksum does not match")
-    return data[4:]
+    if _is_damaged(data):
+        raise CorruptData(DAMAGED)
+    return data[CHECKSUM_BYTES:]
+
+
+def _is_damaged(data: bytes, end: int | None = None) -> bool:
+    """Return whether bytes up to an end are others than they were when they were sealed."""
+    return zlib.crc32(memoryview(data)[CHECKSUM_BYTES:end]) != int.from_bytes(data[:CHECKSUM_BYTES], "big")

@@ -14,12 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from quantum.adapters import chunks
 from quantum.adapters.fact_tail import SAMPLES, SCORES, pack_headers, row_count, unpack_headers, unseal_facts
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from quantum.adapters.fact_tail import Header, NewSeries
     from quantum.domain.facts import Fact
@@ -110,6 +114,23 @@ def merge(first: int, parts: Sequence[Stored]) -> Piece:
     rows = SampleBatch.concat([chunks.unpack_samples(part.order, part.samples) for part in parts])
     scores = chunks.concat_scores([chunks.unpack_scores(body) for part in parts for body in part.scores])
     return pack_piece(first, parts[-1].last, headers, rows, scores, tuple(part.last for part in parts))
+
+
+def having_any(extents: Sequence[tuple[int, ...]], wanted: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Return the extents of blocks that may have any of some series.
+
+    Args:
+        extents: of each block the first and the last slot, then whatever it is known by.
+        wanted: slots, rising.
+
+    >>> having_any([(0, 3, 11), (4, 7, 12), (8, 11, 13)], np.array([1, 9]))
+    [(0, 3, 11), (8, 11, 13)]
+    """
+    if not extents:
+        return []
+    lows, highs = np.array([extent[:2] for extent in extents], np.int64).T
+    found = np.searchsorted(wanted, lows) < np.searchsorted(wanted, highs, side="right")
+    return [extents[place] for place in np.flatnonzero(found).tolist()]
 
 
 class Unsealing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar
 
 import numpy as np
@@ -53,6 +54,11 @@ END_MS: Final = 2**53
 UNHEARD_MS: Final = np.iinfo(np.int64).min
 """Stands for the newest time of a series of which none is known."""
 LONGEST_MS: Final = 100 * 366 * 86_400_000
+SHORT: Final = 40_000
+"""An answer of fewer samples and values, without calculation, takes less than a millisecond."""
+KEPT_PLANS: Final = 500
+LONG_TEXT: Final = 2000
+"""Plans of so many texts are kept, of none with so many characters: dashboards ask the same again and again."""
 FEW_SERIES: Final = 1000
 """So many new series are put into the index at once."""
 
@@ -105,6 +111,7 @@ class PromQueries:
         self._labels = labels
         self._compile = compile_matchers
         self._parse = parse
+        self._parse_again = lru_cache(KEPT_PLANS)(parse)
         self._compile_groups = compile_groups
         self._newest_ms = newest_ms
         self._postings = Postings()
@@ -123,13 +130,13 @@ class PromQueries:
         Args:
             text: the query.
             at_ms: the time.
-            finish: is given the answer in a thread, where it may take its time.
+            finish: is given the answer in a thread, where it may take its time; a short one at once.
             timeout_ms: how long all of it may take.
 
         Raises:
             Rejected: `bad_data`, `execution` or `timeout`.
         """
-        return await self._answer(self._parse(text), np.array([at_ms]), finish, timeout_ms)
+        return await self._answer(self._plan(text), np.array([at_ms]), finish, timeout_ms)
 
     async def between(
         self,
@@ -149,7 +156,7 @@ class PromQueries:
             raise Rejected("bad_data", "the end of a query must not be before its start")
         if (end_ms - start_ms) // step_ms >= MAX_STEPS:
             raise Rejected("bad_data", f"a query has at most {MAX_STEPS} steps: take larger ones")
-        plan = self._parse(text)
+        plan = self._plan(text)
         if _is_range(plan) or isinstance(plan, Text):
             raise Rejected("bad_data", "the expression of a range query must be a scalar or an instant vector")
         times_ms = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
@@ -170,6 +177,9 @@ class PromQueries:
             slots = await self._alive(slots, start_ms or 0, END_MS if end_ms is None else end_ms)
         labels = self._labels()
         return [labels[slot] for slot in slots.tolist()]
+
+    def _plan(self, text: str) -> Plan:
+        return self._parse(text) if len(text) > LONG_TEXT else self._parse_again(text)
 
     # ---- which series -----------------------------------------------------------------------------------------
 
@@ -256,6 +266,8 @@ class PromQueries:
                     guard.go_on()
                     return finish(answer)
 
+                if _is_short(rewritten, fetched, len(times_ms)):
+                    return work()
                 return await asyncio.to_thread(work)
         except TimeoutError:
             raise Rejected("timeout", f"the query took longer than {longest_ms} ms") from None
@@ -321,9 +333,17 @@ def _portions(slots: Slots, start_ms: int, end_ms: int) -> Iterator[list[int]]:
 def _ragged(batches: Sequence[SampleBatch], labels: Mapping[int, LabelSet]) -> Ragged:
     """Return rows that are sorted by slot and time."""
     rows = batches[0] if len(batches) == 1 else SampleBatch.concat(batches)
-    starts = np.flatnonzero(np.diff(rows.slots, prepend=-1))
-    bounds = np.append(starts, len(rows)).astype(np.int64)
-    return Ragged(tuple(labels[slot] for slot in rows.slots[starts].tolist()), rows.at_ms, rows.values, bounds)
+    bounds = kernels.find_bounds(rows.slots)
+    return Ragged(tuple(labels[slot] for slot in rows.slots[bounds[:-1]].tolist()), rows.at_ms, rows.values, bounds)
+
+
+def _is_short(plan: Plan, fetched: Mapping[int, Sequence[SampleBatch]], steps: int) -> bool:
+    """Return whether an answer is a few lines as they are stored: written before another thread were awake."""
+    if not isinstance(plan, Selector) or plan.range_ms is not None:
+        return False
+    batches = fetched[plan.key]
+    rows = sum(map(len, batches))
+    return rows < SHORT and rows + steps * sum(len(kernels.find_bounds(one.slots)) for one in batches) < SHORT
 
 
 def _is_range(plan: Plan) -> TypeGuard[Selector | Subquery]:

@@ -29,6 +29,7 @@ from quantum.adapters.http.front import Front
 from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
+from quantum.adapters.http.prometheus_api import QUERIES
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
 from quantum.application.control import TENANT
@@ -285,7 +286,8 @@ def _compression() -> CompressionConfig:
 
 
 def _front(room: Room, layers: Sequence[ASGIMiddleware]) -> Front:
-    return Front((route for route in room.raw_routes if _is_uncompressed(route)), layers)
+    queries = (one for one in room.raw_routes if isinstance(one, HTTPRouteHandler) and one.paths.issubset(QUERIES))
+    return Front(filter(_is_uncompressed, room.raw_routes), layers, queries)
 
 
 def _is_uncompressed(route: ControllerRouterHandler) -> bool:

@@ -1,16 +1,18 @@
-"""The short way of samples: requests that do nothing but hand samples in are answered without the framework's layers.
+"""The short way of samples: requests that hand samples in or ask for them are answered without the framework's layers.
 
 Who may, how much, and what is answered is decided by the very same parts as for every other route: the gate, the toll,
 the route's own handler, and the table of problems. What is left out is what these routes have no use for: the search
-for a route, arguments by name, and compressed answers. Whatever is not for one of these paths to the letter, another
-method among it, goes the long way.
+for a route and arguments by name. Long answers are compressed for who takes them so, in a thread. Whatever is not for
+one of these paths to the letter, another method among it, goes the long way.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from typing import TYPE_CHECKING, Any, Final
 
-from litestar import Request
+from litestar import Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
@@ -21,26 +23,35 @@ from quantum.domain.errors import QuantumError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from litestar import Response
     from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
-METHOD: Final = "POST"
+POST, GET = "POST", "GET"
+LONG_BYTES: Final = 2000
+"""Answers from this length on are compressed for whom that spares time; as the framework does for other routes."""
+LEVEL: Final = 1
 
 
 class Front(ASGIMiddleware):
     """Answers requests to hand samples in; passes on all others."""
 
-    def __init__(self, routes: Iterable[ControllerRouterHandler], layers: Iterable[ASGIMiddleware]) -> None:
+    def __init__(
+        self,
+        routes: Iterable[ControllerRouterHandler],
+        layers: Iterable[ASGIMiddleware],
+        queries: Iterable[ControllerRouterHandler] = (),
+    ) -> None:
         """Take handlers over.
 
         Args:
             routes: those with the method POST get a request as their only argument, and return a response.
             layers: what a request passes before the handler, outermost first.
+            queries: the same with the method GET.
         """
-        self._handlers: dict[str, Callable[[Any], Awaitable[Response[Any]]]] = {
-            path: route.fn
-            for route in routes
-            if isinstance(route, HTTPRouteHandler) and METHOD in route.http_methods
+        self._handlers: dict[tuple[str, str], Callable[[Any], Awaitable[Response[Any]]]] = {
+            (method, path): route.fn
+            for method, some in ((POST, routes), (GET, queries))
+            for route in some
+            if isinstance(route, HTTPRouteHandler) and method in route.http_methods
             for path in route.paths
         }
         self._guarded: ASGIApp = self._answer
@@ -49,7 +60,7 @@ class Front(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
-        is_ours = scope["type"] == ScopeType.HTTP and scope["method"] == METHOD and scope["path"] in self._handlers
+        is_ours = scope["type"] == ScopeType.HTTP and (scope["method"], scope["path"]) in self._handlers
         if not is_ours:
             await next_app(scope, receive, send)
             return
@@ -61,10 +72,23 @@ class Front(ASGIMiddleware):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._handlers[scope["path"]](Request(scope, receive, send))
+            request = Request[Any, Any, Any](scope, receive, send)
+            response = await self._handlers[request.method, scope["path"]](request)
+            if request.method == GET and len(response.content) >= LONG_BYTES and _takes_gzip(scope):
+                response = await _compressed(response)
         except Exception as error:  # noqa: BLE001 - the table has an answer for every error, a bug of ours among them
             response = _problem(scope, error)
         await _send(scope, receive, send, response)
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return any(b"gzip" in value for name, value in scope["headers"] if name == b"accept-encoding")
+
+
+async def _compressed(response: Response[bytes]) -> Response[bytes]:
+    packed = await asyncio.to_thread(gzip.compress, response.content, LEVEL)
+    headers = {**response.headers, "content-encoding": "gzip", "vary": "Accept-Encoding"}
+    return Response(packed, status_code=response.status_code, media_type=response.media_type, headers=headers)
 
 
 def _problem(scope: Scope, error: Exception) -> Response[Any]:

@@ -24,11 +24,15 @@ from quantum.domain.errors import QuantumError, Rejected, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from litestar.types import ControllerRouterHandler
+
     from quantum.application.ports import Clock
     from quantum.application.promql import Answer, PromQueries
     from quantum.domain.labels import LabelSet
 
 PREFIX: Final = "/prometheus/api/v1"
+QUERIES: Final = (f"{PREFIX}/query", f"{PREFIX}/query_range")
+"""What dashboards ask all the time: as a GET it takes the short way, see `Front`."""
 MAX_BODY: Final = 1_000_000
 MAX_FIELDS: Final = 1000
 BODY_TIMEOUT_S: Final = 10.0
@@ -44,10 +48,16 @@ UNAVAILABLE: Final = 503
 Parameters = dict[str, list[str]]
 
 
-def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Router:
+def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[ControllerRouterHandler]:
     """Return the handlers."""
+    asked_often: Any = {
+        "http_method": ["GET", "POST"],
+        "include_in_schema": False,
+        "status_code": 200,
+        "request_max_body_size": MAX_BODY,
+    }
 
-    @route(f"{PREFIX}/query", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    @route(f"{PREFIX}/query", **asked_often)
     async def query(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             at_ms = _time_ms(asked, "time")
@@ -56,7 +66,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
 
         return await _answer(request, work)
 
-    @route(f"{PREFIX}/query_range", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    @route(f"{PREFIX}/query_range", **asked_often)
     async def query_range(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
@@ -123,8 +133,8 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> Route
         return _success(msgspec.json.encode({"version": SPEAKS, "application": "quantum", "revision": version}))
 
     nothing = [metadata, rules, exemplars]
-    handlers = [query, query_range, series, labels, label_values, format_query, build_info, *nothing]
-    return Router("/", route_handlers=handlers, request_max_body_size=MAX_BODY)
+    others = [series, labels, label_values, format_query, build_info, *nothing]
+    return [query, query_range, Router("/", route_handlers=others, request_max_body_size=MAX_BODY)]
 
 
 async def _answer(
@@ -148,25 +158,46 @@ async def _while_asker_waits(request: Request[Any, Any, Any], work: Coroutine[An
     Raises:
         Rejected: `timeout`: the asker has gone.
     """
-    working = asyncio.ensure_future(work)
+    watch = Watch(request)
     try:
-        await asyncio.wait((working,), timeout=SHORT_S)
-        return working.result() if working.done() else await _or_gone(request, working)
+        return await work
+    except asyncio.CancelledError:
+        if watch.forgive():
+            raise Rejected("timeout", "the query was cancelled") from None
+        raise
     finally:
-        working.cancel()
+        watch.end()
 
 
-async def _or_gone(request: Request[Any, Any, Any], working: asyncio.Future[bytes]) -> bytes:
-    waiting = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Rejected("timeout", "the query was cancelled")
-        return working.result()
-    finally:
-        waiting.cancel()
-        working.cancel()
-        await asyncio.wait((working, waiting))
+class Watch:
+    """Cancels the task that it was made in when the asker of a request hangs up; looks after `SHORT_S`."""
+
+    def __init__(self, request: Request[Any, Any, Any]) -> None:
+        self._request = request
+        self._task = asyncio.current_task()
+        self._looking: asyncio.Task[None] | None = None
+        self._has_cancelled = False
+        self._timer = asyncio.get_running_loop().call_later(SHORT_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = asyncio.ensure_future(_gone(self._request))
+        self._looking.add_done_callback(self._cancel)
+
+    def _cancel(self, looking: asyncio.Task[None]) -> None:
+        if not looking.cancelled() and self._task is not None:
+            self._has_cancelled = True
+            self._task.cancel()
+
+    def forgive(self) -> bool:
+        """Return whether it was this that cancelled the task, and nobody else besides."""
+        return self._has_cancelled and self._task is not None and self._task.uncancel() == 0
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+        if self._looking is not None:
+            self._looking.remove_done_callback(self._cancel)
+            self._looking.cancel()
 
 
 async def _gone(request: Request[Any, Any, Any]) -> None:

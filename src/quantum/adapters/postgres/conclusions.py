@@ -5,6 +5,7 @@ Identifiers, names and every other text that people choose are stored as their U
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,10 +24,11 @@ from quantum.adapters.conclusion_rows import (
     receiver_rows,
     transition_rows,
 )
+from quantum.adapters.postgres.spare import reuse_states
 from quantum.adapters.postgres.statements import change, change_each, fetch
 from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
 from quantum.domain.audit import AuditEntry
-from quantum.domain.errors import NotFound
+from quantum.domain.errors import NotFound, Unavailable
 from quantum.domain.facts import WebhookReceiver
 from quantum.domain.policies import AlertPolicy
 
@@ -97,6 +99,8 @@ RETIRE_MODELS: Final = (
 PROMOTE_MODEL: Final = (
     "UPDATE models SET state = 'promoted', promoted_at_ms = %s WHERE tenant = %s AND name = %s AND version = %s"
 )
+LARGE_STATE: Final = 100_000
+"""Bytes of a state from which on it is worth a VACUUM of its own that the next one gets the room of an old one."""
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
     "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
@@ -283,6 +287,9 @@ class PostgresConclusions:
             await change(connection, FORGET_CHECKPOINTS, self._tenant, self._tenant, KEPT_CHECKPOINTS)
 
         await self._engine.write(put)
+        if len(state) >= LARGE_STATE:
+            with suppress(Unavailable):  # the state is saved, and the next one's turn comes again
+                await reuse_states(self._engine)
 
     async def landmarks(self) -> list[tuple[int, int]]:
         """See CheckpointStore."""

@@ -21,7 +21,7 @@ from quantum.adapters.fact_tail import (
     select_scores,
     unpack_body,
 )
-from quantum.adapters.pieces import Unsealing, merge, pack_piece, take
+from quantum.adapters.pieces import Unsealing, having_any, merge, pack_piece, take
 from quantum.adapters.postgres import pieces
 from quantum.adapters.postgres.spare import Spare
 from quantum.adapters.postgres.statements import change, fetch
@@ -58,6 +58,15 @@ PUT_NEWEST: Final = (
     "INSERT INTO newest_times (tenant, body) VALUES (%s, %s) ON CONFLICT (tenant) DO UPDATE SET body = excluded.body"
 )
 
+MAY_HAVE: Final = (
+    "FROM blocks WHERE tenant = %s AND kind = %s AND max_ms >= %s AND min_ms < %s AND max_slot >= %s AND min_slot <= %s"
+)
+BODIES_OF: Final = (
+    "SELECT b.body FROM unnest(CAST(%s AS BIGINT[]), CAST(%s AS BIGINT[])) AS wanted (last_position, block)"
+    " JOIN blocks AS b ON b.tenant = %s AND b.kind = %s AND b.last_position = wanted.last_position"
+    " AND b.block = wanted.block ORDER BY b.last_position, b.block"
+)
+
 
 class PostgresFacts:
     """Implements FactLog and SampleStore."""
@@ -68,6 +77,7 @@ class PostgresFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._columns = chunks.Columns()
         self._recent = RecentRows(lambda: self._tail.rows)
         self._spare = Spare(engine)
 
@@ -202,7 +212,7 @@ class PostgresFacts:
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
         recent = await _aside(self._recent.select, wanted, start_ms, end_ms)
         bodies = await self._bodies(SAMPLES, wanted, start_ms, end_ms)
-        return await _aside(select_samples, recent, bodies, wanted, start_ms, end_ms)
+        return await _aside(select_samples, recent, bodies, wanted, start_ms, end_ms, self._columns.select)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
@@ -322,10 +332,12 @@ async def _blocks(
 ) -> list[bytes]:
     if not len(slots):
         return []
-    rows = await fetch(
-        connection,
-        "SELECT body FROM blocks WHERE tenant = %s AND kind = %s AND max_ms >= %s AND min_ms < %s"
-        " AND max_slot >= %s AND min_slot <= %s ORDER BY last_position, block",
-        *(tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1])),
-    )
-    return [body for (body,) in rows]
+    asked = (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1]))
+    if len(slots) == 1:  # then extents say all
+        return [
+            body for (body,) in await fetch(connection, f"SELECT body {MAY_HAVE} ORDER BY last_position, block", *asked)
+        ]
+    extents = await fetch(connection, f"SELECT min_slot, max_slot, last_position, block {MAY_HAVE}", *asked)
+    keys = sorted(extent[2:] for extent in having_any(extents, slots))
+    lasts, numbers = [last for last, _ in keys], [number for _, number in keys]
+    return [body for (body,) in await fetch(connection, BODIES_OF, lasts, numbers, tenant, kind)] if keys else []

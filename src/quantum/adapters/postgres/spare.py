@@ -1,7 +1,9 @@
 """Room of deleted rows: PostgreSQL uses it again after a VACUUM only, and its own comes after a fifth of a table.
 
 Sealing and merging write every sample some times over, so what is dead would soon be more than what lives. Here it is
-counted, and given back once it is a twentieth of all: so what a VACUUM reads is in proportion to what was written.
+counted, and given back once it is a twentieth of all: so what a VACUUM reads is in proportion to what was written. A
+state of the pipeline is one row, and may be as large as the samples of an hour: the room of the one that it replaces is
+given back at once, for the next.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ SHARE: Final = 0.05
 FACT_BYTES: Final = 5
 """What a sample takes in a fact, about."""
 SIZE: Final = "SELECT pg_total_relation_size('blocks') + pg_total_relation_size('facts')"
+STATES: Final = b"VACUUM (SKIP_LOCKED) checkpoints"
 GIVE_BACK: Final = b"VACUUM (SKIP_LOCKED) facts, blocks, segments, newest_times, checkpoints"
 
 
@@ -54,9 +57,28 @@ class Spare:
             self._dead = 0
 
 
+async def reuse_states(engine: Engine) -> None:
+    """Let the next state have the room of the ones that were deleted.
+
+    Raises:
+        Unavailable: the database did not do it.
+    """
+    await engine.alone(_vacuum_states)
+
+
+async def _vacuum_states(connection: Connection) -> None:
+    if not _cleans_up_itself(connection):
+        await connection.execute(STATES)
+
+
+def _cleans_up_itself(connection: Connection) -> bool:
+    """Return whether it is CockroachDB."""
+    return bool(connection.pgconn.parameter_status(b"crdb_version"))
+
+
 async def _size(connection: Connection) -> float:
     """Return how many bytes the large tables have, more than any where nobody has to give them back."""
-    if connection.pgconn.parameter_status(b"crdb_version"):
+    if _cleans_up_itself(connection):
         return float("inf")
     return float((await fetch(connection, SIZE))[0][0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from quantum.adapters.sqlite.conclusions import SqliteConclusions
@@ -9,7 +10,7 @@ from quantum.adapters.sqlite.engine import MEMORY, Engine
 from quantum.adapters.sqlite.facts import SqliteFacts
 from quantum.adapters.sqlite.models import SqliteModels
 from quantum.adapters.sqlite.rollups import SqliteRollups
-from quantum.domain.errors import Unavailable
+from quantum.domain.errors import QuantumError, Unavailable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -64,7 +65,9 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
             raise Unavailable(f"{sentence}; see store.tenant and data_dir")
 
     async def __aexit__(self, *details: object) -> None:
-        """Finish what waits and close the file."""
+        """Finish what waits, give empty pages back, and close the file."""
+        with suppress(QuantumError):  # a file that cannot be written is closed as it is
+            await self._give_back()
         await self._file.__aexit__(*details)
 
     async def check(self) -> str:

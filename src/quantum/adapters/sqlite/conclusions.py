@@ -244,16 +244,18 @@ class SqliteConclusions:
         """See CheckpointStore."""
 
         def put(connection: sqlite3.Connection, _: object) -> None:
+            # those that go make room for the one that comes, in the same transaction
+            connection.execute(
+                "DELETE FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NULL AND position NOT IN ("
+                "SELECT position FROM (SELECT position FROM checkpoints WHERE tenant = ? UNION SELECT ?)"
+                " ORDER BY position DESC LIMIT ?)",
+                (self._tenant, self._tenant, position, KEPT_CHECKPOINTS),
+            )
             connection.execute(
                 "INSERT INTO checkpoints (tenant, position, landmark_at_ms, body) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (tenant, position) DO UPDATE SET body = excluded.body,"
                 " landmark_at_ms = coalesce(excluded.landmark_at_ms, checkpoints.landmark_at_ms)",
                 (self._tenant, position, landmark_at_ms, state),
-            )
-            connection.execute(
-                "DELETE FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NULL AND position NOT IN ("
-                "SELECT position FROM checkpoints WHERE tenant = ? ORDER BY position DESC LIMIT ?)",
-                (self._tenant, self._tenant, KEPT_CHECKPOINTS),
             )
 
         await self._engine.write(put)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from quantum.adapters.fact_tail import (
     select_scores,
     unpack_body,
 )
-from quantum.adapters.pieces import Unsealing, pack_piece, take
+from quantum.adapters.pieces import Unsealing, having_any, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     from quantum.application.ports import Appended, SampleProposal
     from quantum.domain.scoring import ScoredRows
 
+EXTENTS: Final = (
+    "SELECT min_slot, max_slot, rowid FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
+    " AND max_slot >= ? AND min_slot <= ?"
+)
+"""Answered from the index alone."""
+BLOCK: Final = "SELECT last_position, block, body FROM blocks WHERE rowid = ?"
+
 
 class SqliteFacts:
     """Implements FactLog and SampleStore."""
@@ -51,6 +58,7 @@ class SqliteFacts:
         self._tail = Tail()
         self._unsealing = Unsealing()
         self._decoded = chunks.DecodedBlocks()
+        self._columns = chunks.Columns()
         self._recent = RecentRows(lambda: self._tail.rows)
 
     def catch_up(self, connection: sqlite3.Connection) -> None:
@@ -176,7 +184,7 @@ class SqliteFacts:
         # the tail is looked at before the database: a seal in between shows rows twice, never not at all
         recent = self._recent.select(slots, start_ms, end_ms)
         bodies = _blocks(connection, self._tenant, SAMPLES, slots, start_ms, end_ms)
-        return select_samples(recent, bodies, slots, start_ms, end_ms)
+        return select_samples(recent, bodies, slots, start_ms, end_ms, self._columns.select)
 
     async def scores(self, slots: Sequence[int], start_ms: int, end_ms: int) -> ScoredRows:
         """See SampleStore."""
@@ -286,10 +294,7 @@ def _blocks(
 ) -> list[bytes]:
     if not len(slots):
         return []
+    extents = connection.execute(EXTENTS, (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1]))).fetchall()
+    rows = [connection.execute(BLOCK, (rowid,)).fetchone() for *_, rowid in having_any(extents, slots)]
     # ordered here, because SQLite copies the bodies into a table of its own to order them
-    rows = connection.execute(
-        "SELECT last_position, block, body FROM blocks WHERE tenant = ? AND kind = ? AND max_ms >= ? AND min_ms < ?"
-        " AND max_slot >= ? AND min_slot <= ?",
-        (tenant, kind, start_ms, end_ms, int(slots[0]), int(slots[-1])),
-    )
     return [body for _, _, body in sorted(rows)]

@@ -23,6 +23,21 @@ LEAST: Final = 2
 
 
 @compiled
+def find_bounds(slots: NDArray[int64]) -> NDArray[int64]:
+    """Return where each series begins in rows that are sorted by slot, and where the last ends: shape (series + 1,)."""
+    count = 0
+    for row in range(len(slots)):
+        count += row == 0 or slots[row] != slots[row - 1]
+    bounds = np.full(count + 1, len(slots), np.int64)
+    count = 0
+    for row in range(len(slots)):
+        if row == 0 or slots[row] != slots[row - 1]:
+            bounds[count] = row
+            count += 1
+    return bounds
+
+
+@compiled
 def find_windows(
     at_ms: NDArray[int64], bounds: NDArray[int64], ends_ms: NDArray[int64], range_ms: int
 ) -> tuple[NDArray[int64], NDArray[int64]]:
@@ -393,6 +408,7 @@ def warm_up() -> None:
     """Call every kernel once, with two samples, so that it is compiled."""
     at_ms, values, share = np.array([0, 1000]), np.array([1.0, 2.0]), np.array([0.5])
     ends_ms = np.array([1000])
+    find_bounds(at_ms)
     first, last = find_windows(at_ms, np.array([0, 2]), ends_ms, 1000)
     extrapolate(at_ms, values, first, last, ends_ms, 1000, 1)
     last_change(at_ms, values, first, last, 1)
