@@ -127,7 +127,19 @@ def test_with_roles_the_program_and_its_workers_agree_on_database_kafka_and_lane
     )
 
 
-@pytest.mark.parametrize("service", ["kafka", "ml"])
+def test_a_gateway_agrees_with_the_program_on_database_and_redis_and_finds_it() -> None:
+    gateway = load_settings(None, environment_of(ROLES["gateway"]), role="gateway")
+    monitoring = load_settings(
+        None, environment_of(COMPOSE["services"]["quantum"], ROLES["quantum"]), role="monitoring"
+    )
+    assert (gateway.store, gateway.redis) == (monitoring.store, monitoring.redis)
+    assert gateway.gateway.writers == (f"http://quantum:{monitoring.server.port}",)
+    (port,) = ROLES["gateway"]["ports"]
+    assert ip_address(filled(port).split(":")[0]).is_loopback
+    assert {"mem_limit", "restart", "stop_grace_period"} <= set(ROLES["gateway"])
+
+
+@pytest.mark.parametrize("service", ["kafka", "ml", "redis"])
 def test_what_roles_add_is_bounded_comes_back_and_is_reached_from_inside_alone(service: str) -> None:
     assert {"mem_limit", "restart", "stop_grace_period"} <= set(ROLES[service])
     assert ROLES[service]["networks"] == ["inside"]

@@ -289,6 +289,36 @@ def test_a_role_that_shares_its_work_needs_a_store_and_a_stream_that_others_reac
     assert load_settings(file_with(tmp_path, ""), {}).stream.kind == "memory"
 
 
+GATEWAY: Final = """
+store = {kind = "postgres", url = "postgresql://x/y"}
+redis.url = "redis://redis.example/0"
+gateway.writers = ["http://a.example:8470", "https://[::1]:8470/"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("left_out", "place"),
+    [
+        ('redis.url = "redis://redis.example/0"', "redis.url"),
+        ('gateway.writers = ["http://a.example:8470", "https://[::1]:8470/"]', "gateway.writers"),
+        ('store = {kind = "postgres", url = "postgresql://x/y"}', "store.kind"),
+    ],
+)
+def test_a_gateway_needs_a_database_a_redis_and_a_writer(tmp_path: Path, left_out: str, place: str) -> None:
+    assert load_settings(file_with(tmp_path, GATEWAY), {}, role="gateway").gateway.writers[0] == "http://a.example:8470"
+    with pytest.raises(SettingsError) as raised:
+        load_settings(file_with(tmp_path, GATEWAY.replace(left_out, "")), {}, role="gateway")
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{place}: the role gateway needs")
+
+
+@pytest.mark.parametrize("address", ["a.example:8470", "http://", "http://a/path", "redis://a:1", "http://a:1?x=1"])
+def test_a_writer_is_named_by_an_address(tmp_path: Path, address: str) -> None:
+    text = GATEWAY.replace("http://a.example:8470", address)
+    with pytest.raises(SettingsError, match=r"gateway\.writers: .* is no address like"):
+        load_settings(file_with(tmp_path, text), {}, role="gateway")
+
+
 @pytest.mark.parametrize("url", ["", "kafka://", "kafka://host", "http://host:1", "kafka://a:1,", "kafka://a:1/x"])
 def test_a_stream_on_kafka_needs_its_brokers(url: str) -> None:
     (problem,) = problems_of(None, {"QUANTUM_STREAM__KIND": "kafka", "QUANTUM_STREAM__URL": url})

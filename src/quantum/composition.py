@@ -20,13 +20,12 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.counters import MemoryCounters
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
-from quantum.adapters.http.health import Gauge, Vitals, health_routes
+from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
@@ -37,6 +36,7 @@ from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.query import query_routes
 from quantum.adapters.http.teaching import teaching_routes
+from quantum.adapters.http.ways import Forwarder
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
 from quantum.adapters.oidc import Oidc
@@ -46,12 +46,12 @@ from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
 from quantum.adapters.training_process import lacking, train_apart
-from quantum.adapters.transient import MemoryTransients
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
 from quantum.application.budgets import Budgets
 from quantum.application.control import Control
 from quantum.application.denials import Attendances, Denials, Doorkeeper
+from quantum.application.following import Mirror
 from quantum.application.forecasting import Forecasts
 from quantum.application.headroom import Headroom, coming_bytes
 from quantum.application.ingest import Ingest, Limits
@@ -70,11 +70,29 @@ from quantum.application.timemachine import TimeMachine
 from quantum.application.training import TrainingRuns
 from quantum.application.upkeep import Upkeep
 from quantum.application.why import Why
-from quantum.domain.detectors.elsewhere import Elsewhere
+from quantum.connected import (
+    GATEWAY,
+    build_cluster,
+    build_counters,
+    build_feed,
+    build_lanes,
+    build_reader,
+    build_relay,
+    build_transients,
+)
+from quantum.domain.detectors.elsewhere import Elsewhere, Unscored
 from quantum.domain.labels import MatcherCompiler
 from quantum.domain.lanes import Lane
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.retention import Retention
+from quantum.measured import (
+    build_gateway_gauges,
+    build_gateway_vitals,
+    build_gauges,
+    build_vitals,
+    build_worker_gauges,
+    build_worker_vitals,
+)
 from quantum.settings import Retention as Terms
 from quantum.settings import Settings
 
@@ -83,20 +101,18 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaWork
+    from quantum.adapters.kafka import KafkaWork
     from quantum.adapters.keycloak import Keycloak
-    from quantum.adapters.postgres import PostgresReader, PostgresStore
-    from quantum.adapters.redis.counters import RedisCounters
-    from quantum.adapters.redis.transients import RedisTransients
+    from quantum.adapters.postgres import PostgresFollower, PostgresReader, PostgresStore
     from quantum.adapters.scrape_targets import Target
     from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
     from quantum.application.monitoring import Follow
-    from quantum.application.ports import Clock, Counters, EventStream, FactLog, TransientStore
+    from quantum.application.ports import Clock, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
     from quantum.domain.detectors import Detector
     from quantum.domain.detectors.tiered import Tiered
 
-    Store = SqliteStore | PostgresStore
+    Store = SqliteStore | PostgresStore | PostgresFollower
 
 
 def store_path(settings: Settings, tenant: str) -> str:
@@ -112,11 +128,12 @@ def build_sqlite(settings: Settings, tenant: str) -> SqliteStore:
     return SqliteStore(store_path(settings, tenant), tenant)
 
 
-def build_postgres(settings: Settings, tenant: str) -> PostgresStore:
-    """Return a tenant's store on a PostgreSQL database."""
-    from quantum.adapters.postgres import Patience, PostgresStore  # noqa: PLC0415 - imports the driver
+def build_postgres(settings: Settings, tenant: str, role: str) -> PostgresStore | PostgresFollower:
+    """Return a tenant's store on a PostgreSQL database; a gateway only reads there."""
+    from quantum.adapters.postgres import Patience, PostgresFollower, PostgresStore  # noqa: PLC0415 - imports the driver
 
-    return PostgresStore(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+    kind = PostgresFollower if role == GATEWAY else PostgresStore
+    return kind(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -138,26 +155,10 @@ def build_elsewhere(settings: Settings) -> Elsewhere:
     return Elsewhere(detector.name, detector.version)
 
 
-def build_cluster(settings: Settings) -> Cluster:
-    """Return the way in to Kafka."""
-    from quantum.adapters.kafka import Cluster  # noqa: PLC0415 - imports the driver
-
-    names = ("url", "tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password")
-    return Cluster(**{name: getattr(settings.stream, name) for name in names})
-
-
-def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
-    """Return what asks the workers of a tenant."""
-    from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
-
-    return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
-
-
-def build_reader(settings: Settings, tenant: str) -> PostgresReader:
-    """Return what reads a tenant's log without the right to write."""
-    from quantum.adapters.postgres import Patience, PostgresReader  # noqa: PLC0415 - imports the driver
-
-    return PostgresReader(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+def build_unscored(settings: Settings) -> Unscored:
+    """Return what stands for the detectors where nothing is scored."""
+    detector = build_detector(settings)
+    return Unscored(detector.name, detector.version)
 
 
 def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherCompiler) -> LaneWork:
@@ -172,23 +173,6 @@ def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
 
     membership = Membership(settings.stream.member, settings.stream.away_ms)
     return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
-
-
-def build_worker_gauges(work: LaneWork, worker: KafkaWork) -> dict[str, Gauge]:
-    """Return what is measured of one tenant's worker."""
-    return {
-        "quantum_lane_tasks_total": lambda: float(work.done),
-        "quantum_lane_rewinds_total": lambda: float(work.rewinds),
-        "quantum_lane_dealings_total": lambda: float(worker.dealings),
-        "quantum_lane_dead_letters_total": lambda: float(worker.letters),
-        "quantum_lane_position": lambda: {str(lane): float(position) for lane, position in work.positions.items()},
-    }
-
-
-def build_worker_vitals(workspaces: Mapping[str, Any]) -> Vitals:
-    """Return what a process of the role `ml` knows of its health."""
-    tenants = {tenant: one.worker_gauges() for tenant, one in workspaces.items()}
-    return Vitals({}, {}, version("quantum"), tenants)
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -248,24 +232,6 @@ def build_scraper(settings: Settings, ingest: Ingest, clock: SystemClock) -> Scr
     return Scraper([one.as_job() for one in settings.scrape], ingest, clock, say, complain, reach)
 
 
-def build_counters(settings: Settings) -> MemoryCounters | RedisCounters:
-    """Return what counts requests: this process alone, or all that have the same Redis."""
-    if not settings.redis.url:
-        return MemoryCounters()
-    from quantum.adapters.redis.counters import RedisCounters  # noqa: PLC0415 - imports the driver
-
-    return RedisCounters(settings.redis.url)
-
-
-def build_transients(settings: Settings, clock: SystemClock) -> MemoryTransients | RedisTransients:
-    """Return what keeps sessions and tickets: this process alone, or all that have the same Redis."""
-    if not settings.redis.url:
-        return MemoryTransients(clock)
-    from quantum.adapters.redis.transients import RedisTransients  # noqa: PLC0415 - imports the driver
-
-    return RedisTransients(settings.redis.url)
-
-
 def build_traces(settings: Settings, role: str) -> Traces | None:
     """Return what follows requests, if somebody wants to know."""
     if not settings.traces.url:
@@ -317,62 +283,6 @@ def build_bounds(settings: Settings) -> Bounds:
     asked = settings.limits
     share = max(asked.max_in_flight_bytes // len(settings.served), asked.max_body_bytes + asked.max_decoded_bytes)
     return Bounds(asked.max_body_bytes, asked.max_decoded_bytes, min(share, asked.max_in_flight_bytes))
-
-
-def build_gauges(
-    monitor: Monitor,
-    ingest: Ingest,
-    feed: MemoryFeed,
-    bounds: Bounds,
-    sockets: LiveSockets,
-    quotas: Quotas,
-    headroom: Headroom,
-    scoring: Scoring | None,
-) -> dict[str, Gauge]:
-    """Return what is measured of one tenant."""
-    elsewhere: dict[str, Gauge] = {}
-    if scoring is not None:
-        elsewhere["quantum_lane_answers_total"] = lambda: float(scoring.answers)
-        elsewhere["quantum_lane_failures_total"] = lambda: float(scoring.failures)
-    return elsewhere | {
-        "quantum_ingested_samples_total": lambda: float(ingest.accepted),
-        "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},
-        "quantum_limits": lambda: {
-            **ingest.limits.by_id(),
-            **headroom.by_id(),
-            **bounds.by_id(),
-            **quotas.rates.by_id(),
-        },
-        "quantum_scored_samples_total": lambda: float(monitor.pipeline.samples),
-        "quantum_series": lambda: float(len(monitor.pipeline.labels)),
-        "quantum_series_by_tier": lambda: {key: float(n) for key, n in monitor.pipeline.coverage.counts().items()},
-        "quantum_series_learning": lambda: float(monitor.learning),
-        "quantum_pipeline_position": lambda: float(monitor.pipeline.position),
-        "quantum_pipeline_lag_seconds": lambda: monitor.tick_now().lag_ms / 1000,
-        "quantum_recent_rows": lambda: float(monitor.recent.rows),
-        "quantum_alerts_firing": lambda: float(monitor.pipeline.firing),
-        "quantum_anomalies_ongoing": lambda: float(len(monitor.pipeline.ongoing_anomalies)),
-        "quantum_live_sockets": lambda: float(len(sockets.sockets)),
-        "quantum_live_topics": lambda: float(len(feed.watched(""))),
-        "quantum_request_bytes_in_flight": lambda: float(bounds.in_flight),
-    }
-
-
-def build_vitals(settings: Settings, workspaces: Mapping[str, Any], counters: Counters) -> Vitals:
-    """Return what a process knows of its health."""
-    home = workspaces[settings.store.tenant]
-    gathered: Gathered = home.gathered()
-    scraper: Scraper = home.scraper()
-    gauges: dict[str, Gauge] = {
-        "quantum_resident_bytes": lambda: float(footprint.resident_bytes()),
-        "quantum_shared_counters": lambda: float(counters.shared),
-        "quantum_statsd_packets_total": lambda: float(gathered.packets),
-        "quantum_statsd_refused_lines_total": lambda: {key: float(count) for key, count in gathered.refused.items()},
-        "quantum_scrape_targets": scraper.states,
-        "quantum_scrapes_total": lambda: float(scraper.scrapes),
-        "quantum_scrape_failures_total": lambda: {key: float(count) for key, count in scraper.failures.items()},
-    }
-    return Vitals({}, gauges, version("quantum"), {tenant: one.gauges() for tenant, one in workspaces.items()})
 
 
 def build_shadows(store: Store, stream: MemoryStream, monitor: Monitor, compiler: MatcherCompiler) -> Shadows:
@@ -532,6 +442,7 @@ def build_app(
     sign_in: SignIn | None,
     vitals: Vitals,
     quotas: Quotas,
+    forwarder: Forwarder | None,
     traces: Traces | None,
 ) -> Litestar:
     """Return the HTTP application."""
@@ -546,6 +457,7 @@ def build_app(
         quotas=quotas,
         vitals=vitals,
         proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
+        forwarder=forwarder,
         traces=traces,
     )
 
@@ -569,12 +481,13 @@ class Workspace(containers.DeclarativeContainer):
         settings.provided.store.kind,
         memory=providers.Singleton(build_sqlite, settings, tenant),
         sqlite=providers.Singleton(build_sqlite, settings, tenant),
-        postgres=providers.Singleton(build_postgres, settings, tenant),
+        postgres=providers.Singleton(build_postgres, settings, tenant, role),
     )
     traces: providers.Dependency[Any] = providers.Dependency()
     stream = providers.Singleton(traced_stream, traces, tenant)
     log = providers.Singleton(traced_log, traces, store)
-    feed = providers.Singleton(MemoryFeed)
+    feed = providers.Singleton(build_feed, settings, tenant, role)
+    relay = providers.Singleton(build_relay, settings, tenant, feed)
     codec = providers.Singleton(StateCodec, providers.Object(wire.pack_state), providers.Object(wire.unpack_state))
 
     full_detector = providers.Factory(build_full_detector, settings)
@@ -582,8 +495,14 @@ class Workspace(containers.DeclarativeContainer):
     pipeline = providers.Factory(Pipeline, detector, compiler)
     elsewhere = providers.Factory(Pipeline, providers.Factory(build_elsewhere, settings), compiler)
     lanes = providers.Singleton(build_lanes, settings, tenant)
-    scoring = providers.Selector(role, all=providers.Object(None), monitoring=providers.Singleton(Scoring, lanes))
-    live_pipeline = providers.Selector(role, all=pipeline, monitoring=elsewhere)
+    scoring = providers.Selector(
+        role,
+        all=providers.Object(None),
+        gateway=providers.Object(None),
+        monitoring=providers.Singleton(Scoring, lanes),
+    )
+    unscored = providers.Factory(Pipeline, providers.Factory(build_unscored, settings), compiler)
+    live_pipeline = providers.Selector(role, all=pipeline, gateway=unscored, monitoring=elsewhere)
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
     worker = providers.Singleton(build_worker, settings, tenant, work)
@@ -605,6 +524,7 @@ class Workspace(containers.DeclarativeContainer):
         scoring,
         providers.Singleton(traced_scoring, traces, tenant),
     )
+    mirror = providers.Singleton(Mirror, store, store.provided.follow, monitor, clock)
     keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
     ingest = providers.Singleton(build_ingest, settings, log, stream, clock, keeping, monitor, headroom)
     upkeep = providers.Singleton(
@@ -650,8 +570,15 @@ class Workspace(containers.DeclarativeContainer):
     bounds = providers.Singleton(build_bounds, settings)
     gathered = providers.Singleton(build_gathered, clock)
     scraper = providers.Singleton(build_scraper, settings, ingest, clock)
-    sockets = providers.Singleton(LiveSockets, feed, queries, clock)
+    own_sockets = providers.Singleton(LiveSockets, feed, queries, clock)
+    sockets = providers.Selector(
+        role,
+        all=own_sockets,
+        gateway=providers.Singleton(LiveSockets, feed, queries, clock, mirror.provided.follow),
+        monitoring=own_sockets,
+    )
     gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
+    gateway_gauges = providers.Singleton(build_gateway_gauges, monitor, feed, sockets, quotas, relay)
     room = providers.Singleton(
         build_room,
         store,
@@ -725,7 +652,18 @@ class Process(containers.DeclarativeContainer):
         headroom=headroom,
     )
     admission = providers.Singleton(Admission, providers.Callable(build_keys, workspaces), owners, identity)
-    vitals = providers.Singleton(build_vitals, settings, workspaces, counters)
+    forwarder = providers.Selector(
+        role,
+        all=providers.Object(None),
+        gateway=providers.Singleton(Forwarder, settings.provided.gateway.writers),
+        monitoring=providers.Object(None),
+    )
+    vitals = providers.Selector(
+        role,
+        all=providers.Singleton(build_vitals, settings, workspaces, counters),
+        gateway=providers.Singleton(build_gateway_vitals, workspaces, counters, forwarder),
+        monitoring=providers.Singleton(build_vitals, settings, workspaces, counters),
+    )
     worker_vitals = providers.Singleton(build_worker_vitals, workspaces)
     tickets = providers.Singleton(Tickets, transients, admission, clock)
     sign_in = providers.Selector(
@@ -733,7 +671,9 @@ class Process(containers.DeclarativeContainer):
         stub=providers.Object(None),
         keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
     )
-    app = providers.Singleton(build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, traces)
+    app = providers.Singleton(
+        build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, forwarder, traces
+    )
 
 
 def build_workspace(settings: Settings, tenant: str | None = None) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quantum.settings import Auth, Detection, Retention, ScrapeJob, Settings, Stream
 
 TARGET: Final = re.compile(r"(https?://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+)(:\d{1,5})?(/[^\s]*)?").fullmatch
+WRITER: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?/?").fullmatch
 KAFKA: Final = re.compile(r"kafka://[\w.-]+:\d{1,5}(,[\w.-]+:\d{1,5})*").fullmatch
 
 
@@ -122,11 +123,27 @@ def find_role_problems(role: str, settings: Settings) -> list[str]:
     problems = []
     if settings.store.kind != "postgres":
         problems.append(f"store.kind: the role {role} needs postgres, other processes do not see {settings.store.kind}")
+    if role == "gateway":
+        return problems + _gateway_problems(settings)
     if settings.stream.kind != "kafka":
         problems.append(
             f"stream.kind: the role {role} needs kafka, other processes do not see {settings.stream.kind}; set"
             " stream.url = kafka://host:port too"
         )
+    return problems
+
+
+def _gateway_problems(settings: Settings) -> list[str]:
+    problems = []
+    if not settings.redis.url:
+        problems.append("redis.url: the role gateway needs a Redis, over which it hears of what happens")
+    if not settings.gateway.writers:
+        problems.append("gateway.writers: the role gateway needs the address of the process that writes")
+    problems += [
+        f"gateway.writers: {one!r} is no address like http://quantum.example:8470"
+        for one in settings.gateway.writers
+        if not WRITER(one)
+    ]
     return problems
 
 

@@ -34,6 +34,7 @@ from quantum.application.ingest import incoming_readings
 from quantum.application.ports import AuditFilter, Page
 from quantum.application.pump import Pump
 from quantum.composition import build
+from quantum.connected import GATEWAY
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import QuantumError, Unavailable
 from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
@@ -58,7 +59,10 @@ COLD_S: Final = 4.0
 """Kernels that take longer than this were not loaded but compiled."""
 WEBSOCKET_BYTES: Final = 4 * MAX_MESSAGE_CHARS
 MONITORING: Final = "monitoring"
-ROLES: Final = ("all", MONITORING, "ml")
+ROLES: Final = ("all", GATEWAY, MONITORING, "ml")
+LIVE: Final = "live"
+"""Name of the pump that tells live events on, or brings them."""
+LOOK_MS: Final = 600_000
 OFTEN: Final = (1000, 10, 10)
 """Thresholds of the garbage collector once requests are served."""
 SETTLE_MS: Final = 1000
@@ -81,7 +85,63 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
     Raises:
         Unavailable: something that is needed cannot be opened.
     """
-    await (run_ml(settings, announce) if role == "ml" else run_all(settings, announce, role))
+    match role:
+        case "ml":
+            await run_ml(settings, announce)
+        case "gateway":
+            await run_gateway(settings, announce)
+        case _:
+            await run_all(settings, announce, role)
+
+
+async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run the role `gateway`: serve what a writer elsewhere has taken in, and hand on what only that one can do."""
+    listening = _listen(settings)
+    process = build(settings, GATEWAY)
+    app = process.app()
+    workspaces: dict[str, Any] = process.workspaces()
+    vitals, forwarder = process.vitals(), process.forwarder()
+    async with AsyncExitStack() as stack:
+        if len(workspaces) > 1:
+            asyncio.get_running_loop().set_default_executor(TurnPool())
+        stack.callback(listening.close)
+        for part in (process.counters(), process.transients(), forwarder):
+            await stack.enter_async_context(part)
+        following, bringing = [], []
+        for workspace in workspaces.values():
+            await stack.enter_async_context(workspace.store())
+            await workspace.mirror().open()
+            workspace.keys().open()
+            await stack.enter_async_context(workspace.relay())
+            following += _following(settings, workspace)
+            bringing.append(Pump(_name_of(LIVE, settings, workspace), workspace.relay().run_once, _complain))
+        vitals.checks = {pump.name: _health_of(pump) for pump in following}
+        vitals.degrading = {pump.name: _health_of(pump) for pump in bringing} | {
+            "writer": lambda: forwarder.away or "ok"
+        }
+        async with _running([*following, *bringing]):
+            vitals.started = True
+            listening.listen(BACKLOG)
+            announce(_address_of(listening))
+            await _serve(app, vitals, listening, [workspace.sockets() for workspace in workspaces.values()])
+
+
+def _following(settings: Settings, workspace: Any) -> list[Pump]:
+    """Return the pumps by which a gateway knows what a tenant has."""
+
+    async def follow() -> None:
+        await workspace.mirror().run_once()
+        workspace.keys().open()
+
+    async def look() -> None:
+        await workspace.keeping().look(workspace.clock().now_ms())
+        await workspace.clock().sleep(LOOK_MS)
+
+    tenant: str = workspace.tenant()
+    steps = {"log": follow, "retention": look}
+    return [
+        Pump(_name_of(name, settings, workspace), _in_turn(tenant, step), _complain) for name, step in steps.items()
+    ]
 
 
 async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -136,9 +196,9 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
         pumps += _collections(settings, home)
         checks = {pump.name: _health_of(pump) for pump in pumps}
-        if role == MONITORING:
-            # without workers samples are taken in all the same, so this is no reason to send senders away
-            process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(PIPELINE)}
+        # without workers or Redis samples are taken in all the same, so these are no reason to send senders away
+        lesser = (PIPELINE, LIVE) if role == MONITORING else (LIVE,)
+        process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(lesser)}
         process.vitals().checks = checks
         _collect_briefly()
         async with _running(pumps):
@@ -168,6 +228,8 @@ async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitSta
     for workspace in workspaces:
         if role == MONITORING:
             await stack.enter_async_context(workspace.lanes())
+        if isinstance(workspace.feed(), contextlib.AbstractAsyncContextManager):
+            await stack.enter_async_context(workspace.feed())
         await _open(workspace, stack)
 
 
@@ -241,6 +303,7 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         PIPELINE: monitor.run_once,
         "heartbeat": monitor.beat_once,
         **{name: monitor.once_caught_up(step) for name, step in acting.items()},
+        **({LIVE: workspace.feed().run_once} if settings.redis.url else {}),
     }
     tenant: str = workspace.tenant()
     return [

@@ -236,6 +236,16 @@ class Redis(Section, frozen=True, kw_only=True):
     url: Annotated[str, msgspec.Meta(pattern=r"^$|^(rediss?|unix)://")] = ""
 
 
+class Gateway(Section, frozen=True, kw_only=True):
+    """What the role `gateway` needs.
+
+    Attributes:
+        writers: addresses of the process that writes, and of those that wait to take over: `http://quantum:8470`.
+    """
+
+    writers: tuple[str, ...] = ()
+
+
 class Outgoing(Section, frozen=True, kw_only=True):
     """Where connections may go that receivers and lists of targets ask for; never to where clouds serve credentials.
 
@@ -447,6 +457,7 @@ class Settings(Section, frozen=True, kw_only=True):
     outgoing: Outgoing = Outgoing()
     rates: RequestRates = RequestRates()
     redis: Redis = Redis()
+    gateway: Gateway = Gateway()
     stream: Stream = Stream()
     retention: Retention = Retention()
     logs: Logs = Logs()

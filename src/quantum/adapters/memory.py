@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from quantum.domain.facts import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from quantum.application.scoring import Answer, LaneWork, Task
     from quantum.domain.facts import Fact
@@ -74,9 +73,11 @@ class MemoryLanes:
         return [await self._work.do(task) for task in tasks]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A live message: `seq` counts per topic of a subscription from 1, `missed` messages were dropped before it."""
+class Delivered(NamedTuple):
+    """A live message: `seq` counts per topic of a subscription from 1, `missed` messages were dropped before it.
+
+    Without a message it only tells that some were missed; `seq` is that of the last of them.
+    """
 
     topic: str
     seq: int
@@ -84,43 +85,80 @@ class Delivered:
     message: object
 
 
-class Subscription:
-    """One watcher's bounded queue; the oldest message gives way, and the gap is told with the next of its topic."""
+class Outlet(Protocol):
+    """Where a watcher takes what is published at once."""
 
-    def __init__(self, feed: MemoryFeed, max_messages: int) -> None:
+    def write(self, frame: Any) -> bool:
+        """Take a frame if that is possible now; return whether it was taken."""
+
+
+class Blocked:
+    """The outlet of a watcher that only takes what it asks for."""
+
+    def write(self, frame: Any) -> bool:
+        """Take nothing."""
+        del frame
+        return False
+
+
+class Watch:
+    """A topic of a subscription: how many messages there were, and how many of them were missed and not told yet."""
+
+    __slots__ = ("missed", "outlet", "seq", "subscription")
+
+    def __init__(self, subscription: Subscription, outlet: Outlet) -> None:
+        self.subscription, self.outlet = subscription, outlet
+        self.seq = self.missed = 0
+
+
+class Subscription:
+    """One watcher's bounded queue; the oldest message gives way, and the gap is told with the next of its topic.
+
+    A watcher that waits for nothing else is written to at once. Only what its outlet does not take is queued.
+
+    Attributes:
+        is_idle: it waits, and nothing is queued.
+    """
+
+    __slots__ = ("_arrived", "_feed", "_max_messages", "_outlet", "_queue", "_watches", "is_idle")
+
+    def __init__(self, feed: MemoryFeed, max_messages: int, outlet: Outlet) -> None:
         self._feed = feed
         self._max_messages = max_messages
+        self._outlet = outlet
         self._queue: deque[tuple[str, object]] = deque()
-        self._seq: dict[str, int] = {}
-        self._missed: dict[str, int] = {}
+        self._watches: dict[str, Watch] = {}
         self._arrived = asyncio.Event()
+        self.is_idle = False
 
     @property
     def topics(self) -> frozenset[str]:
         """What is watched."""
-        return frozenset(self._seq)
+        return frozenset(self._watches)
 
     def add(self, topic: str) -> None:
         """Watch a topic from now on; its sequence begins anew."""
-        self._seq[topic] = self._missed[topic] = 0
-        self._feed.join(topic, self)
+        self._watches[topic] = watch = Watch(self, self._outlet)
+        self._feed.join(topic, watch)
 
     def remove(self, topic: str) -> None:
         """Stop watching a topic."""
-        self._seq.pop(topic, None)
+        self._watches.pop(topic, None)
         self._feed.leave(topic, self)
 
     def close(self) -> None:
         """Stop watching anything."""
-        for topic in list(self._seq):
+        for topic in list(self._watches):
             self.remove(topic)
 
-    def offer(self, topic: str, message: object) -> None:
-        """Queue a message, dropping the oldest if the queue is full."""
+    def enqueue(self, topic: str, message: object) -> None:
+        """Queue a message, dropping the oldest if the queue is full; None only tells what is missed."""
         if len(self._queue) >= self._max_messages:
-            dropped, _ = self._queue.popleft()
-            self._missed[dropped] = self._missed.get(dropped, 0) + 1
+            dropped, lost = self._queue.popleft()
+            if lost is not None and dropped in self._watches:
+                self._watches[dropped].missed += 1
         self._queue.append((topic, message))
+        self.is_idle = False
         self._arrived.set()
 
     async def __aiter__(self) -> AsyncIterator[Delivered]:
@@ -128,42 +166,72 @@ class Subscription:
         while True:
             while self._queue:
                 topic, message = self._queue.popleft()
-                if topic in self._seq:
-                    missed, self._missed[topic] = self._missed[topic], 0
-                    self._seq[topic] += missed + 1
-                    yield Delivered(topic, self._seq[topic], missed, message)
+                watch = self._watches.get(topic)
+                if watch is not None and (message is not None or watch.missed):
+                    missed, watch.missed = watch.missed, 0
+                    watch.seq += missed + (message is not None)
+                    yield Delivered(topic, watch.seq, missed, message)
             self._arrived.clear()
+            self.is_idle = True
             await self._arrived.wait()
 
 
 class MemoryFeed:
-    """LiveFeed within one process."""
+    """LiveFeed within one process.
 
-    def __init__(self) -> None:
-        self._topics: dict[str, set[Subscription]] = {}
+    What is published is encoded once, and only if somebody watches, however many do; so is the frame around it for all
+    who are at the same number.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[object], object] = lambda message: message,
+        frame: Callable[[str, int, Any], object] = lambda topic, seq, message: (topic, seq, message),
+    ) -> None:
+        self._encode, self._frame = encode, frame
+        self._topics: dict[str, dict[Subscription, Watch]] = {}
 
     def publish(self, topic: str, message: object) -> None:
         """See LiveFeed."""
-        for subscription in self._topics.get(topic, ()):
-            subscription.offer(topic, message)
+        if topic in self._topics:
+            self.hand_out(topic, self._encode(message))
+
+    def hand_out(self, topic: str, encoded: object) -> None:
+        """Offer what is encoded already to a topic's subscribers."""
+        framed, frame = 0, None
+        for watch in self._topics.get(topic, {}).values():
+            if watch.subscription.is_idle and not watch.missed:
+                seq = watch.seq + 1
+                if seq != framed:
+                    framed, frame = seq, self._frame(topic, seq, encoded)
+                if watch.outlet.write(frame):
+                    watch.seq = seq
+                    continue
+            watch.subscription.enqueue(topic, encoded)
+
+    def mark(self, topic: str, missed: int) -> None:
+        """Tell a topic's subscribers that messages were missed before they came here."""
+        for watch in self._topics.get(topic, {}).values():
+            watch.missed += missed
+            watch.subscription.enqueue(topic, None)
 
     def watched(self, prefix: str) -> frozenset[str]:
         """See LiveFeed."""
         return frozenset(topic for topic in self._topics if topic.startswith(prefix))
 
-    def subscribe(self, max_messages: int) -> Subscription:
+    def subscribe(self, max_messages: int, outlet: Outlet | None = None) -> Subscription:
         """Return a subscription to nothing yet."""
-        return Subscription(self, max_messages)
+        return Subscription(self, max_messages, outlet or Blocked())
 
-    def join(self, topic: str, subscription: Subscription) -> None:
+    def join(self, topic: str, watch: Watch) -> None:
         """Let a subscription have a topic's messages."""
-        self._topics.setdefault(topic, set()).add(subscription)
+        self._topics.setdefault(topic, {})[watch.subscription] = watch
 
     def leave(self, topic: str, subscription: Subscription) -> None:
         """Let a subscription no longer have them."""
-        watchers = self._topics.get(topic, set())
-        watchers.discard(subscription)
-        if not watchers:
+        watches = self._topics.get(topic, {})
+        watches.pop(subscription, None)
+        if not watches:
             self._topics.pop(topic, None)
 
 

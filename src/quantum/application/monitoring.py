@@ -248,6 +248,16 @@ class Monitor:
         self._sealed_at_ms = self._saved_at_ms = self.pipeline.at_ms or self._clock.now_ms()
         self._landmark_at_ms = await self._last_landmark_ms()
 
+    async def restore(self) -> None:
+        """Begin anew at the newest checkpoint, without taking anything in: for who follows another process."""
+        self.pipeline = self._fresh_pipeline()
+        await self._restore()
+
+    async def mirror(self, facts: Sequence[Fact]) -> None:
+        """Run facts through the pipeline that another process has taken in; nothing is recorded, nobody is told."""
+        self.keys.take(facts)
+        await asyncio.to_thread(lambda: [self.pipeline.step(fact) for fact in facts])
+
     async def _restore(self) -> None:
         await self._restore_pipeline()
         self.keys.begin(self.pipeline.keys, self.pipeline.position)
@@ -404,7 +414,7 @@ class Monitor:
         if fact.position > self._sealed:
             self.recent.add(fact.position, batch.slots, points)
         for topic in self._feed.watched("series:"):
-            slot = int(topic.removeprefix("series:"))
+            slot = int(topic.split(":")[1])
             rows = np.flatnonzero(batch.slots == slot)
             if len(rows):
                 self._feed.publish(topic, _some(points, rows))

@@ -11,6 +11,7 @@ BENCHES: Final = {
     "store": "quantum.cli.bench_store:bench_store",
     "query": "quantum.cli.bench_query:bench_query",
     "growth": "quantum.cli.bench_growth:bench_growth",
+    "live": "quantum.cli.bench_live:bench_live",
     "lanes": "quantum.cli.bench_lanes:bench_lanes",
     "detect": "quantum.cli.bench_detect:bench_detect",
     "forest": "quantum.cli.bench_forest:bench_forest",

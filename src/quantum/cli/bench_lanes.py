@@ -31,7 +31,8 @@ from quantum.cli import CommandFailed
 from quantum.cli.clusters import running_cluster
 from quantum.cli.measuring import READY_S, cpu_s, machine, rounded, say
 from quantum.cli.servers import AsJson, Scale
-from quantum.composition import build, build_cluster, build_workspace
+from quantum.composition import build, build_workspace
+from quantum.connected import build_cluster
 from quantum.domain.errors import Unavailable
 from quantum.domain.labels import LabelSet
 from quantum.domain.series import SampleBatch

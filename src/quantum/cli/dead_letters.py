@@ -63,7 +63,7 @@ def replay_letters(*, lane: int | None = None, config: Config = None, tenant: Te
     """
     from quantum.adapters.kafka import pardon  # noqa: PLC0415 - imports the driver
     from quantum.cli import CommandFailed  # noqa: PLC0415 - it imports this module
-    from quantum.composition import build_cluster  # noqa: PLC0415 - imports the application
+    from quantum.connected import build_cluster  # noqa: PLC0415 - imports the application
 
     settings, whose = _place(config, tenant)
     lanes = settings.stream.lanes
@@ -86,6 +86,6 @@ def _place(config: str | None, tenant: str | None) -> tuple[Settings, str]:
 
 async def _letters(settings: Settings, tenant: str) -> list[DeadLetter]:
     from quantum.adapters.kafka import dead_letters  # noqa: PLC0415 - imports the driver
-    from quantum.composition import build_cluster  # noqa: PLC0415 - imports the application
+    from quantum.connected import build_cluster  # noqa: PLC0415 - imports the application
 
     return await dead_letters(build_cluster(settings), tenant, settings.stream.lanes)

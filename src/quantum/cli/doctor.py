@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.composition import build_cluster, store_path
+from quantum.composition import store_path
+from quantum.connected import build_cluster
 from quantum.domain.errors import QuantumError
 from quantum.loading import load_settings
 from quantum.settings import SettingsError, without_password
@@ -58,6 +59,8 @@ def _examine(config: str | None, data_dir: str | None) -> list[Finding]:
         Finding("settings", well=True, words="read without a problem"),
         *(asyncio.run(_store(settings, tenant)) for tenant in settings.served),
         *([asyncio.run(_stream(settings))] if settings.stream.kind == "kafka" else []),
+        *([asyncio.run(_redis(settings.redis.url))] if settings.redis.url else []),
+        *(asyncio.run(_writer(address)) for address in settings.gateway.writers),
         _space(settings),
         _address(settings),
         _kernels(),
@@ -104,6 +107,27 @@ async def _stream(settings: Settings) -> Finding:
     signed_in = f"signed in as {stream.user} by {stream.sasl}" if stream.sasl != "none" else "nobody signs in"
     words = f"{stream.url} has {brokers} brokers; {'encrypted' if stream.tls else 'not encrypted'}, {signed_in}"
     return Finding("stream", well=True, words=words)
+
+
+async def _redis(url: str) -> Finding:
+    from quantum.adapters.redis.feed import survey  # noqa: PLC0415 - imports the driver
+
+    where = without_password(url)
+    try:
+        found = await survey(url)
+    except QuantumError as error:
+        return Finding("redis", well=False, words=f"{where}: {error}")
+    return Finding("redis", well=True, words=f"{where} is version {found}")
+
+
+async def _writer(address: str) -> Finding:
+    from quantum.adapters.http.ways import survey  # noqa: PLC0415 - imports the client
+
+    try:
+        await survey(address)
+    except QuantumError as error:
+        return Finding("writer", well=False, words=f"{address}: {error}; gateways only read while none answers")
+    return Finding("writer", well=True, words=f"{address} takes requests")
 
 
 def _space(settings: Settings) -> Finding:

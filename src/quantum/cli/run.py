@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from quantum.settings import Settings
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
-Role = Annotated[Literal["all", "monitoring", "ml"], Parameter(help="What this process is for")]
+Role = Annotated[Literal["all", "gateway", "monitoring", "ml"], Parameter(help="What this process is for")]
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 
@@ -76,7 +76,8 @@ def _tree(settings: Settings) -> dict[str, Any]:
     import msgspec  # noqa: PLC0415 - only to show settings as plain values
 
     tree: dict[str, Any] = msgspec.to_builtins(settings)
-    tree["store"]["url"] = without_password(settings.store.url)
+    for section in ("store", "redis"):
+        tree[section]["url"] = without_password(tree[section]["url"])
     tree["stream"]["password"] = HIDDEN if settings.stream.password else ""
     for receiver in tree["receivers"]:
         if receiver.get("secret"):

@@ -159,7 +159,7 @@ def line_up(
         only: names of rivals, if not all of them can.
         without_detection: whether each Quantum takes part a second time, with detection off.
     """
-    stores = [_store_of_settings(), *(_own_stores(stack) if own_postgres else ())]
+    stores = [store_of_settings(), *(_own_stores(stack) if own_postgres else ())]
     ways = [*stores, *(replace(store, detects=False) for store in stores if without_detection)]
     ours = [Contender(store.server, partial(run_quantum, store)) for store in ways]
     asked = {name: rival for name, rival in RIVALS.items() if rivals and (not only or name in only)}
@@ -180,7 +180,8 @@ def _own_stores(stack: ExitStack) -> list[Store]:
     return [Store("postgres", cluster=stack.enter_context(running_cluster()))]
 
 
-def _store_of_settings() -> Store:
+def store_of_settings() -> Store:
+    """Return the store of the settings."""
     store = load_settings().store
     return Store(store.kind, store.url)
 
@@ -200,7 +201,7 @@ def run_quantum(store: Store, folder: Path) -> Iterator[Server]:
     environment |= {"QUANTUM_STORE__TENANT": folder.name, **store.environment()}
     is_database = store.kind == "postgres"
     database_bytes = database_size(store.url) if is_database else 0
-    with _running(command, subprocess.PIPE, environment) as process:
+    with running(command, subprocess.PIPE, environment) as process:
         line = process.stdout.readline().decode() if process.stdout else ""
         addresses = [word for word in line.split() if word.startswith("http://")]
         if not addresses:
@@ -250,7 +251,7 @@ def _prometheus(folder: Path) -> Iterator[Server]:
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     listen = [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-    with _running(["prometheus", *options, *listen], subprocess.DEVNULL) as process:
+    with running(["prometheus", *options, *listen], subprocess.DEVNULL) as process:
         _wait_for(port)
         base = f"http://127.0.0.1:{port}"
         yield Server(
@@ -267,7 +268,7 @@ def _prometheus(folder: Path) -> Iterator[Server]:
 def _victoria_metrics(folder: Path) -> Iterator[Server]:
     port = _free_port()
     options = [f"-storageDataPath={folder / 'data'}", f"-httpListenAddr=127.0.0.1:{port}"]
-    with _running(["victoria-metrics", *options], subprocess.DEVNULL) as process:
+    with running(["victoria-metrics", *options], subprocess.DEVNULL) as process:
         _wait_for(port)
         base = f"http://127.0.0.1:{port}"
         yield Server(
@@ -296,7 +297,7 @@ def _influxdb(folder: Path) -> Iterator[Server]:
         "INFLUXDB_MONITOR_STORE_ENABLED": "false",
         "INFLUXDB_REPORTING_DISABLED": "true",
     }
-    with _running(["influxd", "run"], subprocess.DEVNULL, environment) as process:
+    with running(["influxd", "run"], subprocess.DEVNULL, environment) as process:
         _wait_for(port)
         base = f"http://127.0.0.1:{port}"
         _post(f"{base}/query?{urllib.parse.urlencode({'q': f'CREATE DATABASE {DATABASE}'})}")
@@ -350,9 +351,10 @@ def _post(url: str) -> None:
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], output: int, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for the length of a `with` block."""
     # the commands are ours, only ports and folders vary
     with subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, env=environment) as process:  # noqa: S603
         try:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from quantum.adapters.http.description import Description
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.proxies import Proxies
+    from quantum.adapters.http.ways import Forwarder
     from quantum.adapters.traces import Traces
     from quantum.application.denials import Denials
     from quantum.application.ports import Identity
@@ -201,6 +202,7 @@ def create_app(
     quotas: Quotas,
     vitals: Vitals,
     proxies: Proxies,
+    forwarder: Forwarder | None = None,
     traces: Traces | None = None,
 ) -> Litestar:
     """Return the application.
@@ -216,11 +218,13 @@ def create_app(
         quotas: how much each may ask.
         vitals: is told of every request; its version is shown in the documentation.
         proxies: whose word on askers is taken.
+        forwarder: hands on what is not answered here; None where everything is.
         traces: follow requests.
     """
     first, room = next(iter(rooms.items()))
     others = {tenant: _inner(other, tickets) for tenant, other in rooms.items() if tenant != first}
     layers = [
+        *([forwarder] if forwarder else []),
         Gate(identity, tickets, {tenant: one.denials for tenant, one in rooms.items()}),
         Toll(quotas),
         *([Porter(first, others)] if others else []),

@@ -1,8 +1,9 @@
 """`/api/v1/live`: what happens, as it happens, over a WebSocket. Best effort, with every gap marked.
 
-Each subscription counts its messages; a watcher that cannot keep up loses its oldest ones and is told how many. A
-send is raced with a receive, so that a reader who vanished ends the handler instead of filling memory. Who may connect
-is decided by the edge.
+Each subscription counts its messages; a watcher that cannot keep up loses its oldest ones and is told how many. What
+happens is encoded once and written as a finished frame to every watcher that keeps up, without waking a task for each;
+only for the others it is queued. A send is raced with a receive, so that a reader who vanished ends the handler instead
+of filling memory. Who may connect is decided by the edge.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from litestar.exceptions import WebSocketDisconnect
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import model_views, views
 from quantum.adapters.http.access import STANDING, Standing, credential_of, no_cookie, origin_of, principal_of
+from quantum.adapters.http.protocol import FRAMES, text_frame
 from quantum.adapters.http.sign_in_messages import LiveTicket
 from quantum.application.monitoring import Points, Tick
 from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
-from quantum.domain.errors import QuantumError, Rejected
+from quantum.domain.errors import NotFound, QuantumError, Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
-    from quantum.adapters.memory import Delivered, MemoryFeed, Subscription
+    from quantum.adapters.memory import MemoryFeed, Subscription
     from quantum.application.ports import Clock
     from quantum.application.queries import Queries
     from quantum.application.tickets import Tickets
@@ -68,12 +72,21 @@ class Farewell(Exception):
 class LiveSockets:
     """The open sockets of this process."""
 
-    def __init__(self, feed: MemoryFeed, queries: Queries, clock: Clock, max_sockets: int = MAX_SOCKETS) -> None:
+    def __init__(
+        self,
+        feed: MemoryFeed,
+        queries: Queries,
+        clock: Clock,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        max_sockets: int = MAX_SOCKETS,
+    ) -> None:
+        """Take what is watched; `refresh` asks another process for series that are not known here."""
         self.sockets: set[Socket] = set()
         self._feed = feed
         self._queries = queries
         self._clock = clock
         self._max_sockets = max_sockets
+        self._refresh = refresh
 
     async def serve(self, socket: Socket) -> None:
         """Serve one socket until either side is done; afterwards nothing of it is left."""
@@ -82,11 +95,11 @@ class LiveSockets:
             await _close(socket, Farewell(TRY_LATER, f"{self._max_sockets} sockets are open already"))
             return
         self.sockets.add(socket)
-        subscription = self._feed.subscribe(MAX_QUEUED)
+        conversation = Conversation(socket, self._feed, self._queries, self._clock, self._refresh)
         try:
-            farewell = await Conversation(socket, subscription, self._queries, self._clock).hold()
+            farewell = await conversation.hold()
         finally:
-            subscription.close()
+            conversation.close()
             self.sockets.discard(socket)
         await _close(socket, farewell)
 
@@ -105,14 +118,26 @@ class LiveSockets:
 class Conversation:
     """What is said on one socket: requests and their answers on one side, events on the other."""
 
-    def __init__(self, socket: Socket, subscription: Subscription, queries: Queries, clock: Clock) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        feed: MemoryFeed,
+        queries: Queries,
+        clock: Clock,
+        refresh: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._standing: Standing = socket.scope["state"][STANDING]
         self._clock = clock
         self._socket = socket
-        self._subscription = subscription
+        extensions: Any = socket.scope["extensions"]
+        self._subscription: Subscription = feed.subscribe(MAX_QUEUED, extensions[FRAMES])
         self._queries = queries
-        self._outer = {topic: topic for topic in PLAIN_TOPICS}
+        self._refresh = refresh
         self._mistakes = 0
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._subscription.close()
 
     async def hold(self) -> Farewell:
         """Listen and speak until either ends, or the other side may not stay; return how to part."""
@@ -161,25 +186,33 @@ class Conversation:
         if request.op == "authenticate":
             await self._standing.renew(no_cookie(request.token))
             return m.LiveEvent(type="authenticated")
-        inner = self._inner(request.topic)
+        inner = await self._inner(request.topic)
         if request.op == "unsubscribe":
             self._subscription.remove(inner)
             return m.LiveEvent(type="unsubscribed", topic=request.topic)
         topics = self._subscription.topics
         if len(topics) >= MAX_TOPICS and inner not in topics:
             raise Rejected("topic_limit", f"a socket watches at most {MAX_TOPICS} topics")
-        self._outer[inner] = request.topic
         self._subscription.add(inner)
         return m.LiveEvent(type="subscribed", topic=request.topic)
 
-    def _inner(self, topic: str) -> str:
-        """Return the topic inside: series are known there by slot."""
+    async def _inner(self, topic: str) -> str:
+        """Return the topic inside, where series are known by slot."""
         if topic in PLAIN_TOPICS:
             return topic
         digits = topic.removeprefix(SERIES)
         if topic.startswith(SERIES) and len(digits) == FINGERPRINT_DIGITS and set(digits) <= set("0123456789abcdef"):
-            return f"{SERIES}{self._queries.slot(int(digits, 16))}"
+            return f"{SERIES}{await self._slot(int(digits, 16))}:{digits}"
         raise Rejected("unknown_topic", "topics are overview, alerts, incidents, training and series:FINGERPRINT")
+
+    async def _slot(self, fingerprint: int) -> int:
+        try:
+            return self._queries.slot(fingerprint)
+        except NotFound:
+            if self._refresh is None:
+                raise
+        await self._refresh()
+        return self._queries.slot(fingerprint)
 
     # ---- staying ----------------------------------------------------------------------------------------------
 
@@ -196,18 +229,21 @@ class Conversation:
 
     async def _speak(self) -> None:
         async for delivered in self._subscription:
-            topic = self._outer[delivered.topic]
+            topic, data = outer(delivered.topic), delivered.message
             if delivered.missed:
-                await self._send(m.LiveEvent(type="gap", topic=topic, seq=delivered.seq - 1, missed=delivered.missed))
-            data = msgspec.Raw(msgspec.json.encode(_view(delivered)))
-            await self._send(m.LiveEvent(type="event", topic=topic, seq=delivered.seq, data=data))
+                last = delivered.seq - (data is not None)
+                await self._send(m.LiveEvent(type="gap", topic=topic, seq=last, missed=delivered.missed))
+            if isinstance(data, bytes):
+                await self._send_text(event_text(topic, delivered.seq, data))
 
     async def _send(self, event: m.LiveEvent) -> None:
-        text = msgspec.json.encode(event).decode()
+        await self._send_text(msgspec.json.encode(event))
+
+    async def _send_text(self, text: bytes) -> None:
         try:
             # not wait_for: in Python 3.11 it loses a cancellation that comes as the send ends
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._socket.send_text(text)
+                await self._socket.send_text(text.decode())
         except TimeoutError:
             raise Farewell(TRY_LATER, f"nothing was read for {SEND_TIMEOUT_S:g} s") from None
 
@@ -228,8 +264,32 @@ async def _close(socket: Socket, farewell: Farewell) -> None:
             await socket.close(code=farewell.code, reason=farewell.reason)
 
 
-def _view(delivered: Delivered) -> object:
-    match delivered.message:
+def outer(topic: str) -> str:
+    """Return what a topic inside is called outside."""
+    return f"{SERIES}{topic.rpartition(':')[2]}" if topic.startswith(SERIES) else topic
+
+
+def event_frame(topic: str, seq: int, data: bytes) -> bytes:
+    """Return the frame of an event of a topic inside."""
+    return text_frame(event_text(outer(topic), seq, data))
+
+
+def event_text(topic: str, seq: int, data: bytes) -> bytes:
+    """Return the JSON of an event around that of its data; equal to what `LiveEvent` is encoded to."""
+    return b'{"type":"event","topic":%b,"seq":%d,"missed":0,"data":%b,"reason":"","message":""}' % (
+        msgspec.json.encode(topic),
+        seq,
+        data,
+    )
+
+
+def encoded(message: object) -> bytes:
+    """Return the JSON of what is published."""
+    return msgspec.json.encode(_view(message))
+
+
+def _view(message: object) -> object:
+    match message:
         case Points() as points:
             return views.points(points)
         case Tick() as tick:

@@ -2,10 +2,13 @@
 
 Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever; and
 one socket could send a message in fragments of nothing until memory is full, or keep the loop busy answering pings.
+
+Live events go to many sockets at once, so a socket also takes frames that are finished: see `FRAMES`.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -14,7 +17,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
+    from websockets.http11 import Request
 
 MAX_URL_BYTES: Final = 32_768
 MAX_HEAD_BYTES: Final = 65_536
@@ -24,6 +29,14 @@ MAX_FRAGMENTS: Final = 1000
 MAX_SIGNS_PER_S: Final = 500
 """How many pings and pongs a socket may send a second."""
 UNSUPPORTED, POLICY_VIOLATION = 1003, 1008
+FRAMES: Final = "quantum.frames"
+"""Under this name a socket's scope has, among its extensions, a `FrameOutlet`."""
+LINGER_S: Final = 10.0
+"""How long a socket that is done with may take to read what is left for it; then it is cut off."""
+WHOLE_TEXT: Final = 0x81
+"""First byte of a frame that is a whole text message."""
+ONE_BYTE, TWO_BYTES = 126, 65_536
+"""Lengths from which on a frame says them in more bytes (RFC 6455, 5.2)."""
 
 _BAD, _TIMEOUT, _URL_TOO_LONG, _HEAD_TOO_LARGE = 400, 408, 414, 431
 
@@ -113,6 +126,27 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
 
+class FrameOutlet:
+    """Writes finished frames to one socket: a thousand of these are asked for one event, so it is kept small.
+
+    Attributes:
+        is_open: whether the socket is open and its other end keeps up.
+    """
+
+    __slots__ = ("_transport", "is_open")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.is_open = False
+
+    def write(self, frame: bytes) -> bool:
+        """Write a frame if the other end keeps up; return whether it was written."""
+        if not self.is_open or self._transport.is_closing():
+            return False
+        self._transport.write(frame)
+        return True
+
+
 class BoundedSocket(WebSocketsSansIOProtocol):
     """Closes (1008) what sends a message in too many fragments, or more pings and pongs than signs of life need.
 
@@ -120,6 +154,38 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     """
 
     _second = _signs = 0
+    _is_open = False
+    _outlet: FrameOutlet
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin; the application is let write frames, too."""
+        super().handle_connect(event)
+        self._outlet = FrameOutlet(self.transport)
+        if not self.close_sent:
+            extensions: Any = self.scope["extensions"]
+            extensions[FRAMES] = self._outlet
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().pause_writing()
+        self._outlet.is_open = False
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        self._outlet.is_open = self._is_open
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says; after the end nothing follows, and before the begin nothing comes."""
+        await super().send(message)
+        self._is_open = self.handshake_complete and not self.close_sent
+        self._outlet.is_open = self._is_open and self.writable.is_set()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """End; who does not read what is left is cut off, since nothing would ever end that."""
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self.loop.call_later(LINGER_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol; a handshake that cannot be read is answered, and not kept waiting for ever."""
@@ -163,3 +229,15 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self.conn.send_close(code, reason)
             self.handle_parser_exception()
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return a whole text message as the frame that a server sends."""
+    size = len(text)
+    if size < ONE_BYTE:
+        head = struct.pack("!BB", WHOLE_TEXT, size)
+    elif size < TWO_BYTES:
+        head = struct.pack("!BBH", WHOLE_TEXT, ONE_BYTE, size)
+    else:
+        head = struct.pack("!BBQ", WHOLE_TEXT, ONE_BYTE + 1, size)
+    return head + text

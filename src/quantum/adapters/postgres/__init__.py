@@ -9,13 +9,13 @@ from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
 from quantum.adapters.postgres.inspection import Survey, migrate_database, survey
 from quantum.adapters.postgres.models import PostgresModels
-from quantum.adapters.postgres.reading import PostgresReader
+from quantum.adapters.postgres.reading import PostgresFollower, PostgresReader
 from quantum.adapters.postgres.rollups import PostgresRollups
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Patience", "PostgresReader", "PostgresStore", "Survey", "migrate_database", "survey"]
+__all__ = ["Patience", "PostgresFollower", "PostgresReader", "PostgresStore", "Survey", "migrate_database", "survey"]
 
 
 class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):

@@ -227,6 +227,8 @@ class Engine:
         return await self._enqueue(work, asks=True)
 
     async def _enqueue(self, work: Callable[[Connection, Undo], Awaitable[T]], *, asks: bool) -> T:
+        if not self._tasks:
+            raise Unavailable("this process only reads; what is to be written is for the one that writes")
         if self._tasks[0].done():
             raise Unavailable("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -83,15 +83,21 @@ class PostgresFacts:
 
     async def catch_up(self, connection: Connection) -> None:
         """Bring the memory up to date: series first, so that facts find them; nothing that is known is read again."""
-        tail = self._tail
+        await self._load_series(connection)
+        for (newest,) in await fetch(connection, "SELECT body FROM newest_times WHERE tenant = %s", self._tenant):
+            self._tail.load_newest(newest)
+        await self._load_facts(connection)
+
+    async def _load_series(self, connection: Connection) -> None:
         for slot, labels, newest_ms in await fetch(
             connection,
             "SELECT slot, labels, newest_ms FROM series WHERE tenant = %s AND slot >= %s ORDER BY slot",
-            *(self._tenant, len(tail.slots)),
+            *(self._tenant, len(self._tail.slots)),
         ):
-            tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
-        for (newest,) in await fetch(connection, "SELECT body FROM newest_times WHERE tenant = %s", self._tenant):
-            tail.load_newest(newest)
+            self._tail.load_series(slot, wire.decode(labels, LabelSet), newest_ms)
+
+    async def _load_facts(self, connection: Connection) -> None:
+        tail = self._tail
         await self._load_sealed(connection)
         for position, at_ms, kind, body in await fetch(
             connection,

@@ -1,4 +1,8 @@
-"""A tenant's log and checkpoints for processes that only read: no lease, no memory, any number at once."""
+"""A tenant's database for processes that only read, without a lease, any number at once.
+
+Workers read the log and checkpoints. A follower answers as the store of the writer does, from the same memory of what
+is not sealed, which it brings up to date when it is told to.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ from quantum.adapters import wire
 from quantum.adapters.postgres.conclusions import PostgresConclusions
 from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
+from quantum.adapters.postgres.models import PostgresModels
+from quantum.adapters.postgres.rollups import PostgresRollups
 from quantum.adapters.postgres.statements import fetch
 from quantum.domain.labels import LabelSet
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from quantum.adapters.postgres.statements import Connection
 
 
 class PostgresReader:
@@ -44,3 +52,58 @@ class PostgresReader:
         text = "SELECT slot, labels FROM series WHERE tenant = %s ORDER BY slot"
         rows = await self._engine.read(lambda connection: fetch(connection, text, self._tenant))
         return [(slot, wire.decode(labels, LabelSet)) for slot, labels in rows]
+
+
+class PostgresFollower(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):
+    """Implements the reading half of every store port. An async context manager.
+
+    What was committed by the last `follow` is seen. Whatever would write raises Unavailable.
+    """
+
+    def __init__(self, url: str, tenant: str = "default", patience: Patience | None = None) -> None:
+        engine = Engine(url, tenant, patience)
+        PostgresFacts.__init__(self, engine, tenant)
+        PostgresRollups.__init__(self, engine, tenant, self._tail)
+        PostgresConclusions.__init__(self, engine, tenant)
+        PostgresModels.__init__(self, engine, tenant)
+
+    async def __aenter__(self) -> Self:
+        """Connect to a database that somebody else has made, and read the tail.
+
+        Raises:
+            Unavailable: it cannot be had, or its schema is not that of this release.
+        """
+        await self._engine.open_for_reading()
+        try:
+            await self.follow()
+        except BaseException:
+            await self._engine.close_for_reading()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self._engine.close_for_reading()
+
+    async def follow(self) -> None:
+        """Bring what is not read from the database each time up to what is committed now."""
+        await self._engine.read(self._keep_up)
+
+    async def _keep_up(self, connection: Connection) -> None:
+        # newest times are left out: they only decide about what is proposed
+        await self._load_series(connection)
+        await self._load_facts(connection)
+
+    async def last(self) -> tuple[int, int]:
+        """See FactLog; as of the last `follow`."""
+        return self._tail.position, self._tail.at_ms
+
+    async def series(self) -> list[tuple[int, LabelSet]]:
+        """See SampleStore; as of the last `follow`."""
+        return [(slot, labels) for labels, slot in self._tail.slots.items()]
+
+    async def sealed_upto(self) -> int:
+        """See SampleStore; as of the last `follow`."""
+        return self._tail.sealed

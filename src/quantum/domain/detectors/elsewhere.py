@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from quantum.domain.scoring import Scores
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
-
-    from quantum.domain.scoring import Scores
 
 
 class Elsewhere:
@@ -48,3 +49,19 @@ class Elsewhere:
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Leave a state to whom it belongs."""
+
+
+class Unscored(Elsewhere):
+    """Stands in a pipeline that only has to know what there is and what is in force: nothing is expected of a sample.
+
+    >>> Unscored("robust-ensemble", 1).score_and_learn(np.array([0]), np.array([1]), np.array([2.0])).score.tolist()
+    [0.0]
+    """
+
+    def score_and_learn(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Scores:
+        """Return scores of 0 without a baseline, as of series that are not learnt yet."""
+        del at_ms, values
+        nothing = np.full(len(slots), np.nan)
+        return Scores(score=np.zeros(len(slots)), expected=nothing, lower=nothing, upper=nothing)
