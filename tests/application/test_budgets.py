@@ -21,7 +21,7 @@ async def running_system() -> AsyncIterator[Watching]:
 
 async def test_a_budget_says_what_was_spent_and_which_score_pages(system: Watching) -> None:
     policy = await system.json("POST", "/api/v1/policies", 201, json=WEEKLY)
-    assert policy["condition"] == {"kind": "page_budget", "pages": 2, "per_ms": 604_800_000}
+    assert policy["condition"] == {"kind": "page_budget", "pages": 2, "per_ms": 604_800_000, "direction": "either"}
     await system.push("heat", [20.0 + number % 3 for number in range(3000)], room="hall")
     await system.pass_time(1000)
     before = await system.get(f"/api/v1/policies/{policy['id']}/budget")

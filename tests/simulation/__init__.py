@@ -11,6 +11,7 @@ planted.py  bugs that the judges have to find
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Verdict:
 
 def simulate(seed: int, wiring: Wiring | None = None, role: str | None = None) -> Verdict:
     """Let a seed tell its story and judge it."""
+    # what a dead process leaves must not be tidied up, which runs its `finally` blocks, at some moment of another story
+    gc.disable()
     world = World(seed, wiring, role)
     try:
         world.tell()
@@ -54,4 +57,6 @@ def simulate(seed: int, wiring: Wiring | None = None, role: str | None = None) -
         wrongs = [*world.books.wrongs, str(error)]
     finally:
         world.close()
+        gc.collect()
+        gc.enable()
     return Verdict(seed, tuple(wrongs), world.loop.trace, world.loop.steps, world.crashes, 0)

@@ -65,9 +65,10 @@ class SqliteStore(SqliteFacts, SqliteRollups, SqliteConclusions, SqliteModels):
             raise Unavailable(f"{sentence}; see store.tenant and data_dir")
 
     async def __aexit__(self, *details: object) -> None:
-        """Finish what waits, give empty pages back, and close the file."""
-        with suppress(QuantumError):  # a file that cannot be written is closed as it is
-            await self._give_back()
+        """Finish what waits, give empty pages back, and close the file; after an error it is only closed."""
+        if not any(details):
+            with suppress(QuantumError):  # a file that cannot be written is closed as it is
+                await self._give_back()
         await self._file.__aexit__(*details)
 
     async def check(self) -> str:
