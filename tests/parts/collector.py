@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.parts.listening import Quiet, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def run_collector() -> Iterator[Collector]:
     """Listen on a free port for the length of a `with` block."""
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             collector.spans += read_spans(body)
@@ -56,18 +56,9 @@ def run_collector() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector.url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield collector
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as base:
+        collector.url = f"{base}v1/traces"
+        yield collector
 
 
 def read_spans(body: bytes) -> Iterator[Seen]:
@@ -86,7 +77,3 @@ def read_spans(body: bytes) -> Iterator[Seen]:
                     },
                     is_error=span.status.code == span.status.STATUS_CODE_ERROR,
                 )
-
-
-def _value(value: Any) -> Any:
-    return getattr(value, value.WhichOneof("value"))

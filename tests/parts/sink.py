@@ -6,8 +6,10 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
+
+from tests.parts.listening import Quiet, listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +53,7 @@ def run_sink(busy: Callable[[], bool] = lambda: False, answered: Callable[[], No
     """
     sink, lock = Sink(), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
@@ -68,15 +70,6 @@ def run_sink(busy: Callable[[], bool] = lambda: False, answered: Callable[[], No
             if not refused:
                 answered()
 
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        sink.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield sink
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as base:
+        sink.url = base
+        yield sink

@@ -37,7 +37,6 @@ class Verdict:
     trace: str
     steps: int
     crashes: int
-    facts: int
 
     @property
     def command(self) -> str:
@@ -59,4 +58,4 @@ def simulate(seed: int, wiring: Wiring | None = None, role: str | None = None) -
         world.close()
         gc.collect()
         gc.enable()
-    return Verdict(seed, tuple(wrongs), world.loop.trace, world.loop.steps, world.crashes, 0)
+    return Verdict(seed, tuple(wrongs), world.loop.trace, world.loop.steps, world.crashes)

@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from limits.aio.storage import MemoryStorage, RedisStorage
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from quantum.adapters.counters import Window
+from quantum.adapters.redis.connections import bounded_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +34,7 @@ class RedisCounters:
         self, url: str, patience_s: float = PATIENCE_S, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._monotonic_s = monotonic_s
-        # few connections for many requests, which wait for their turn as long as for an answer
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=patience_s,
-            socket_connect_timeout=patience_s,
-            socket_timeout=patience_s,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._pool = bounded_pool(url, CONNECTIONS, patience_s, Retry(NoBackoff(), 0))
         self._away_until_s = 0.0
         self._own = Window(MemoryStorage())
         self._common: Window

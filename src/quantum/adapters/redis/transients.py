@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - theirs is no OSError
 
+from quantum.adapters.redis.connections import bounded_pool
 from quantum.adapters.transient import name_of, seal, unseal
 from quantum.domain.errors import Unavailable
 
@@ -28,16 +29,9 @@ class RedisTransients:
     """Kept by a Redis (6.2 or newer: GETDEL), which forgets by its own clock."""
 
     def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
-        # few connections for many requests, which wait for their turn as long as for an answer
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=patience_s,
-            socket_connect_timeout=patience_s,
-            socket_timeout=patience_s,
-            # a connection that Redis closed when it was started anew is opened anew; who waited in vain waits no longer
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
-        )
+        # a connection that Redis closed when it was started anew is opened anew; who waited in vain waits no longer
+        retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
+        self._pool = bounded_pool(url, CONNECTIONS, patience_s, retry)
         self._redis: Any = Redis(connection_pool=self._pool)
 
     async def __aenter__(self) -> Self:
