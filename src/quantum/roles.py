@@ -105,6 +105,7 @@ async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> No
         if len(workspaces) > 1:
             asyncio.get_running_loop().set_default_executor(TurnPool())
         stack.callback(listening.close)
+        _follow_requests(process, stack)
         for part in (process.counters(), process.transients(), forwarder):
             await stack.enter_async_context(part)
         following, bringing = [], []
@@ -119,6 +120,7 @@ async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> No
         vitals.degrading = {pump.name: _health_of(pump) for pump in bringing} | {
             "writer": lambda: forwarder.away or "ok"
         }
+        _collect_briefly()
         async with _running([*following, *bringing]):
             vitals.started = True
             listening.listen(BACKLOG)
@@ -219,8 +221,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
 
 async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
     """Open what the process has once, and then its tenants."""
-    if traces := process.traces():
-        stack.push_async_callback(asyncio.to_thread, traces.close)
+    _follow_requests(process, stack)
     for workspace in workspaces:
         await stack.enter_async_context(workspace.store())
     for part in (process.webhooks(), process.counters(), process.transients()):
@@ -231,6 +232,12 @@ async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitSta
         if isinstance(workspace.feed(), contextlib.AbstractAsyncContextManager):
             await stack.enter_async_context(workspace.feed())
         await _open(workspace, stack)
+
+
+def _follow_requests(process: Any, stack: AsyncExitStack) -> None:
+    """Send what is left of traces at the end, if there are any."""
+    if traces := process.traces():
+        stack.push_async_callback(asyncio.to_thread, traces.close)
 
 
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,7 +37,6 @@ def run(
     lines = configure_logs(settings.logs.level)
     from quantum import roles  # noqa: PLC0415 - imports the whole application; errors above come at once
 
-    gc.freeze()  # no collection looks at the application again, which would hold up every request for 0.1 s
     try:
         uvloop.run(roles.run(role, settings, _announce))
     finally:
