@@ -343,6 +343,7 @@ PASSWORD = "correct horse"
         ({"sasl": "gssapi"}, "stream.sasl: "),
         ({"member": "two words"}, "stream.member: "),
         ({"away_ms": "5999"}, "stream.away_ms: "),
+        ({"kind": "memory", "publish": "true"}, 'stream.publish: needs stream.kind = "kafka"'),
     ],
 )
 def test_a_way_in_to_kafka_that_cannot_work_is_refused_without_its_password(

@@ -9,6 +9,7 @@ functions that need them.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
@@ -57,8 +58,9 @@ from quantum.application.headroom import Headroom, coming_bytes
 from quantum.application.ingest import Ingest, Limits
 from quantum.application.keeping import Keeping
 from quantum.application.models import Models
-from quantum.application.monitoring import Monitor, StateCodec
+from quantum.application.monitoring import Monitor, StateCodec, follow_all
 from quantum.application.notifying import Notifier
+from quantum.application.publishing import Publisher
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
 from quantum.application.scoring import LaneWork, Scoring
@@ -76,6 +78,7 @@ from quantum.connected import (
     build_counters,
     build_feed,
     build_lanes,
+    build_publication,
     build_reader,
     build_relay,
     build_transients,
@@ -101,11 +104,11 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from quantum.adapters.kafka import KafkaWork
+    from quantum.adapters.kafka import KafkaLanes, KafkaPublication, KafkaWork
     from quantum.adapters.keycloak import Keycloak
     from quantum.adapters.postgres import PostgresFollower, PostgresReader, PostgresStore
     from quantum.adapters.scrape_targets import Target
-    from quantum.adapters.traces import TracedLog, TracedReceiver, TracedStream, Traces
+    from quantum.adapters.traces import TracedLanes, TracedLog, TracedReceiver, TracedStream, Traces
     from quantum.application.monitoring import Follow
     from quantum.application.ports import Clock, EventStream, FactLog, TransientStore
     from quantum.application.promql import PromQueries
@@ -167,12 +170,13 @@ def build_work(settings: Settings, reader: PostgresReader, compiler: MatcherComp
     return LaneWork(reader, lambda lane: Lane(lane, lanes, build_detector(settings), compiler), wire.unpack_state)
 
 
-def build_worker(settings: Settings, tenant: str, work: LaneWork) -> KafkaWork:
+def build_worker(settings: Settings, tenant: str, work: LaneWork, traces: Traces | None) -> KafkaWork:
     """Return a tenant's worker in the role `ml`."""
     from quantum.adapters.kafka import KafkaWork, Membership  # noqa: PLC0415 - imports the driver
 
     membership = Membership(settings.stream.member, settings.stream.away_ms)
-    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership)
+    follow = traces.task if traces else nullcontext
+    return KafkaWork(build_cluster(settings), tenant, settings.stream.lanes, work, membership, follow)
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -252,6 +256,11 @@ def traced_stream(traces: Traces | None, tenant: str) -> MemoryStream | TracedSt
     return traces.stream(stream, tenant) if traces else stream
 
 
+def traced_lanes(traces: Traces | None, lanes: KafkaLanes) -> KafkaLanes | TracedLanes:
+    """Return what asks the workers of a tenant."""
+    return traces.lanes(lanes) if traces else lanes
+
+
 def traced_receiver(traces: Traces | None, webhooks: Webhooks) -> Webhooks | TracedReceiver:
     """Return what delivers notifications."""
     return traces.receiver(webhooks) if traces else webhooks
@@ -260,6 +269,24 @@ def traced_receiver(traces: Traces | None, webhooks: Webhooks) -> Webhooks | Tra
 def traced_scoring(traces: Traces | None, tenant: str) -> Follow | None:
     """Return what follows a tenant's facts through the pipeline."""
     return traces.scoring(tenant) if traces else None
+
+
+def build_publisher(
+    store: Store, machine: TimeMachine, publication: KafkaPublication | None, clock: SystemClock
+) -> Publisher | None:
+    """Return what publishes what is known of a tenant, if there are topics for it."""
+    return publication and Publisher(store, store, store, machine, publication, clock)
+
+
+def build_follow(traced: Follow | None, publisher: Publisher | None) -> Follow | None:
+    """Return what is told of a tenant's facts before and after the pipeline has taken them in."""
+    followers = [one for one in (traced, publisher and publisher.follow) if one]
+    return follow_all(followers) if followers else None
+
+
+def build_publishing_lag(publisher: Publisher | None) -> Callable[[], int | None]:
+    """Return what says how far publishing is behind; None where nothing is published."""
+    return publisher.lag_ms if publisher else lambda: None
 
 
 def build_webhooks(reach: Reach, traces: Traces | None) -> Webhooks:
@@ -499,14 +526,18 @@ class Workspace(containers.DeclarativeContainer):
         role,
         all=providers.Object(None),
         gateway=providers.Object(None),
-        monitoring=providers.Singleton(Scoring, lanes),
+        monitoring=providers.Singleton(Scoring, providers.Singleton(traced_lanes, traces, lanes)),
     )
     unscored = providers.Factory(Pipeline, providers.Factory(build_unscored, settings), compiler)
     live_pipeline = providers.Selector(role, all=pipeline, gateway=unscored, monitoring=elsewhere)
     reader = providers.Singleton(build_reader, settings, tenant)
     work = providers.Singleton(build_work, settings, reader, compiler)
-    worker = providers.Singleton(build_worker, settings, tenant, work)
+    worker = providers.Singleton(build_worker, settings, tenant, work, traces)
     worker_gauges = providers.Singleton(build_worker_gauges, work, worker)
+
+    machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
+    publication = providers.Singleton(build_publication, settings, tenant, role)
+    publisher = providers.Singleton(build_publisher, store, machine, publication, clock)
 
     terms = providers.Singleton(build_terms, settings, tenant)
     monitor = providers.Singleton(
@@ -522,7 +553,8 @@ class Workspace(containers.DeclarativeContainer):
         codec,
         terms.provided.keep_log_ms,
         scoring,
-        providers.Singleton(traced_scoring, traces, tenant),
+        providers.Singleton(build_follow, providers.Singleton(traced_scoring, traces, tenant), publisher),
+        providers.Callable(build_publishing_lag, publisher),
     )
     mirror = providers.Singleton(Mirror, store, store.provided.follow, monitor, clock)
     keeping = providers.Singleton(build_keeping, terms, store, monitor, compiler)
@@ -552,7 +584,6 @@ class Workspace(containers.DeclarativeContainer):
         clock,
         providers.Singleton(np.random.default_rng),
     )
-    machine = providers.Singleton(TimeMachine, store, store, store, store, pipeline.provider, codec)
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
     forecasts = providers.Singleton(Forecasts, store, queries)
@@ -577,7 +608,9 @@ class Workspace(containers.DeclarativeContainer):
         gateway=providers.Singleton(LiveSockets, feed, queries, clock, mirror.provided.follow),
         monitoring=own_sockets,
     )
-    gauges = providers.Singleton(build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring)
+    gauges = providers.Singleton(
+        build_gauges, monitor, ingest, feed, bounds, sockets, quotas, headroom, scoring, publisher
+    )
     gateway_gauges = providers.Singleton(build_gateway_gauges, monitor, feed, sockets, quotas, relay)
     room = providers.Singleton(
         build_room,

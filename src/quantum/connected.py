@@ -10,7 +10,7 @@ from quantum.adapters.memory import MemoryFeed, SystemClock
 from quantum.adapters.transient import MemoryTransients
 
 if TYPE_CHECKING:
-    from quantum.adapters.kafka import Cluster, KafkaLanes
+    from quantum.adapters.kafka import Cluster, KafkaLanes, KafkaPublication
     from quantum.adapters.postgres import PostgresReader
     from quantum.adapters.redis.counters import RedisCounters
     from quantum.adapters.redis.feed import Relay
@@ -49,6 +49,15 @@ def build_lanes(settings: Settings, tenant: str) -> KafkaLanes:
     from quantum.adapters.kafka import KafkaLanes  # noqa: PLC0415 - imports the driver
 
     return KafkaLanes(build_cluster(settings), tenant, settings.stream.lanes)
+
+
+def build_publication(settings: Settings, tenant: str, role: str) -> KafkaPublication | None:
+    """Return the topics in which others read what is known of a tenant, if they are wanted; the writer fills them."""
+    if not settings.stream.publish or role == GATEWAY:
+        return None
+    from quantum.adapters.kafka import KafkaPublication  # noqa: PLC0415 - imports the driver
+
+    return KafkaPublication(build_cluster(settings), tenant, settings.stream.lanes)
 
 
 def build_reader(settings: Settings, tenant: str) -> PostgresReader:

@@ -58,6 +58,8 @@ def find_contradictions(settings: Settings) -> list[str]:
 def _stream_problems(stream: Stream) -> list[str]:
     """Return what is wrong with the way in to Kafka; passwords are not repeated."""
     problems = []
+    if stream.publish and stream.kind != "kafka":
+        problems.append(f'stream.publish: needs stream.kind = "kafka", there are no topics in {stream.kind}')
     if stream.sasl != "none" and not (stream.user and stream.password):
         problems.append(f"stream.sasl: {stream.sasl} needs stream.user and stream.password")
     if stream.sasl == "none" and (stream.user or stream.password):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantum.application.ingest import Ingest
     from quantum.application.monitoring import Monitor
     from quantum.application.ports import Counters
+    from quantum.application.publishing import Publisher
     from quantum.application.quotas import Quotas
     from quantum.application.scoring import LaneWork, Scoring
     from quantum.settings import Settings
@@ -54,12 +55,17 @@ def build_gauges(
     quotas: Quotas,
     headroom: Headroom,
     scoring: Scoring | None,
+    publisher: Publisher | None,
 ) -> dict[str, Gauge]:
     """Return what is measured of one tenant."""
     elsewhere: dict[str, Gauge] = {}
     if scoring is not None:
         elsewhere["quantum_lane_answers_total"] = lambda: float(scoring.answers)
         elsewhere["quantum_lane_failures_total"] = lambda: float(scoring.failures)
+    if publisher is not None:
+        elsewhere["quantum_published_position"] = lambda: float(publisher.published.position)
+        elsewhere["quantum_publishing_lag_seconds"] = lambda: publisher.lag_ms() / 1000
+        elsewhere["quantum_publishing_replays_total"] = lambda: float(publisher.replays)
     return elsewhere | {
         "quantum_ingested_samples_total": lambda: float(ingest.accepted),
         "quantum_refused_samples_total": lambda: {key: float(count) for key, count in ingest.refused.items()},

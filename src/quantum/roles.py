@@ -68,6 +68,8 @@ OFTEN: Final = (1000, 10, 10)
 SETTLE_MS: Final = 1000
 FIRST_START: Final = "first start"
 """Who puts in force what a tenant begins with."""
+PUBLISHING: Final = "publishing"
+"""Name of the pump that fills public topics."""
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -155,6 +157,7 @@ async def run_ml(settings: Settings, announce: Callable[[str], None]) -> None:
     async with AsyncExitStack() as stack:
         asyncio.get_running_loop().set_default_executor(TurnPool())
         stack.callback(listening.close)
+        _follow_requests(process, stack)
         for workspace in workspaces.values():
             await stack.enter_async_context(workspace.reader())
             worker = await stack.enter_async_context(workspace.worker())
@@ -198,8 +201,8 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
         pumps += _collections(settings, home)
         checks = {pump.name: _health_of(pump) for pump in pumps}
-        # without workers or Redis samples are taken in all the same, so these are no reason to send senders away
-        lesser = (PIPELINE, LIVE) if role == MONITORING else (LIVE,)
+        # without workers, Redis or topics samples are taken in all the same: no reason to send senders away
+        lesser = (PIPELINE, LIVE, PUBLISHING) if role == MONITORING else (LIVE, PUBLISHING)
         process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(lesser)}
         process.vitals().checks = checks
         _collect_briefly()
@@ -241,8 +244,15 @@ def _follow_requests(process: Any, stack: AsyncExitStack) -> None:
 
 
 async def _open(workspace: Any, stack: AsyncExitStack) -> None:
-    """Let a tenant's pipeline catch up with its log, unless others score; at the end, take in what is left and save."""
+    """Let a tenant's pipeline catch up with its log, unless others score; at the end, take in what is left and save.
+
+    What was taken in is published after that.
+    """
     await workspace.ingest().open(workspace.store())
+    if publisher := workspace.publisher():
+        await stack.enter_async_context(workspace.publication())
+        await publisher.open()
+        stack.push_async_callback(publisher.close)
     await workspace.monitor().open()
     stack.push_async_callback(workspace.monitor().close)
     stack.push_async_callback(workspace.notifier().close)
@@ -311,6 +321,7 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         "heartbeat": monitor.beat_once,
         **{name: monitor.once_caught_up(step) for name, step in acting.items()},
         **({LIVE: workspace.feed().run_once} if settings.redis.url else {}),
+        **({PUBLISHING: workspace.publisher().run_once} if settings.stream.publish else {}),
     }
     tenant: str = workspace.tenant()
     return [

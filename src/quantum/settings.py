@@ -367,6 +367,7 @@ class Stream(Section, frozen=True, kw_only=True):
         member: the name of this worker, and of no other: under it, it keeps its lanes when it is started again within
             `away_ms`. Empty: they go to others as soon as it stops.
         away_ms: a worker that is not heard of for so long has died, and its lanes go to others.
+        publish: whether samples, scores, anomalies and alerts are published in topics, for other programs.
     """
 
     kind: Literal["memory", "kafka"] = "memory"
@@ -381,6 +382,7 @@ class Stream(Section, frozen=True, kw_only=True):
     password: str = ""
     member: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,200}$")] = ""
     away_ms: Annotated[int, msgspec.Meta(ge=6000, le=1_800_000)] = 6000
+    publish: bool = False
 
 
 class DetectionRule(Section, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from quantum.adapters.memory import MemoryLanes
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application.ports import SampleProposal
 from quantum.application.pump import Pump
-from quantum.application.scoring import LaneWork, Scoring
+from quantum.application.scoring import LaneWork, Scoring, Task
 from quantum.domain.coverage import Allotment
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.tiered import Tiered
@@ -31,7 +31,7 @@ from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from tests.parts.kafka import KafkaBroker
 
@@ -151,6 +151,26 @@ async def test_what_a_lane_cannot_do_is_told_with_its_reason(started: Started, s
     async with started(store) as lanes:
         with pytest.raises(Unavailable, match="does not have the facts up to 9 yet"):
             await Scoring(lanes).state(9)
+
+
+async def test_a_worker_knows_who_follows_the_task_that_it_does(kafka: KafkaBroker, store: SqliteStore) -> None:
+    tenant, fact, followed = new_tenant(), await send(store, 0), list[tuple[str, ...]]()
+
+    def follow(task: Task) -> AbstractContextManager[None]:
+        followed.append(task.followers)
+        return nullcontext()
+
+    followers = (f"00-{1:032x}-{1:016x}-01", f"00-{2:032x}-{2:016x}-01")
+    async with (
+        KafkaWork(Cluster(url=kafka.url), tenant, LANES, new_work(store), follow=follow) as worker,
+        KafkaLanes(Cluster(url=kafka.url), tenant, LANES, PATIENCE_S) as lanes,
+    ):
+        pump = asyncio.create_task(Pump("lanes", worker.run_once, lambda *_: None).run())
+        await lanes.ask([Task(0, 0, 1, (fact,), followers=followers)])
+        await lanes.ask([Task(1, 0, 1, (fact,))])
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+    assert followed == [followers, ()]
 
 
 async def test_without_a_worker_there_is_no_answer_and_one_that_comes_gives_it(

@@ -8,6 +8,8 @@ facts: its alerts, notifications and incidents, and all that its detectors have 
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import time
 from contextlib import ExitStack
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.parts.children import start_child
+from tests.parts.collector import run_collector
 from tests.parts.kafka import run_kafka
 from tests.parts.ledger import LANES, LedgerClient, read_ledger
 from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
 from tests.parts.program import ALONE, QUANTUM, run_quantum
 from tests.parts.sink import run_sink
+from tests.parts.topics import read_topic
 from tests.system.test_replay_is_byte_equal import CODEC, recorded
 
 from quantum.adapters import wire
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.parts.collector import Collector
     from tests.parts.kafka import KafkaBroker
     from tests.parts.program import Program
 
@@ -43,6 +48,9 @@ CATCH_UP_S: Final = SETTLE_WITHIN_S
 START_WITHIN_S: Final = SETTLE_WITHIN_S
 STOP_WITHIN_S: Final = SETTLE_WITHIN_S
 KILLS: Final = 2
+PARTITIONS: Final = 2
+TRACE_ID: Final = "0af7651916cd43dd8448eb211c80319c"
+TRACE_S: Final = 60.0
 
 
 @pytest.fixture
@@ -63,7 +71,8 @@ def environment(postgres_url: str, broker: KafkaBroker) -> dict[str, str]:
         "QUANTUM_STORE__WAIT_MS": "300000",
         "QUANTUM_STREAM__KIND": "kafka",
         "QUANTUM_STREAM__URL": broker.url,
-        "QUANTUM_STREAM__LANES": "2",
+        "QUANTUM_STREAM__LANES": str(PARTITIONS),
+        "QUANTUM_STREAM__PUBLISH": "true",
     }
 
 
@@ -101,7 +110,8 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
         )
         return stack.enter_context(running)
 
-    with run_sink() as sink, ExitStack() as others:
+    with run_sink() as sink, run_collector() as collector, ExitStack() as others:
+        environment |= {"QUANTUM_TRACES__URL": collector.url, "QUANTUM_TRACES__RATIO": "0"}
         others.callback(client.stop)
         with ExitStack() as first:
             monitor, short = start("monitoring", "first", first), first.enter_context(ExitStack())
@@ -109,6 +119,7 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
             start("ml", "worker-2", others)
             set_the_scene(monitor, client, sink)
             monitor.wait_until(lambda: caught_up(monitor), "a pipeline that has caught up", CATCH_UP_S)
+            check_trace(monitor, collector)
             live(client, LIVE_S)
             short.close()
             while_one_is_dead = live(client, LIVE_S)
@@ -135,12 +146,46 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
         begin_s = time.monotonic()
         assert second.child.stop(timeout_s=STOP_WITHIN_S) == 0
         tell(f"roles: stopped and saved in {time.monotonic() - begin_s:.1f} s")
+        check_published(broker, environment["QUANTUM_STORE__TENANT"], client, tell)
     check_against_one_process(environment)
+
+
+def check_trace(monitor: Program, collector: Collector) -> None:
+    """A trace leads from a request to the workers that scored its samples, in processes of their own."""
+    at_ms = time.time_ns() // 1_000_000
+    lanes = [{"labels": {"__name__": f"traced {one}"}, "timestamps_ms": [at_ms], "values": [1.0]} for one in range(4)]
+    headers = {"traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
+    assert monitor.http.post("/api/v1/samples", json={"series": lanes}, headers=headers).status_code == 200
+    # a process sends its spans every few seconds
+    monitor.wait_until(lambda: {"pipeline", "score"} <= {one.name for one in collector.spans} or None, "spans", TRACE_S)
+    monitor.wait_until(lambda: len(collector.named("score")) >= PARTITIONS or None, "those of both workers", TRACE_S)
+    assert {one.trace_id for one in collector.spans} == {TRACE_ID}
+    [pipeline], asked, scores = (collector.named(name) for name in ("pipeline", "tasks", "score"))
+    assert {one.parent_id for one in asked} == {pipeline.span_id}
+    assert {one.parent_id for one in scores} <= {one.span_id for one in asked}
+    assert {one.attributes["quantum.lane"] for one in scores} == set(range(PARTITIONS))
+
+
+def check_published(broker: KafkaBroker, tenant: str, client: LedgerClient, tell: Callable[[str], None]) -> None:
+    """Whatever was killed, other programs can read every sample that was acknowledged, and every alert."""
+    samples, alerts = (
+        [json.loads(one.value) for one in asyncio.run(read_topic(broker, f"quantum.{tenant}.{kind}", PARTITIONS))]
+        for kind in ("samples", "alerts")
+    )
+    for lane in range(LANES):
+        mine = [one for one in samples if one["labels"].get("lane") == str(lane)]
+        found = [at_ms for one in mine for at_ms in one["timestamps_ms"]]
+        assert not set(client.books.acknowledged) - set(found)
+        assert list(dict.fromkeys(found)) == sorted(set(found))
+    fired = {one["alert"]["id"] for one in alerts if one["alert"]["state"] == "firing"}
+    assert fired == set(client.episodes)
+    rows = sum(len(one["timestamps_ms"]) for one in samples)
+    stored = len(client.books.acknowledged) * (LANES + 1)
+    tell(f"roles: {rows} samples published, {rows - stored} of them again after kills")
 
 
 def check_against_one_process(environment: dict[str, str]) -> None:
     """One process that takes the facts of the log concludes and knows the same."""
-    import asyncio
 
     async def check() -> None:
         settings = load_settings(environment=environment)

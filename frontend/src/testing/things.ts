@@ -99,7 +99,7 @@ export function aLesson(part: Partial<LessonItem> = {}): LessonItem {
 export function anOverview(part: Partial<OverviewMessage> = {}): OverviewMessage {
   return {
     at_ms: AT_MS, started_at_ms: AT_MS - 60_000, version: '0.1.0', series: 43, learning: 0, silent: 0, samples_total: 1000, samples_per_s: 43,
-    lag_ms: 100, firing_alerts: 0, open_incidents: [], anomalies: [], ...part,
+    lag_ms: 100, firing_alerts: 0, open_incidents: [], anomalies: [], publishing_lag_ms: null, ...part,
   };
 }
 

@@ -12,6 +12,7 @@ from quantum.domain.facts import Samples
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from quantum.application.publishing import News
     from quantum.application.scoring import Answer, LaneWork, Task
     from quantum.domain.facts import Fact
 
@@ -71,6 +72,21 @@ class MemoryLanes:
     async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
         """See Lanes."""
         return [await self._work.do(task) for task in tasks]
+
+
+class MemoryPublication:
+    """Publication within one process: keeps what was published.
+
+    Attributes:
+        news: all of it, in order.
+    """
+
+    def __init__(self) -> None:
+        self.news: list[News] = []
+
+    async def publish(self, news: News) -> None:
+        """See Publication."""
+        self.news.append(news)
 
 
 class Delivered(NamedTuple):

@@ -1,18 +1,21 @@
 """Traces: what became of a request, from the door to the page, told to an OpenTelemetry collector (OTLP over HTTP).
 
 Ports are decorated, so whoever uses them knows nothing of it. A request's span is the parent of those of its commit, of
-its facts being scored, and of the notifications that they led to. What ties them together is held in memory only, for
-so many facts; after a restart a notification begins a trace of its own. Sampling is decided once, by the request, or by
-whoever sent it a `traceparent` (W3C Trace Context).
+its facts being scored, and of the notifications that they led to. Where others score, messages tell in a header below
+which spans their tasks are done (`traceparent`). What ties them together is held in memory only, for so many facts;
+after a restart a notification begins a trace of its own. Sampling is decided once, by the request, or by whoever sent
+it a `traceparent` (W3C Trace Context).
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+import structlog
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from quantum.application.ports import Appended, EventStream, FactLog, Receiver, SampleProposal
+    from quantum.application.ports import Appended, EventStream, FactLog, Lanes, Receiver, SampleProposal
+    from quantum.application.scoring import Answer, Task
     from quantum.domain.alerts import NotificationIntent
     from quantum.domain.facts import Attendance, Command, Denied, Fact, Heartbeat, Ordered, Started, WebhookReceiver
     from quantum.domain.pipeline import Step
@@ -44,7 +48,14 @@ EXPORT_TIMEOUT_S: Final = 5
 LEAST_ERROR: Final = 500
 HELD_BATCHES: Final = 32
 """Of so many followed requests the samples are held, to know which notifications speak of them."""
+MOST_FOLLOWERS: Final = 32
+"""So many traces at most have the tasks of one group of facts."""
+TRACEPARENT: Final = "traceparent"
+FOLLOWING: Final[ContextVar[tuple[Context, ...]]] = ContextVar("FOLLOWING", default=())
+"""The spans of the facts that this task takes in."""
 K = TypeVar("K")
+
+log = structlog.get_logger("quantum.traces")
 
 
 class Followed(Generic[K]):
@@ -145,16 +156,25 @@ class Traces:
         followed = self._facts.setdefault(tenant, Followed())
         scored: deque[tuple[SampleBatch, Context]] = deque(maxlen=HELD_BATCHES)
 
+        spans: dict[int, Span] = {}
+
         def begun(facts: Sequence[Fact]) -> Callable[[Sequence[Step]], None]:
-            begin_ns = time.time_ns()
-            contexts = [followed.take(fact.position) for fact in facts]
+            for fact in facts:
+                # what failed and is taken up again goes on in the span that it began
+                if (context := followed.take(fact.position)) is not None:
+                    attributes = {"quantum.position": fact.position}
+                    spans[fact.position] = self.tracer.start_span("pipeline", context, attributes=attributes)
+            mine = [spans.get(fact.position) for fact in facts]
+            FOLLOWING.set(tuple(trace.set_span_in_context(span) for span in mine if span is not None)[:MOST_FOLLOWERS])
 
             def done(steps: Sequence[Step]) -> None:
-                for fact, context, step in zip(facts, contexts, steps, strict=True):
-                    if context is not None:
-                        below = self._taken_in(begin_ns, fact, context, step)
+                for fact, span, step in zip(facts, mine, steps, strict=True):
+                    if span is not None:
+                        del spans[fact.position]
+                        span.set_attribute("quantum.anomalies", len(step.effects.anomalies))
+                        span.end()
                         if isinstance(fact.body, Samples):
-                            scored.appendleft((fact.body.batch, below))
+                            scored.appendleft((fact.body.batch, trace.set_span_in_context(span)))
                     for intent in step.effects.intents:
                         if (cause := _cause(intent, scored)) is not None:
                             self._intents.add(intent.id, cause)
@@ -163,12 +183,30 @@ class Traces:
 
         return begun
 
-    def _taken_in(self, begin_ns: int, fact: Fact, context: Context, step: Step) -> Context:
-        """Note what became of a fact; return the context of that."""
-        attributes = {"quantum.position": fact.position, "quantum.anomalies": len(step.effects.anomalies)}
-        span = self.tracer.start_span("pipeline", context, attributes=attributes, start_time=begin_ns)
-        span.end()
-        return trace.set_span_in_context(span)
+    def lanes(self, lanes: Lanes) -> TracedLanes:
+        """Return lanes whose tasks are spans below those of the facts that are scored."""
+        return TracedLanes(lanes, self.tracer)
+
+    @contextmanager
+    def task(self, task: Task) -> Iterator[None]:
+        """Follow a task of a lane while the body does it, in every trace that follows its facts.
+
+        Log lines carry the id of the first of them.
+        """
+        attributes = {"quantum.lane": task.lane, "quantum.position": task.upto, "quantum.facts": len(task.facts)}
+        parents = [propagate.extract({TRACEPARENT: one}) for one in task.followers]
+        known = [one for one in parents if _id_of(one)]
+        said = {"trace_id": _id_of(known[0])} if known else {}
+        with (
+            below(self.tracer, known, "score", SpanKind.CONSUMER, attributes),
+            structlog.contextvars.bound_contextvars(**said),
+        ):
+            try:
+                yield
+            except Exception as error:
+                log.warning("a task failed", lane=task.lane, since=task.since, upto=task.upto, reason=str(error))
+                raise
+            log.debug("a task was done", lane=task.lane, since=task.since, upto=task.upto)
 
 
 def _cause(intent: NotificationIntent, scored: Iterable[tuple[SampleBatch, Context]]) -> Context | None:
@@ -181,6 +219,55 @@ def _cause(intent: NotificationIntent, scored: Iterable[tuple[SampleBatch, Conte
             if ((batch.slots == one.slot) & (batch.at_ms == one.at_ms)).any():
                 return context
     return None
+
+
+def _id_of(context: Context) -> str:
+    """Return the id of the trace that a context is in; the empty string for none."""
+    found = trace.get_current_span(context).get_span_context()
+    return format(found.trace_id, "032x") if found.is_valid else ""
+
+
+@contextmanager
+def below(
+    tracer: trace.Tracer, parents: Iterable[Context], name: str, kind: SpanKind, attributes: dict[str, Any]
+) -> Iterator[list[Span]]:
+    """Have a span below each of some others for the length of a block; one that fails is noted in all."""
+    spans = [tracer.start_span(name, parent, kind, attributes) for parent in parents]
+    try:
+        yield spans
+    except Exception as error:
+        for span in spans:
+            span.set_status(Status(StatusCode.ERROR, str(error)))
+        raise
+    finally:
+        for span in spans:
+            span.end()
+
+
+class TracedLanes:
+    """Lanes whose tasks are spans below those of the facts that are scored; whoever does one is told of them."""
+
+    def __init__(self, lanes: Lanes, tracer: trace.Tracer) -> None:
+        self._lanes = lanes
+        self._tracer = tracer
+
+    @property
+    def count(self) -> int:
+        """See Lanes."""
+        return self._lanes.count
+
+    async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        """See Lanes."""
+        attributes = {"quantum.lanes": len(tasks), "quantum.position": max(task.upto for task in tasks)}
+        with below(self._tracer, FOLLOWING.get(), "tasks", SpanKind.PRODUCER, attributes) as spans:
+            followers = tuple(_traceparent(span) for span in spans)
+            return await self._lanes.ask([replace(task, followers=followers) for task in tasks])
+
+
+def _traceparent(span: Span) -> str:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, trace.set_span_in_context(span))
+    return carrier[TRACEPARENT]
 
 
 class TracedLog:

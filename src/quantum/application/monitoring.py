@@ -83,7 +83,10 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Live message of the overview: counters, and the anomalies that began, grew or ended since the last."""
+    """Live message of the overview: counters, and the anomalies that began, grew or ended since the last.
+
+    `publishing_lag_ms` is None where nothing is published.
+    """
 
     at_ms: int
     series: int
@@ -95,6 +98,7 @@ class Tick:
     firing: int
     open_incidents: int
     anomalies: tuple[Anomaly, ...]
+    publishing_lag_ms: int | None
 
 
 class Recent:
@@ -200,9 +204,11 @@ class Monitor:
         keep_ms: int,
         scoring: Scoring | None = None,
         follow: Follow | None = None,
+        publishing_lag_ms: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.pipeline = pipeline()
-        self._follow = follow or _follow_nothing
+        self._follow = follow or follow_all(())
+        self._publishing_lag_ms = publishing_lag_ms
         self.recent = Recent()
         self.started_at_ms = clock.now_ms()
         self.recorded = 0
@@ -532,6 +538,7 @@ class Monitor:
             firing=pipeline.firing,
             open_incidents=pipeline.open_incidents,
             anomalies=anomalies,
+            publishing_lag_ms=self._publishing_lag_ms(),
         )
 
     @property
@@ -560,5 +567,16 @@ def _some(points: Points, rows: NDArray[np.intp]) -> Points:
     return Points(*(getattr(points, name)[rows] for name in Points.__slots__))
 
 
-def _follow_nothing(_: Sequence[Fact]) -> Callable[[Sequence[Step]], None]:
-    return lambda _: None
+def follow_all(followers: Sequence[Follow]) -> Follow:
+    """Return what tells all of some followers, in order."""
+
+    def begun(facts: Sequence[Fact]) -> Callable[[Sequence[Step]], None]:
+        told = [follow(facts) for follow in followers]
+
+        def done(steps: Sequence[Step]) -> None:
+            for tell in told:
+                tell(steps)
+
+        return done
+
+    return begun

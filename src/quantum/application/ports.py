@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quantum.application.publishing import News
     from quantum.application.scoring import Answer, Task
     from quantum.domain.alerts import (
         Alert,
@@ -204,7 +205,9 @@ class CheckpointStore(Protocol):
     """States of the pipeline at positions of the log, so that a restart need not read everything."""
 
     async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
-        """Keep a state; older ones may be dropped once this one is durable, except landmarks.
+        """Keep a state; older ones may be dropped once this one is durable.
+
+        Landmarks stay, and so does the newest one that is not after what was published (`PublicationStore`).
 
         Args:
             position: of the last fact that the state knows; for a landmark, everything up to it is sealed.
@@ -217,6 +220,42 @@ class CheckpointStore(Protocol):
 
     async def newest(self, upto: int | None = None) -> tuple[int, bytes] | None:
         """Return the state with the highest position (not above `upto`), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Up to where everything was published.
+
+    Attributes:
+        position: of the last fact whose samples and conclusions are in the topics.
+        at_ms: its time.
+    """
+
+    position: int
+    at_ms: int
+
+
+class PublicationStore(Protocol):
+    """How far publishing has come."""
+
+    async def published(self) -> Published | None:
+        """Return what was noted last, or None if nothing ever was."""
+
+    async def note_published(self, published: Published) -> None:
+        """Note how far publishing has come, or from where on it is to be done again."""
+
+
+class Publication(Protocol):
+    """Topics in which other programs read what Quantum knows."""
+
+    async def publish(self, news: News) -> None:
+        """Publish news after all that were published before; on return they are there.
+
+        Of one series, and of one alert, what is published first is read first. The same may be published again.
+
+        Raises:
+            Unavailable: some of it may be there. Publish the same again before anything else.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ class Task:
         upto: the position at which it is afterwards; what lies between and is not in `facts` does not matter.
         facts: those that matter, with the rows of this lane, in order.
         wants_state: whether to return the state at `upto`.
+        followers: by what those are known who follow its facts: `traceparent`s of W3C Trace Context.
     """
 
     lane: int
@@ -52,6 +53,7 @@ class Task:
     upto: int
     facts: tuple[Fact, ...] = ()
     wants_state: bool = False
+    followers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

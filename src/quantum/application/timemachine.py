@@ -120,7 +120,7 @@ class TimeMachine:
         """
         if start_ms >= end_ms:
             raise Rejected("replay_range", "the end of a replay must lie after its start")
-        pipeline = await self._pipeline_at(start_ms)
+        pipeline = await self._pipeline_before(start_ms)
         # what was forgotten cannot be replayed; the history says from when on it is
         history = History(max(start_ms, pipeline.at_ms), end_ms)
         if history.start_ms >= end_ms:
@@ -140,18 +140,24 @@ class TimeMachine:
                 break
         return history
 
-    async def _pipeline_at(self, start_ms: int) -> Pipeline:
+    async def _pipeline_before(self, start_ms: int) -> Pipeline:
         """Return the pipeline as it was at the last landmark before a time, or at the beginning of what is left."""
         begins = await self._log.begins_after()
         before = [position for position, at_ms in await self._checkpoints.landmarks() if at_ms < start_ms]
+        return await self.pipeline_at(max(begins, *before, 0))
+
+    async def pipeline_at(self, position: int) -> Pipeline:
+        """Return the pipeline as it was at the newest checkpoint that is not after a position of what is left.
+
+        Without one that is of this version of the detector, it is at the beginning of what is left, and learns anew.
+        """
         labels = dict(await self._samples.series())
         pipeline = self._pipeline()
         try:
-            pipeline.restore(await self._state(max(begins, *before, 0)), labels)
+            pipeline.restore(await self._state(position), labels)
         except (ValueError, KeyError):
-            # there is none, or it is of another version of the detector, which then learns from all that is left
             pipeline = self._pipeline()
-            if begins:
+            if begins := await self._log.begins_after():
                 pipeline.adopt(await self._state(begins), labels)
         return pipeline
 

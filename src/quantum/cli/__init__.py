@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "import": "quantum.cli.transfer:import_files",
     "export": "quantum.cli.transfer:export_samples",
     "replay": "quantum.cli.replay:replay",
+    "publish": "quantum.cli.publish:publish",
 }
 """Name of each command and the function behind it, `module:function`."""
 

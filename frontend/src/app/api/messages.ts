@@ -107,10 +107,11 @@ export interface ReplayReport {
 export interface OverviewMessage {
   at_ms: number; started_at_ms: number; version: string; series: number; learning: number; silent: number; samples_total: number;
   samples_per_s: number; lag_ms: number; firing_alerts: number; open_incidents: IncidentItem[]; anomalies: AnomalyItem[];
+  publishing_lag_ms: number | null;
 }
 export interface OverviewTick {
   at_ms: number; series: number; learning: number; silent: number; samples_total: number; samples_per_s: number; lag_ms: number;
-  firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[];
+  firing_alerts: number; open_incidents: number; anomalies: AnomalyItem[]; publishing_lag_ms: number | null;
 }
 /** What somebody may do: `read`; `act` on incidents, policies and models; `administer` receivers and keys; `send` samples. */
 export type Right = 'read' | 'act' | 'administer' | 'send';

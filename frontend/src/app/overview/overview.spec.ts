@@ -50,6 +50,13 @@ describe('the overview', () => {
     expect(page.find<HTMLAnchorElement>('.row').getAttribute('href')).toBe('/series/00000000000000aa');
   });
 
+  it('shows how far publishing is behind, where something is published', async () => {
+    expect((await Page.open('/', { 'GET overview': anOverview() })).text).not.toContain('Publishing lag');
+    const page = await Page.open('/', { 'GET overview': anOverview({ publishing_lag_ms: 90_000 }) });
+    expect(page.texts('dt')).toContain('Publishing lag');
+    expect(page.texts('dd.odd')).toEqual([page.texts('dd')[page.texts('dt').indexOf('Publishing lag')]]);
+  });
+
   it('shows the worst thirty of many, and leads to the others', async () => {
     const anomalies = Array.from({ length: 45 }, (_, i) => anAnomaly({ id: `n${i}`, score: i / 45 }));
     const page = await Page.open('/', { 'GET overview': anOverview({ anomalies }) });

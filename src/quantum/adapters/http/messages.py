@@ -517,7 +517,10 @@ class ReplayReport(Message):
 
 
 class Overview(Message):
-    """The page that says whether something is wrong. `lag_ms`: age of the oldest accepted but unscored sample."""
+    """The page that says whether something is wrong. `lag_ms`: age of the oldest accepted but unscored sample.
+
+    `publishing_lag_ms`: how far public topics are behind; null where nothing is published.
+    """
 
     at_ms: int
     started_at_ms: int
@@ -531,6 +534,7 @@ class Overview(Message):
     firing_alerts: int
     open_incidents: list[IncidentItem]
     anomalies: list[AnomalyItem]
+    publishing_lag_ms: int | None
 
 
 KeyScope = Literal["ingest", "read"]
@@ -629,6 +633,7 @@ class OverviewTick(Message):
     firing_alerts: int
     open_incidents: int
     anomalies: list[AnomalyItem]
+    publishing_lag_ms: int | None
 
 
 class LiveRequest(Request):

@@ -62,6 +62,7 @@ def query_routes(
             firing_alerts=found.tick.firing,
             open_incidents=[views.incident(one) for one in found.incidents],
             anomalies=[views.anomaly(*one) for one in zip(found.anomalies, found.intervals_ms, strict=True)],
+            publishing_lag_ms=found.tick.publishing_lag_ms,
         )
 
     @get("/api/v1/series", operation_id="findSeries", tags=["reading"], summary="Find series")

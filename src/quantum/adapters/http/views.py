@@ -355,6 +355,7 @@ def tick(one: Tick) -> m.OverviewTick:
         firing_alerts=one.firing,
         open_incidents=one.open_incidents,
         anomalies=[anomaly(each) for each in one.anomalies],
+        publishing_lag_ms=one.publishing_lag_ms,
     )
 
 

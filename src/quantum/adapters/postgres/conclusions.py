@@ -26,6 +26,7 @@ from quantum.adapters.conclusion_rows import (
 )
 from quantum.adapters.postgres.spare import reuse_states
 from quantum.adapters.postgres.statements import change, change_each, fetch
+from quantum.application.ports import Published
 from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
 from quantum.domain.audit import AuditEntry
 from quantum.domain.errors import NotFound, Unavailable
@@ -104,12 +105,16 @@ LARGE_STATE: Final = 100_000
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
     "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
+    " AND position <> coalesce((SELECT max(position) FROM checkpoints WHERE tenant = %s AND position <="
+    " (SELECT position FROM marks WHERE tenant = %s AND name = 'published')), -1)"
 )
+NOTE_PUBLISHED: Final = _insert("marks", "tenant, name, position", key="tenant, name")
+PUBLISHED: Final = "SELECT name, position FROM marks WHERE tenant = %s AND name IN ('published', 'published_ms')"
 END: Final = 2**62
 
 
 class PostgresConclusions:
-    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue and CheckpointStore."""
+    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue, CheckpointStore and PublicationStore."""
 
     def __init__(self, engine: Engine, tenant: str) -> None:
         self._engine = engine
@@ -216,6 +221,22 @@ class PostgresConclusions:
         text = f"SELECT {columns} FROM {table} WHERE {where.sql} ORDER BY at_ms DESC, id DESC LIMIT ?"
         return await self._fetch(text.replace("?", "%s"), *_written((*where.values, page.limit)))
 
+    # ---- PublicationStore -------------------------------------------------------------------------------------
+
+    async def published(self) -> Published | None:
+        """See PublicationStore."""
+        found = dict(await self._fetch(PUBLISHED, self._tenant))
+        return Published(found["published"], found["published_ms"]) if found else None
+
+    async def note_published(self, published: Published) -> None:
+        """See PublicationStore."""
+        rows = (("published", published.position), ("published_ms", published.at_ms))
+
+        async def note(connection: Connection, _: Undo) -> None:
+            await change_each(connection, NOTE_PUBLISHED, [(self._tenant, *row) for row in rows])
+
+        await self._engine.write(note)
+
     # ---- AuditStore -------------------------------------------------------------------------------------------
 
     async def audit(self, wanted: AuditFilter, page: Page) -> list[AuditEntry]:
@@ -284,7 +305,8 @@ class PostgresConclusions:
 
         async def put(connection: Connection, _: Undo) -> None:
             await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
-            await change(connection, FORGET_CHECKPOINTS, self._tenant, self._tenant, KEPT_CHECKPOINTS)
+            whose = (self._tenant, self._tenant)
+            await change(connection, FORGET_CHECKPOINTS, *whose, KEPT_CHECKPOINTS, *whose)
 
         await self._engine.write(put)
         if len(state) >= LARGE_STATE:

@@ -19,6 +19,7 @@ from quantum.adapters.conclusion_rows import (
     receiver_rows,
     transition_rows,
 )
+from quantum.application.ports import Published
 from quantum.domain.alerts import Alert, AlertState, Anomaly, Incident, Transition
 from quantum.domain.audit import AuditEntry
 from quantum.domain.errors import NotFound
@@ -38,13 +39,17 @@ T = TypeVar("T")
 RETIRE_MODELS: Final = (
     "UPDATE models SET state = 'retired' WHERE tenant = ? AND name = ? AND version <> ? AND state = 'promoted'"
 )
+BEFORE_PUBLISHED: Final = (
+    "coalesce((SELECT max(position) FROM checkpoints WHERE tenant = ? AND position <="
+    " (SELECT position FROM marks WHERE tenant = ? AND name = 'published')), -1)"
+)
 PROMOTE_MODEL: Final = (
     "UPDATE models SET state = 'promoted', promoted_at_ms = ? WHERE tenant = ? AND name = ? AND version = ?"
 )
 
 
 class SqliteConclusions:
-    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue and CheckpointStore."""
+    """Implements AlertStore, AuditStore, PolicyStore, NotificationQueue, CheckpointStore and PublicationStore."""
 
     def __init__(self, engine: Engine, tenant: str) -> None:
         self._engine = engine
@@ -155,6 +160,20 @@ class SqliteConclusions:
         )
         return [wire.decode(body, kind) for (body,) in rows]
 
+    # ---- PublicationStore -------------------------------------------------------------------------------------
+
+    async def published(self) -> Published | None:
+        """See PublicationStore."""
+        sql = "SELECT name, position FROM marks WHERE tenant = ? AND name IN ('published', 'published_ms')"
+        found = dict(await self._engine.read(lambda connection: connection.execute(sql, (self._tenant,)).fetchall()))
+        return Published(found["published"], found["published_ms"]) if found else None
+
+    async def note_published(self, published: Published) -> None:
+        """See PublicationStore."""
+        rows = [(self._tenant, "published", published.position), (self._tenant, "published_ms", published.at_ms)]
+        sql = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?)"
+        await self._engine.write(lambda connection, _: connection.executemany(sql, rows).rowcount)
+
     # ---- AuditStore -------------------------------------------------------------------------------------------
 
     async def audit(self, wanted: AuditFilter, page: Page) -> list[AuditEntry]:
@@ -248,8 +267,8 @@ class SqliteConclusions:
             connection.execute(
                 "DELETE FROM checkpoints WHERE tenant = ? AND landmark_at_ms IS NULL AND position NOT IN ("
                 "SELECT position FROM (SELECT position FROM checkpoints WHERE tenant = ? UNION SELECT ?)"
-                " ORDER BY position DESC LIMIT ?)",
-                (self._tenant, self._tenant, position, KEPT_CHECKPOINTS),
+                f" ORDER BY position DESC LIMIT ?) AND position <> {BEFORE_PUBLISHED}",
+                (self._tenant, self._tenant, position, KEPT_CHECKPOINTS, self._tenant, self._tenant),
             )
             connection.execute(
                 "INSERT INTO checkpoints (tenant, position, landmark_at_ms, body) VALUES (?, ?, ?, ?)"

@@ -1,50 +1,52 @@
 """Lanes on Kafka: tasks go out on one topic and answers come back on another, a partition for each lane.
 
 Workers are a consumer group, so Kafka deals the lanes out among those that are alive. Positions and state are not
-Kafka's matter: see `application/scoring.py`. Whatever goes wrong with a connection, it is closed and made anew; a
-producer that is stuck (aiokafka#1017) is given up by our own deadline, because its batches never expire by themselves.
+Kafka's matter: see `application/scoring.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.conn import create_conn
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import (
-    CommitFailedError,
-    IllegalStateError,
-    KafkaConnectionError,
-    KafkaError,
-    RebalanceInProgressError,
-)
+from aiokafka.errors import CommitFailedError, IllegalStateError, RebalanceInProgressError
 
 from quantum.adapters import lane_messages as messages
+from quantum.adapters.kafka.cluster import (
+    ANSWER_S,
+    CONNECT_S,
+    TROUBLE,
+    administering,
+    end,
+    make_topics,
+    new_producer,
+    new_reader,
+    part,
+    unavailable,
+    within,
+)
 from quantum.adapters.wire import CorruptData
 from quantum.application.scoring import Answer
 from quantum.application.strikes import DeadLetter, Strikes
-from quantum.domain.errors import QuantumError, Unavailable
+from quantum.domain.errors import QuantumError
 from quantum.domain.facts import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from quantum.adapters.kafka.cluster import Cluster
     from quantum.application.scoring import LaneWork, Task
 
-ANSWER_S: Final = 30.0
-"""So long is waited for the answers of all lanes, and for Kafka."""
-CONNECT_S: Final = 10.0
-GOODBYE_S: Final = 3.0
-REQUEST_MS: Final = 5000
+    Follow = Callable[[Task], AbstractContextManager[object]]
+    """Is entered while a task is done."""
+
 AWAY_MS: Final = 6000
 """A worker that is silent for so long has died: its lanes go to others. Kafka takes no less by default."""
 LONGEST_WORK_MS: Final = 3_600_000
@@ -54,54 +56,9 @@ RETENTION: Final = {"retention.ms": "3600000", "segment.ms": "600000", "cleanup.
 """A task that is an hour old was asked again long ago."""
 LETTER_RETENTION: Final = {**RETENTION, "retention.ms": "604800000"}
 """Dead letters stay for a week."""
+FOLLOWER: Final = "traceparent"
+"""Header of a message for each who follows it, as W3C Trace Context writes it."""
 DIED: Final = "its worker died, or was stopped, in the middle of it"
-COPIES: Final = 3
-EXISTS: Final = 36
-"""Kafka's number for a topic that is there already."""
-TROUBLE: Final = (KafkaError, OSError, TimeoutError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """Where the brokers are, and how they let us in.
-
-    Attributes:
-        url: `kafka://host:port,host:port`.
-        tls: whether connections are encrypted; the other attributes are those of the settings `stream.*`.
-    """
-
-    url: str
-    tls: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    sasl: str = "none"
-    user: str = ""
-    password: str = field(default="", repr=False)
-
-    def options(self) -> dict[str, Any]:
-        """Return what every client of the driver is given; reads the files of certificates.
-
-        Raises:
-            Unavailable: a file is gone or does not read.
-        """
-        options: dict[str, Any] = {"bootstrap_servers": urlsplit(self.url).netloc, "request_timeout_ms": REQUEST_MS}
-        options["security_protocol"] = ("SASL_" if self.sasl != "none" else "") + ("SSL" if self.tls else "PLAINTEXT")
-        if self.tls:
-            options["ssl_context"] = self._context()
-        if self.sasl != "none":
-            options["sasl_mechanism"] = self.sasl.upper()
-            options["sasl_plain_username"], options["sasl_plain_password"] = self.user, self.password
-        return options
-
-    def _context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file, password="")
-        except OSError as error:  # ssl.SSLError is one
-            raise Unavailable(f"Kafka: a file of certificates does not read: {error}") from error
-        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,43 +89,17 @@ class Topics:
         return [TopicPartition(topic, lane) for lane in range(self.lanes)]
 
     async def make(self) -> None:
-        """Make the topics that are missing, each on three brokers if there are so many."""
-        async with _administering(self.cluster) as admin:
-            copies = min(COPIES, len((await admin.describe_cluster())["brokers"]))
-            kept = {self.tasks: RETENTION, self.answers: RETENTION, self.letters: LETTER_RETENTION}
-            wanted = [NewTopic(name, self.lanes, copies, topic_configs=terms) for name, terms in kept.items()]
-            made = await admin.create_topics(wanted)
-            for name, code, *words in made.topic_errors:
-                if code not in (0, EXISTS):
-                    raise Unavailable(f"Kafka does not make the topic {name}: {words[0] if words else code}")
+        """Make the topics that are missing."""
+        kept = {self.tasks: RETENTION, self.answers: RETENTION, self.letters: LETTER_RETENTION}
+        await make_topics(self.cluster, self.lanes, kept)
 
     def reader(self) -> Any:
         """Return a consumer of partitions that it is told, for itself alone."""
-        return AIOKafkaConsumer(
-            **self.cluster.options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
+        return new_reader(self.cluster)
 
     def producer(self) -> Any:
         """Return a producer that keeps the order of what it sends and repeats nothing."""
-        return AIOKafkaProducer(
-            **self.cluster.options(),
-            enable_idempotence=True,
-            acks="all",
-            max_request_size=messages.PART_BYTES + 100_000,
-        )
-
-
-async def survey(cluster: Cluster) -> int:
-    """Return how many brokers a cluster has.
-
-    Raises:
-        Unavailable: it does not answer, or does not let us in.
-    """
-    try:
-        async with _administering(cluster) as admin:
-            return len((await admin.describe_cluster())["brokers"])
-    except TROUBLE as error:
-        raise _unavailable(error) from error
+        return new_producer(self.cluster)
 
 
 async def dead_letters(cluster: Cluster, tenant: str, lanes: int) -> list[DeadLetter]:
@@ -182,13 +113,13 @@ async def dead_letters(cluster: Cluster, tenant: str, lanes: int) -> list[DeadLe
         await topics.make()
         consumer = topics.reader()
         try:
-            await _within(CONNECT_S, consumer.start())
+            await within(CONNECT_S, consumer.start())
             async with asyncio.timeout(ANSWER_S):
                 found = await _all_of(consumer, topics.partitions(topics.letters))
         finally:
-            await _end(consumer.stop())
+            await end(consumer.stop())
     except TROUBLE as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     return sorted(found, key=lambda letter: (letter.at_ms, letter.lane))
 
 
@@ -216,15 +147,15 @@ async def pardon(cluster: Cluster, tenant: str, lanes: int, which: Iterable[int]
         await topics.make()
         producer = topics.producer()
         try:
-            await _within(CONNECT_S, producer.start())
+            await within(CONNECT_S, producer.start())
             async with asyncio.timeout(ANSWER_S):
                 for lane in which:
                     for message in messages.cut(messages.PARDON, b""):
                         await producer.send_and_wait(topics.tasks, message, partition=lane)
         finally:
-            await _end(producer.stop())
+            await end(producer.stop())
     except TROUBLE as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
 async def members_of(cluster: Cluster, tenant: str, lanes: int) -> list[frozenset[int]]:
@@ -235,10 +166,10 @@ async def members_of(cluster: Cluster, tenant: str, lanes: int) -> list[frozense
     """
     topics = Topics(cluster, tenant, lanes)
     try:
-        async with _administering(cluster) as admin:
+        async with administering(cluster) as admin:
             (answer,) = await admin.describe_consumer_groups([topics.group])
     except TROUBLE as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     state, members = answer.groups[0][2], answer.groups[0][5]
     if state != "Stable":
         return []
@@ -248,33 +179,6 @@ async def members_of(cluster: Cluster, tenant: str, lanes: int) -> list[frozense
 def _lanes_in(assignment: bytes) -> frozenset[int]:
     found = ConsumerProtocolMemberAssignment.decode(assignment)
     return frozenset(lane for _, partitions in found.assignment for lane in partitions)
-
-
-@asynccontextmanager
-async def _administering(cluster: Cluster) -> AsyncIterator[Any]:
-    """Have a client for the length of a block that asks about the cluster and changes it."""
-    admin = AIOKafkaAdminClient(**cluster.options())
-    try:
-        await _within(CONNECT_S, admin.start())
-        yield admin
-    except KafkaConnectionError as error:
-        # the driver only logs why no broker would do
-        raise await _refusal(cluster) or error from error
-    finally:
-        await _end(admin.close())
-
-
-async def _refusal(cluster: Cluster) -> Exception | None:
-    """Return why a broker does not let us in, of the first that does not; None if all do."""
-    options = cluster.options()
-    for broker in options.pop("bootstrap_servers").split(","):
-        host, _, port = broker.rpartition(":")
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                (await create_conn(host, int(port), **options)).close()
-        except TROUBLE as error:
-            return error
-    return None
 
 
 class KafkaLanes:
@@ -315,14 +219,15 @@ class KafkaLanes:
                     return await self._ask(tasks)
             except TROUBLE as error:
                 await self._close()
-                raise _unavailable(error, "no answer from every lane in time; is a worker there?") from error
+                raise unavailable(error, "no answer from every lane in time; is a worker there?") from error
 
     async def _ask(self, tasks: Sequence[Task]) -> list[Answer]:
         self._number += 1
         identity = f"{time.time_ns()}-{self._number}"
         for task in tasks:
+            headers = _headers(task.followers)
             for message in messages.cut(identity, messages.pack_task(task)):
-                await self._producer.send_and_wait(self._topics.tasks, message, partition=task.lane)
+                await self._producer.send_and_wait(self._topics.tasks, message, partition=task.lane, headers=headers)
         return await self._collect(identity, [task.lane for task in tasks])
 
     async def _collect(self, identity: str, lanes: list[int]) -> list[Answer]:
@@ -342,9 +247,9 @@ class KafkaLanes:
         await topics.make()
         self._producer, self._consumer = topics.producer(), topics.reader()
         self.connections += 1
-        await _within(CONNECT_S, self._producer.start())
-        await _within(CONNECT_S, self._consumer.start())
-        await _within(CONNECT_S, self._skip_old())
+        await within(CONNECT_S, self._producer.start())
+        await within(CONNECT_S, self._consumer.start())
+        await within(CONNECT_S, self._skip_old())
 
     async def _skip_old(self) -> None:
         """Begin after the answers to those who asked before."""
@@ -357,7 +262,15 @@ class KafkaLanes:
     async def _close(self) -> None:
         producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
         if producer is not None:
-            await _part(consumer, producer)
+            await part(consumer, producer)
+
+
+class Order(NamedTuple):
+    """A task as it came: the id under which it is answered, its bytes, and who follows it."""
+
+    identity: str
+    body: bytes
+    followers: tuple[str, ...]
 
 
 class KafkaWork:
@@ -370,9 +283,16 @@ class KafkaWork:
     """
 
     def __init__(
-        self, cluster: Cluster, tenant: str, lanes: int, work: LaneWork, membership: Membership | None = None
+        self,
+        cluster: Cluster,
+        tenant: str,
+        lanes: int,
+        work: LaneWork,
+        membership: Membership | None = None,
+        follow: Follow = nullcontext,
     ) -> None:
         self.work = work
+        self._follow = follow
         self.lanes: frozenset[int] = frozenset()
         self.dealings = self.letters = 0
         self._topics = Topics(cluster, tenant, lanes)
@@ -395,7 +315,7 @@ class KafkaWork:
     ) -> None:
         """Leave the group, so that others have the lanes at once; a member with a name will be back and stays in it."""
         if self._consumer is not None:
-            await _end(self._note())
+            await end(self._note())
         await self._close()
 
     async def run_once(self) -> None:
@@ -408,18 +328,17 @@ class KafkaWork:
         try:
             if self._producer is None:
                 await self._open()
-            tasks = (await self._newest()).items()
-            failures = [await self._answer(lane, identity, body) for lane, (identity, body) in tasks]
+            failures = [await self._answer(lane, order) for lane, order in (await self._newest()).items()]
             await self._note()
         except TROUBLE as error:
             await self._close()
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         for failure in filter(None, failures):
             raise failure
 
-    async def _newest(self) -> dict[int, tuple[str, bytes]]:
+    async def _newest(self) -> dict[int, Order]:
         """Return the newest task of each lane, as bytes; whoever asks has given up those before it."""
-        found: dict[int, tuple[str, bytes]] = {}
+        found: dict[int, Order] = {}
         polled = await self._consumer.getmany(timeout_ms=POLL_MS)
         while polled:
             for partition, records in polled.items():
@@ -431,28 +350,29 @@ class KafkaWork:
                     if whole is not None and whole[0] == messages.PARDON:
                         self._strikes[lane] = Strikes()
                     elif whole is not None:
-                        found[lane] = whole
+                        found[lane] = Order(*whole, _followers(record.headers))
             polled = await self._consumer.getmany(timeout_ms=0)
         return found
 
-    async def _answer(self, lane: int, identity: str, body: bytes) -> Exception | None:
+    async def _answer(self, lane: int, order: Order) -> Exception | None:
         """Do a task and answer; return what went wrong if nobody thought of that."""
         try:
-            task = messages.unpack_task(body)
+            task = replace(messages.unpack_task(order.body), followers=order.followers)
         except CorruptData as error:
-            await self._say(identity, Answer(lane, problem=str(error)))
+            await self._say(order, Answer(lane, problem=str(error)))
             return None
         strikes, now_ms = await self._strikes_of(lane), _now_ms()
         if rest_ms := strikes.rest_ms(task.since, now_ms):
             await self._put_aside(task, strikes, now_ms)
             words = f"put aside for {rest_ms // 1000} s more, it failed {strikes.count} times: {self._reason(lane)}"
-            await self._say(identity, Answer(lane, problem=words))
+            await self._say(order, Answer(lane, problem=words))
             return None
         self._strikes[lane] = strikes.begun(task.since, now_ms)
         self._keep(lane)
         await self._note()
         try:
-            answer = await self.work.do(task)
+            with self._follow(task):
+                answer = await self.work.do(task)
         except QuantumError as error:
             # that of others, the database's say: no reason to put the task aside
             self._strikes[lane] = strikes
@@ -464,11 +384,11 @@ class KafkaWork:
             raise
         except Exception as error:  # noqa: BLE001 - the pump gets it, once the other lanes have their answers
             self._reasons[lane] = repr(error)
-            await self._say(identity, Answer(lane, problem=f"it failed: {self._reasons[lane]}"))
+            await self._say(order, Answer(lane, problem=f"it failed: {self._reasons[lane]}"))
             return error
         else:
             self._strikes[lane] = Strikes()
-        await self._say(identity, answer)
+        await self._say(order, answer)
         self._places[lane] = (self._places[lane][1],) * 2
         self._keep(lane)
         return None
@@ -497,10 +417,11 @@ class KafkaWork:
         self._strikes[task.lane] = replace(strikes, is_told=True)
         self._keep(task.lane)
 
-    async def _say(self, identity: str, answer: Answer) -> None:
+    async def _say(self, order: Order, answer: Answer) -> None:
+        topic, headers = self._topics.answers, _headers(order.followers)
         async with asyncio.timeout(ANSWER_S):
-            for message in messages.cut(identity, messages.pack_answer(answer)):
-                await self._producer.send_and_wait(self._topics.answers, message, partition=answer.lane)
+            for message in messages.cut(order.identity, messages.pack_answer(answer)):
+                await self._producer.send_and_wait(topic, message, partition=answer.lane, headers=headers)
 
     def _keep(self, lane: int) -> None:
         """Let the next note tell the place and the strikes of a lane."""
@@ -532,9 +453,9 @@ class KafkaWork:
                 max_poll_interval_ms=LONGEST_WORK_MS,
             ),
         )
-        await _within(CONNECT_S, self._producer.start())
+        await within(CONNECT_S, self._producer.start())
         self._consumer.subscribe([topics.tasks], listener=Assignment(self))
-        await _within(ANSWER_S, self._consumer.start())
+        await within(ANSWER_S, self._consumer.start())
 
     def take_over(self, lanes: frozenset[int]) -> None:
         """Work on these lanes from now on; those that are kept go on as they are."""
@@ -550,7 +471,7 @@ class KafkaWork:
     async def _close(self) -> None:
         producer, consumer, self._producer, self._consumer = self._producer, self._consumer, None, None
         if producer is not None:
-            await _part(consumer, producer)
+            await part(consumer, producer)
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # the driver has no types
@@ -567,6 +488,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # the driver 
         self._worker.take_over(frozenset(partition.partition for partition in assigned))
 
 
+def _headers(followers: Iterable[str]) -> list[tuple[str, bytes]]:
+    return [(FOLLOWER, one.encode()) for one in followers]
+
+
+def _followers(headers: Iterable[tuple[str, bytes]]) -> tuple[str, ...]:
+    return tuple(value.decode("ascii", "replace") for name, value in headers if name == FOLLOWER)
+
+
 def _whole(parts: messages.Parts, message: bytes) -> tuple[str, bytes] | None:
     """Return what is whole now; a message that makes no sense is nobody's, and what it was of will be asked again."""
     with suppress(CorruptData):
@@ -574,42 +503,5 @@ def _whole(parts: messages.Parts, message: bytes) -> tuple[str, bytes] | None:
     return None
 
 
-async def _within(seconds: float, start: Coroutine[Any, Any, None]) -> None:
-    """Wait for a start, which gives up by itself while it finds brokers: if it is cancelled then, it leaves a socket.
-
-    Raises:
-        TimeoutError: it took longer.
-    """
-    starting = asyncio.ensure_future(start)
-    done, _ = await asyncio.wait([starting], timeout=seconds)
-    starting.cancel()
-    if not done:
-        await asyncio.gather(starting, return_exceptions=True)
-        raise TimeoutError
-    await starting
-
-
-async def _part(consumer: Any, producer: Any) -> None:
-    """Close a connection; a stop that fails halfway would leave sockets open."""
-    for one, client in ((consumer, consumer._client), (producer, producer.client)):  # noqa: SLF001 - it has no name
-        await _end(one.stop())
-        await _end(client.close())
-
-
-async def _end(goodbye: Coroutine[Any, Any, None]) -> None:
-    """Wait for a goodbye, but not for ever: a broker that is gone does not take it.
-
-    It is a task of its own, because the driver's raises the cancellation of tasks within as if it were ours.
-    """
-    going = asyncio.ensure_future(goodbye)
-    await asyncio.wait([going], timeout=GOODBYE_S)
-    going.cancel()
-    await asyncio.gather(going, return_exceptions=True)
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _unavailable(error: BaseException, otherwise: str = "it took too long") -> Unavailable:
-    return Unavailable(f"Kafka: {str(error).strip() or otherwise}")
