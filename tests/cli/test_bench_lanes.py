@@ -20,4 +20,5 @@ def test_workers_are_measured_by_what_they_score(kafka: KafkaBroker, capsys: pyt
     assert (report["series"], found["workers"], found["samples"]) == (200, 1, 200 * 35)
     assert found["samples_per_s"] == found["samples_per_s_per_worker"] > 0
     assert found["worker_cpu_us_per_sample"] > 0
+    assert found["cpu_s_of_each_worker_per_million"] == [found["worker_cpu_us_per_sample"]]
     assert report["changes"] == {}  # one alone has nobody who takes over

@@ -9,15 +9,19 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import pytest
+from tests.parts.keycloak_pages import KeycloakPages
 from tests.parts.program import ALONE, run_quantum
 from tests.parts.redis import run_redis
+from tests.security.test_browser_sign_in import let_come_back
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.parts.keycloak import KeycloakServer
     from tests.parts.program import Program
     from tests.parts.redis import RedisServer
     from websockets.sync.connection import Connection
@@ -166,6 +170,92 @@ def test_what_is_posted_at_one_gateway_is_seen_at_the_other_whatever_goes_away(
             assert gateway.http.get("/readyz").status_code == 200
             assert "writer: " in gateway.get("/readyz")["degraded"][0]
             assert "<html" in gateway.http.get("/").text
+
+
+def test_through_a_gateway_people_of_several_tenants_may_do_what_their_roles_say(
+    environment: dict[str, str], keycloak: KeycloakServer, tmp_path: Path
+) -> None:
+    home, other = environment["QUANTUM_STORE__TENANT"], f"other-{os.getpid()}"
+    people = {name: f"gateway-{name}" for name in ("viewer", "operator", "admin")}
+    for role, name in people.items():
+        keycloak.add_user(name, role, tenant=home)
+    keycloak.add_user("gateway-other", "admin", tenant=other)
+    shared = environment | {
+        "QUANTUM_TENANTS": json.dumps([home, other]),
+        "QUANTUM_AUTH__MODE": "keycloak",
+        "QUANTUM_AUTH__ISSUER": keycloak.issuer,
+        "QUANTUM_SERVER__TRUSTED_PROXIES": '["127.0.0.1/32"]',
+    }
+    with ExitStack() as stack:
+
+        def start(role: str, **more: str) -> Program:
+            log = tmp_path / f"{role}.log"
+            running = run_quantum(
+                tmp_path / role, log, "--role", role, environment=shared | more, ready_within_s=START_WITHIN_S
+            )
+            return stack.enter_context(running)
+
+        writer = start("all")
+        gateway = start("gateway", QUANTUM_GATEWAY__WRITERS=json.dumps([writer.base]))
+
+        # what members of one tenant send, those of another do not see
+        tokens = {name: bearer(keycloak, name) for name in (people["admin"], "gateway-other")}
+        for number, headers in enumerate(tokens.values()):
+            assert gateway.http.post("/api/v1/samples", json=one_sample(float(number)), headers=headers).is_success
+        for number, headers in enumerate(tokens.values()):
+            gateway.wait_until(partial(sees_only, gateway, headers, float(number)), "the own sample", ENOUGH_S)
+
+        # browsers sign in over the gateway, and their sessions are good there
+        let_come_back(keycloak, gateway.base)
+        for role, status in (("viewer", 403), ("operator", 201)):
+            with signed_in(gateway, people[role]) as browser:
+                found = browser.get("/api/v1/session").json()
+                assert (found["subject"], found["tenant"], found["means"]) == (people[role], home, "session")
+                assert browser.get("/api/v1/alerts").status_code == 200
+                from_page = {"origin": gateway.base, "sec-fetch-site": "same-origin"}
+                assert browser.post("/api/v1/policies", json=HOT, headers=from_page).status_code == status
+                assert browser.post("/api/v1/logout", headers=from_page).is_success
+                assert browser.get("/api/v1/alerts").status_code == 401
+        gateway.wait_until(
+            lambda: people["viewer"] in denied(gateway, tokens[people["admin"]]) or None, "the denial", ENOUGH_S
+        )
+        assert people["viewer"] not in denied(gateway, tokens["gateway-other"])
+
+
+def bearer(keycloak: KeycloakServer, name: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {keycloak.tokens(name)['access_token']}"}
+
+
+def one_sample(value: float) -> dict[str, Any]:
+    return {"series": [{"labels": CPU, "timestamps_ms": [time.time_ns() // 1_000_000], "values": [value]}]}
+
+
+def sees_only(program: Program, headers: dict[str, str], value: float) -> bool | None:
+    found = program.http.get("/prometheus/api/v1/query", params={"query": "cpu"}, headers=headers).json()
+    values = [float(one["value"][1]) for one in found["data"]["result"]]
+    assert values in ([], [value])
+    return values == [value] or None
+
+
+def denied(program: Program, headers: dict[str, str]) -> set[str]:
+    found = program.http.get("/api/v1/audit", params={"outcome": "denied"}, headers=headers)
+    assert found.status_code == 200, found.text
+    return {one["actor"] for one in found.json()["items"]}
+
+
+@contextmanager
+def signed_in(program: Program, name: str) -> Iterator[httpx.Client]:
+    """A browser after its way to Keycloak and back."""
+    pages = KeycloakPages()
+    try:
+        with httpx.Client(base_url=program.base, timeout=60, trust_env=False) as browser:
+            begun = browser.get("/api/v1/login")
+            assert begun.status_code == 303, begun.text
+            back = pages.sign_in(begun.headers["location"], name)
+            assert browser.get("/api/v1/login/callback", params=back).status_code == 303
+            yield browser
+    finally:
+        pages.close()
 
 
 def marks_the_last(message: dict[str, Any], unmarked: set[str]) -> bool:

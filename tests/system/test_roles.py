@@ -50,6 +50,8 @@ STOP_WITHIN_S: Final = SETTLE_WITHIN_S
 KILLS: Final = 2
 PARTITIONS: Final = 2
 TRACE_ID: Final = "0af7651916cd43dd8448eb211c80319c"
+TRACED: Final = 4
+"""So many samples are sent by a request that is followed."""
 TRACE_S: Final = 60.0
 
 
@@ -141,7 +143,7 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
         second.wait_until(
             lambda: second.get("/api/v1/overview")["samples_total"] >= stored or None, "all samples", CATCH_UP_S
         )
-        check_samples(second, read_ledger(tmp_path / "ledger"), client, tell)
+        check_samples(second, read_ledger(tmp_path / "ledger"), client, tell, TRACED)
         check_alerts(second, client, sink, tell, KILLS)
         begin_s = time.monotonic()
         assert second.child.stop(timeout_s=STOP_WITHIN_S) == 0
@@ -153,7 +155,9 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
 def check_trace(monitor: Program, collector: Collector) -> None:
     """A trace leads from a request to the workers that scored its samples, in processes of their own."""
     at_ms = time.time_ns() // 1_000_000
-    lanes = [{"labels": {"__name__": f"traced {one}"}, "timestamps_ms": [at_ms], "values": [1.0]} for one in range(4)]
+    lanes = [
+        {"labels": {"__name__": f"traced {one}"}, "timestamps_ms": [at_ms], "values": [1.0]} for one in range(TRACED)
+    ]
     headers = {"traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
     assert monitor.http.post("/api/v1/samples", json={"series": lanes}, headers=headers).status_code == 200
     # a process sends its spans every few seconds

@@ -56,6 +56,8 @@ STEP_MS: Final = 10_000
 FIRST_MS: Final = 1_800_000_000_000
 PAIR: Final = 2
 """So many workers there are where one dies and another joins."""
+EACH: Final = "cpu_s_of_each_worker_per_million"
+"""Processor seconds that every worker took for a million samples of them all."""
 POLL_S: Final = 0.05
 LONGEST_S: Final = 180.0
 READY: Final = re.compile(r"(http://127\.0\.0\.1:\d+)")
@@ -152,21 +154,22 @@ class Bench:
             for group in groups[:WARM_GROUPS]:
                 await _take_in(pipeline, scoring, group)
             pids = [worker.process.pid for worker in team]
-            before, own, begin_s = cpu_s(pids), time.process_time(), time.perf_counter()
+            before, own, begin_s = [cpu_s([pid]) for pid in pids], time.process_time(), time.perf_counter()
             for group in groups[WARM_GROUPS:]:
                 await _take_in(pipeline, scoring, group)
-            took_s, own, used = time.perf_counter() - begin_s, time.process_time() - own, cpu_s(pids) - before
+            took_s, own = time.perf_counter() - begin_s, time.process_time() - own
+            used = [cpu_s([pid]) - earlier for pid, earlier in zip(pids, before, strict=True)]
         rows = self._series * sum(len(group) for group in groups[WARM_GROUPS:])
         found = {
             "workers": count,
             "samples": rows,
             "samples_per_s": round(rows / took_s),
             "samples_per_s_per_worker": round(rows / took_s / count),
-            "worker_cpu_us_per_sample": rounded(used / rows * 1e6),
+            "worker_cpu_us_per_sample": rounded(sum(used) / rows * 1e6),
             "monitoring_cpu_us_per_sample": rounded(own / rows * 1e6),
         }
         say(", ".join(f"{name} {figure:,}" for name, figure in found.items()))
-        return found
+        return found | {EACH: [rounded(one / rows * 1e6) for one in used]}
 
     async def changes(self) -> dict[str, float]:
         """Return seconds: until there are scores after one of two workers was killed, and after one was stopped.
@@ -271,10 +274,18 @@ async def _take_in(pipeline: Pipeline, scoring: Scoring, facts: Sequence[Fact]) 
 
 def _show(report: dict[str, Any]) -> None:
     table = Table(title=f"Scoring of {report['series']:,} series by other processes, {report['lanes']} lanes")
-    for title in ("workers", "samples/s", "samples/s a worker", "CPU us/sample, workers", "CPU us/sample, monitoring"):
+    for title in (
+        "workers",
+        "samples/s",
+        "samples/s a worker",
+        "CPU us/sample, workers",
+        "CPU us/sample, monitoring",
+        "CPU s/million, each worker",
+    ):
         table.add_column(title, justify="right")
     for one in report["results"]:
-        table.add_row(*(f"{value:,}" for name, value in one.items() if name != "samples"))
+        shown = [value for name, value in one.items() if name not in {"samples", EACH}]
+        table.add_row(*(f"{value:,}" for value in shown), " ".join(map(str, one[EACH])))
     Console().print(table)
     for name, seconds in report["changes"].items():
         print(f"{name}: {seconds} s")
