@@ -275,7 +275,7 @@ def build_publisher(
     store: Store, machine: TimeMachine, publication: KafkaPublication | None, clock: SystemClock
 ) -> Publisher | None:
     """Return what publishes what is known of a tenant, if there are topics for it."""
-    return publication and Publisher(store, store, store, machine, publication, clock)
+    return Publisher(store, store, store, machine, publication, clock) if publication else None
 
 
 def build_follow(traced: Follow | None, publisher: Publisher | None) -> Follow | None:

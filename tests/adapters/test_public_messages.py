@@ -102,4 +102,51 @@ def test_a_series_with_many_samples_has_several_messages_of_bounded_size() -> No
     assert times == list(range(count))
 
 
-GOLDEN: list[tuple[str, bytes, str]] = []
+GOLDEN: list[tuple[str, bytes, str]] = [
+    (
+        "samples",
+        b"82df77ecd0125381",
+        (
+            '{"version":1,"kind":"samples","position":7,"fingerprint":"82df77ecd0125381","labels":{"__name__'
+            '":"cpu","host":"ä"},"timestamps_ms":[1700000000000,1700000000001],"values":[0.1,95.0]}'
+        ),
+    ),
+    (
+        "samples",
+        b"ff50efa49c7a1365",
+        (
+            '{"version":1,"kind":"samples","position":7,"fingerprint":"ff50efa49c7a1365","labels":{"__name__'
+            '":"disk"},"timestamps_ms":[1700000000000],"values":[null]}'
+        ),
+    ),
+    (
+        "scores",
+        b"82df77ecd0125381",
+        (
+            '{"version":1,"kind":"scores","position":7,"fingerprint":"82df77ecd0125381","labels":{"__name__"'
+            ':"cpu","host":"ä"},"timestamps_ms":[1700000000001],"score":[0.25],"expected":[1.0],"lower":[0.0'
+            '],"upper":[2.0]}'
+        ),
+    ),
+    (
+        "anomalies",
+        b"82df77ecd0125381",
+        (
+            '{"version":1,"kind":"anomalies","position":7,"anomaly":{"id":"00000000000000a1","fingerprint":"'
+            '82df77ecd0125381","name":"cpu","labels":{"__name__":"cpu","host":"ä"},"start_ms":1700000000000,'
+            '"end_ms":null,"peak_at_ms":1700000000000,"score":0.5,"rarity":"once in about 100 thousand sampl'
+            'es","value":95.0,"expected":1.0,"lower":0.5,"upper":1.5}}'
+        ),
+    ),
+    (
+        "alerts",
+        b"00000000000000b2",
+        (
+            '{"version":1,"kind":"alerts","position":7,"seq":2,"alert":{"id":"00000000000000b2","policy_id":'
+            '"hot","policy_name":"Hot","policy_version":2,"group":{"host":"ä"},"state":"firing","severity":"'
+            'critical","summary":"CPU is hot","reason":"95 is above 90","pending_at_ms":1700000000000,"firin'
+            'g_at_ms":1700000001000,"resolved_at_ms":null,"changed_at_ms":1700000001000,"incident_id":"00000'
+            '000000000c3","breaching":1,"peak_score":0.5,"contributors":[]}}'
+        ),
+    ),
+]

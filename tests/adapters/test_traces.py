@@ -119,7 +119,7 @@ async def test_a_trace_leads_over_the_tasks_of_workers_to_the_notification(logge
                 name = labels("cpu", host=str(number))
                 with traces.request("POST", {"traceparent": header(trace_id)}):
                     proposal = SampleProposal(batch, (name,))
-                    appended = await traces.log(store).append_samples(proposal, START_MS + number)  # type: ignore[arg-type]
+                    appended = await traces.log(store).append_samples(proposal, START_MS + number)
                     assert appended.fact is not None
                     await stream.publish([appended.fact])
             await stream.publish([await store.append(Heartbeat(), START_MS + 2000)])
