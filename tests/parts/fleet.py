@@ -183,6 +183,15 @@ class Fleet:
             with self._lock:
                 self._held -= set(names)
 
+    def retire(self, name: str) -> int:
+        """Stop a process for good; return its exit status."""
+        with self._lock:
+            self._held.add(name)
+            ended = len(self.ended[name])
+            self.tell(name, signal.SIGTERM)
+        self.wait_until(lambda: len(self.ended[name]) > ended, f"the end of {name}")
+        return self.ended[name][-1]
+
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Let a process keep its connections and do nothing for the length of a block."""

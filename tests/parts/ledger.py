@@ -70,8 +70,8 @@ class LedgerClient:
         self.reasons: set[str] = set()
         self._file = file.open("a", encoding="ascii")
         self._policy_name = policy_name
-        self._bases: list[str] = []
-        self._looked_at: list[str] = []
+        self._bases = [""]
+        self._looked_at = [""]
         self._up = threading.Event()
         self._finish = threading.Event()
         self._stopped = threading.Event()

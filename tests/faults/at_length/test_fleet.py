@@ -300,8 +300,10 @@ def check(ordeal: Ordeal, sink: Sink, folder: Path, tell: Callable[[str], None])
         fleet.wait_until(lambda: ordeal.scored() >= len(client.books.acknowledged) * SERIES, "all scores")
         check_samples(program, read_ledger(folder / "ledger"), client, tell)
         check_alerts(program, client, sink, tell, ordeal.writers_killed)
-    check_against_one_process(dict(settings_of(fleet)))
     watcher.stop()
+    fleet.retire(next(name for name in WRITERS if name != writer))
+    assert fleet.retire(writer) == 0
+    check_against_one_process(dict(settings_of(fleet)))
     tell(
         f"fleet: {watcher.events} live events heard, {watcher.gaps} gaps marked, {watcher.unmarked} events missed"
         f" unmarked, sockets closed as {sorted(set(watcher.codes))}"

@@ -224,9 +224,9 @@ class Forwarder(ASGIMiddleware):
             AwayError: none was reached.
         """
         body = _Body(scope, receive)
-        for writer in self._writers:
+        for writer in tuple(self._writers):
             try:
-                await self._ask(writer, scope, body, send)
+                status = await self._ask(writer, scope, body, send)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 self.away = "the process that writes cannot be reached"
             except (aiohttp.ClientError, TimeoutError, OSError):
@@ -236,10 +236,14 @@ class Forwarder(ASGIMiddleware):
                 return
             else:
                 self.handed_on, self.away = self.handed_on + 1, ""
+                if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    # it may be cut off from the database, and another have its place by now: who comes again finds out
+                    self._writers.sort(key=lambda one: one == writer)
                 return
         raise AwayError(f"{self.away}; nothing was changed, try again")
 
-    async def _ask(self, writer: str, scope: Scope, body: _Body, send: Send) -> None:
+    async def _ask(self, writer: str, scope: Scope, body: _Body, send: Send) -> int:
+        """Have a writer answer; return the status."""
         query = scope["query_string"].decode("latin-1")
         asked: Any = scope
         url = f"{writer}{asked['raw_path'].decode('latin-1')}{f'?{query}' if query else ''}"
@@ -260,6 +264,7 @@ class Forwarder(ASGIMiddleware):
                 await send(part)
         end: Any = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(end)
+        return answer.status
 
 
 class _Body:
