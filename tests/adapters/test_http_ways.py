@@ -161,12 +161,19 @@ class Refusing(Quiet, BaseHTTPRequestHandler):
         self.end_headers()
 
 
-async def test_who_was_told_to_come_again_comes_to_another_writer_first() -> None:
+class HangingUp(Quiet, BaseHTTPRequestHandler):
+    """What stands in front of a writer that is not there: it takes a connection and ends it."""
+
+    def do_POST(self) -> None:
+        self.close_connection = True
+
+
+@pytest.mark.parametrize("first", [Refusing, HangingUp])
+async def test_who_was_told_to_come_again_comes_to_another_writer_first(first: type[BaseHTTPRequestHandler]) -> None:
     async with AsyncExitStack() as stack:
         far = await stack.enter_async_context(Watching(TRUSTING, identity=AtTheirWord()))
         address = await stack.enter_async_context(far.served())
-        refusing = stack.enter_context(listening(Refusing))
-        near = await stack.enter_async_context(in_front(refusing, f"http://{address}"))
+        near = await stack.enter_async_context(in_front(stack.enter_context(listening(first)), f"http://{address}"))
         body = sample(far.clock.now_ms())
         answers = [(await near.http.post("/api/v1/samples", json=body)).status_code for _ in range(3)]
         assert answers == [503, 200, 200]

@@ -120,7 +120,7 @@ def test_f43_damaged_settings_hurt_nobody_who_runs_and_are_one_sentence_to_who_w
             more_batches(program, client)
         assert program.child.stop(timeout_s=GIVE_UP_S) == 0
     begun = len((tmp_path / "log").read_text())
-    command = [QUANTUM, "run", "--port", "0", "--data-dir", tmp_path / "data", *arguments]
+    command: list[str | Path] = [QUANTUM, "run", "--port", "0", "--data-dir", tmp_path / "data", *arguments]
     with start_child(command, tmp_path / "log") as child:
         assert child.process.wait(GIVE_UP_S) == 1
         (said,) = child.text(begun).splitlines()

@@ -139,7 +139,7 @@ class Fleet:
             command = self.cluster.command(need("postgres"))
             child = start_child(command, log, user=self.cluster.user, directory=self.cluster.home)
         elif name in PARTS:
-            child = start_child({"kafka": self.broker, "redis": self.redis}[name].command(), log)
+            child = start_child(self.broker.command() if name == "kafka" else self.redis.command(), log)
         else:
             doom = self._doomed.pop(name, ())
             program = [*MORTAL, *doom] if doom else [QUANTUM]
@@ -159,11 +159,15 @@ class Fleet:
                 if name in self._children:
                     self._forget(name)
 
-    def doom(self, name: str, point: str, nth: int) -> None:
-        """Kill a process; the next one of its name dies by itself when it comes to a point of its work the nth time."""
+    def doom(self, name: str, point: str, nth: int) -> int:
+        """Kill a process; the next one of its name dies by itself when it comes to a point of its work the nth time.
+
+        Returns how many of that name have ended by now.
+        """
         with self._lock:
             self._doomed[name] = (point, str(nth))
             self.kill(name)
+            return len(self.ended[name])
 
     def tell(self, name: str, number: signal.Signals) -> None:
         """Send a signal."""

@@ -74,10 +74,9 @@ class Proxy:
         self.cut()
 
     def _join(self, client: socket.socket) -> None:
-        is_unix = isinstance(self._target, str)
-        server = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
+        server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
         try:
-            server.connect(self._target if is_unix else ("127.0.0.1", self._target))
+            server.connect(self._target if isinstance(self._target, str) else ("127.0.0.1", self._target))
         except OSError:
             server.close()
             client.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -94,13 +95,13 @@ def set_clock(file: Path, ahead_s: int) -> None:
 
 def goes_up_and_down(program: Program, sender: Sender, before: int) -> None:
     """Bring the signal up and down again; an alert has to follow it."""
+
+    def follows(state: str) -> bool:
+        return len(found := fired(program)) == before + 1 and found[0]["state"] == state
+
     for value, state in ((1.0, "firing"), (0.0, "resolved")):
         sender.signal = value
-        program.wait_until(
-            lambda state=state: len(found := fired(program)) == before + 1 and found[0]["state"] == state,
-            f"an alert that is {state}",
-            GIVE_UP_S,
-        )
+        program.wait_until(partial(follows, state), f"an alert that is {state}", GIVE_UP_S)
 
 
 def test_f33_a_clock_that_jumps_wakes_nobody_and_leaves_the_lease_where_it_is(

@@ -97,22 +97,20 @@ class Ordeal:
         self.fleet.kill(self.fleet.writer())
 
     def doom_writer(self) -> None:
-        """Let the writer that waits die at a point once it writes; to that end the one that writes is killed."""
+        """Let the writer that waits die at a point once it writes; to that end the one that writes is kept away."""
         self.writers_killed += 2
         writer = self.fleet.writer()
         other = next(name for name in WRITERS if name != writer)
-        self.die(other, self.one_of(tuple(OF_ASKERS)), lambda: self.fleet.kill(writer))
+        with self.fleet.away(writer):
+            self.die(other, self.one_of(tuple(OF_ASKERS)))
 
     def doom_worker(self) -> None:
-        self.die(self.one_of(WORKERS), self.one_of(tuple(OF_WORKERS)), lambda: None)
+        self.die(self.one_of(WORKERS), self.one_of(tuple(OF_WORKERS)))
 
-    def die(self, name: str, point: str, begin: Callable[[], object]) -> None:
+    def die(self, name: str, point: str) -> None:
         """Have a process die by itself at a point of its work."""
-        nth = int(self.generator.integers(1, MOST_PASSES))
-        self.fleet.doom(name, point, nth)
-        deaths = len(self.fleet.ended[name])
-        begin()
-        self.fleet.wait_until(lambda: len(self.fleet.ended[name]) > deaths or None, f"the death of {name} at {point}")
+        ended = self.fleet.doom(name, point, int(self.generator.integers(1, MOST_PASSES)))
+        self.fleet.wait_until(lambda: len(self.fleet.ended[name]) > ended, f"the death of {name} at {point}")
         assert self.fleet.ended[name][-1] == -signal.SIGKILL
 
     def forget_producers(self) -> None:
@@ -248,13 +246,19 @@ def chosen(harms: dict[str, Callable[[], object]], rounds: int) -> list[tuple[st
     return wanted * rounds
 
 
+def note(folder: Path, text: str) -> None:
+    """Write down how far it has come, for whoever waits for it or finds it stuck."""
+    with (folder / "harms").open("a", encoding="ascii") as file:
+        file.write(f"{text} ")
+
+
 def begin(fleet: Fleet, client: LedgerClient, sink: Sink) -> None:
     """Start everything at once, and let the sender use the gateways."""
     fleet.start()
     with httpx.Client(base_url=fleet.base(fleet.writer()), timeout=120, trust_env=False) as http:
         set_the_scene(fleet.program(fleet.writer(), http), client, sink)
     for name in GATEWAYS:
-        fleet.wait_until(lambda name=name: fleet.is_ready(name), f"{name} to be ready")
+        fleet.wait_until(partial(fleet.is_ready, name), f"{name} to be ready")
     client.use(*fleet.bases(GATEWAYS), looked_at=fleet.bases(WRITERS))
 
 
@@ -273,8 +277,12 @@ def test_whatever_is_done_to_the_fleet_nothing_is_lost_doubled_missed_or_told_wr
         harms = chosen(ordeal.short(), rounds) if kind == "short" else chosen(ordeal.long(), long_rounds)
         for number in generator.permutation(len(harms)).tolist():
             name, harm = harms[number]
+            note(tmp_path, f"{name} ...")
             harm()
             ordeal.settle(name)
+            note(
+                tmp_path, f"stored after {ordeal.stored_s[name][-1]:.1f} s, scored {ordeal.scored_s[name][-1]:.1f} s\n"
+            )
         check(ordeal, sink, tmp_path, tell)
     for name in sorted(ordeal.stored_s):
         stored_s, scored_s = ordeal.stored_s[name], ordeal.scored_s[name]

@@ -30,7 +30,15 @@ def main() -> int:
         for jar in jars().glob("*.jar"):
             shutil.copy(jar, context / "libs")
         for name, image in IMAGES.items():
-            build = ["docker", "build", "--file", context / f"{name}.Dockerfile", "--tag", image, context]
+            build: list[str | Path] = [
+                "docker",
+                "build",
+                "--file",
+                context / f"{name}.Dockerfile",
+                "--tag",
+                image,
+                context,
+            ]
             there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
             if there.returncode and (status := subprocess.run(build, check=False).returncode):
                 return status

@@ -230,6 +230,7 @@ class Forwarder(ASGIMiddleware):
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 self.away = "the process that writes cannot be reached"
             except (aiohttp.ClientError, TimeoutError, OSError):
+                self._ask_last(writer)
                 # once an answer has begun, only an end before its time says that it is not whole
                 if not body.is_answered:
                     await refuse(scope, receive, send, Unavailable(LOST))
@@ -237,10 +238,13 @@ class Forwarder(ASGIMiddleware):
             else:
                 self.handed_on, self.away = self.handed_on + 1, ""
                 if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                    # it may be cut off from the database, and another have its place by now: who comes again finds out
-                    self._writers.sort(key=lambda one: one == writer)
+                    self._ask_last(writer)
                 return
         raise AwayError(f"{self.away}; nothing was changed, try again")
+
+    def _ask_last(self, writer: str) -> None:
+        """Ask the others before this one from now on: it may be cut off, and another have its place by now."""
+        self._writers.sort(key=lambda one: one == writer)
 
     async def _ask(self, writer: str, scope: Scope, body: _Body, send: Send) -> int:
         """Have a writer answer; return the status."""
