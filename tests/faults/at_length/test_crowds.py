@@ -159,6 +159,9 @@ def test_f28_of_more_than_there_is_room_for_what_is_accepted_is_stored_and_the_r
         took_s = time.monotonic() - begin_s
         answers = sum((sender.answers for sender in senders), Counter[int]())
         accepted = sum(sender.accepted for sender in senders)
+        program.wait_until(
+            lambda: program.get("/api/v1/overview")["samples_total"] > accepted or None, "all to be taken in", GIVE_UP_S
+        )
         query = "sum(count_over_time(load[1h]))"
         (stored,) = program.get("/prometheus/api/v1/query", query=query, time=now_ms / 1000 + 1)["data"]["result"]
         peak_mb = program.rss_mb()
