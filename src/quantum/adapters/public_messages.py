@@ -6,7 +6,7 @@ version. docs/streams.md explains each member.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -116,29 +116,26 @@ class Names:
 def lines_of(news: News, names: Names) -> Iterator[Line]:
     """Yield the messages of news, of each topic in order. Gaps are no news of a series: see `gap_of`."""
     encode, upto = msgspec.json.Encoder().encode, news.upto
-    times, values = news.batch.at_ms, news.batch.values
-    for slot, rows in _by_series(news.batch.slots, np.arange(len(news.batch))):
+    batch, scores = news.batch, news.scores
+    for slot, (at_ms, values) in _by_series(batch.slots, batch.at_ms, batch.values):
         name, labels = names.of(slot, news.labels)
-        samples = SamplesMessage(
-            position=upto,
-            fingerprint=name,
-            labels=labels,
-            timestamps_ms=times[rows].tolist(),
-            values=values[rows].tolist(),
-        )
+        samples = SamplesMessage(position=upto, fingerprint=name, labels=labels, timestamps_ms=at_ms, values=values)
         yield Line("samples", name.encode(), encode(samples))
-    scores = news.scores
-    for slot, rows in _by_series(news.batch.slots, np.flatnonzero(~np.isnan(scores.expected))):
+    known = ~np.isnan(scores.expected)
+    columns = (batch.at_ms, scores.score, scores.expected, scores.lower, scores.upper)
+    for slot, (at_ms, score, expected, lower, upper) in _by_series(
+        batch.slots[known], *(column[known] for column in columns)
+    ):
         name, labels = names.of(slot, news.labels)
         scored = ScoresMessage(
             position=upto,
             fingerprint=name,
             labels=labels,
-            timestamps_ms=times[rows].tolist(),
-            score=scores.score[rows].tolist(),
-            expected=scores.expected[rows].tolist(),
-            lower=scores.lower[rows].tolist(),
-            upper=scores.upper[rows].tolist(),
+            timestamps_ms=at_ms,
+            score=score,
+            expected=expected,
+            lower=lower,
+            upper=upper,
         )
         yield Line("scores", name.encode(), encode(scored))
     for anomaly in news.anomalies:
@@ -157,12 +154,13 @@ def gap_of(news: News) -> bytes | None:
     return msgspec.json.encode(GapMessage(position=news.upto, start_ms=start_ms, end_ms=end_ms))
 
 
-def _by_series(slots: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Yield each series of some rows with its rows, at most `MAX_ROWS` at once, in their order."""
-    order = rows[np.argsort(slots[rows], kind="stable")]
-    ends = np.flatnonzero(np.diff(slots[order], append=-1))
+def _by_series(slots: NDArray[np.int64], *columns: NDArray[Any]) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Yield each series with its rows of every column, at most `MAX_ROWS` at once, in their order."""
+    order = np.argsort(slots, kind="stable")
+    found, lists = slots[order], [column[order].tolist() for column in columns]
     begin = 0
-    for end in (ends + 1).tolist():
+    for end in (np.flatnonzero(np.diff(found, append=-1)) + 1).tolist():
         for first in range(begin, end, MAX_ROWS):
-            yield int(slots[order[first]]), order[first : min(end, first + MAX_ROWS)]
+            last = min(end, first + MAX_ROWS)
+            yield int(found[first]), [rows[first:last] for rows in lists]
         begin = end
