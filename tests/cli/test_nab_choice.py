@@ -67,7 +67,8 @@ def rows_of(seed: int, hearing: dict[str, int] | None = None) -> Rows:
 
 
 def sums_of_equal(rows: Rows) -> np.ndarray:
-    return sums_of(rows, EQUAL[None])[0].astype(np.float64)
+    sums: np.ndarray = sums_of(rows, EQUAL[None])[0].astype(np.float64)
+    return sums
 
 
 @settings(max_examples=6, deadline=None)

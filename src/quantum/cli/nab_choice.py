@@ -186,7 +186,8 @@ def points_of(sums: NDArray[np.floating], windows: int) -> NDArray[np.float64]:
 def smoothed(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return means over neighbouring thresholds, shape (..., thresholds - 2 * NEIGHBOURS, profiles)."""
     width = 2 * NEIGHBOURS + 1
-    return np.lib.stride_tricks.sliding_window_view(points, width, axis=-2).mean(axis=-1)
+    means: NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(points, width, axis=-2).mean(axis=-1)
+    return means
 
 
 # ---- choosing ------------------------------------------------------------------------------------------------------
@@ -223,7 +224,8 @@ def points_elsewhere(rows: Rows, sums: NDArray[np.float64], training: NDArray[np
     known = smoothed(points_of(sums[training].sum(axis=0), int(rows.windows[training].sum())))
     levels = known.argmax(axis=0) + NEIGHBOURS
     other = points_of(sums[~training].sum(axis=0), int(rows.windows.sum()))
-    return other[levels, np.arange(len(PROFILES))]
+    found: NDArray[np.float64] = other[levels, np.arange(len(PROFILES))]
+    return found
 
 
 # ---- what is told --------------------------------------------------------------------------------------------------
