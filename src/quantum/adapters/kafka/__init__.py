@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from quantum.adapters.kafka.cluster import Cluster, survey
-from quantum.adapters.kafka.lanes import DIED, KafkaLanes, KafkaWork, Membership, dead_letters, members_of, pardon
+from quantum.adapters.kafka.lanes import (
+    DIED,
+    KafkaLanes,
+    KafkaWork,
+    Membership,
+    Topics,
+    dead_letters,
+    members_of,
+    pardon,
+)
 from quantum.adapters.kafka.publication import KafkaPublication
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "KafkaPublication",
     "KafkaWork",
     "Membership",
+    "Topics",
     "dead_letters",
     "members_of",
     "pardon",
