@@ -89,12 +89,12 @@ def check_silence(silence: Silence, compile_matchers: MatcherCompiler, now_ms: i
     matches = compile_matchers(silence.matchers)
     if matches(LabelSet(())):
         raise Rejected("silence_matchers", "at least one matcher must ask for a value, or every alert would match")
+    if len(silence.comment) > MAX_COMMENT or "\x00" in silence.comment:
+        raise Rejected("silence_text", f"a comment has at most {MAX_COMMENT} characters and no NUL")
     if not 0 < silence.ends_at_ms - silence.starts_at_ms <= MAX_SILENCE_MS:
         raise Rejected("silence_time", "a silence ends after it starts, and lasts 366 days at most")
     if silence.ends_at_ms <= now_ms:
         raise Rejected("silence_time", "a silence ends in the future")
-    if len(silence.comment) > MAX_COMMENT or "\x00" in silence.comment:
-        raise Rejected("silence_text", f"a comment has at most {MAX_COMMENT} characters and no NUL")
     return matches
 
 
