@@ -48,7 +48,7 @@ def test_rows_that_are_cut_short_or_too_long_are_an_error(rows: list[Row], data:
     packed = packed_rows(*(np.array([row[column] for row in rows]) for column in range(3)))
     assert packed is not None
     cut = data.draw(st.integers(0, len(packed) - 1))
-    for wrong in (bytes(packed[:cut]), bytes(packed) + b"\x00"):
+    for wrong in (packed[:cut], packed + b"\x00"):
         with pytest.raises(ValueError, match="packed rows"):
             unpacked_rows(wrong)
 

@@ -179,28 +179,24 @@ def read_rows(
     return at
 
 
-def packed_rows(
-    slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
-) -> NDArray[np.uint8] | None:
+def packed_rows(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> bytes | None:
     """Return rows as bytes; None if a slot or time is out of range."""
-    out = np.empty(COUNT.size + MOST_ROW_BYTES * len(slots), np.uint8)
-    COUNT.pack_into(out, 0, len(slots))
-    size = write_rows(slots, at_ms, values, values.view(np.int64), out[COUNT.size :])
-    return out[: COUNT.size + size] if size >= 0 else None
+    out = np.empty(MOST_ROW_BYTES * len(slots), np.uint8)
+    size = write_rows(slots, at_ms, values, values.view(np.int64), out)
+    return COUNT.pack(len(slots)) + out[:size].tobytes() if size >= 0 else None
 
 
-def unpacked_rows(packed: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def unpacked_rows(packed: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return slots, times and values of packed rows.
 
     Raises:
         ValueError: these bytes are none.
     """
-    data = bytes(packed)
-    count = COUNT.unpack_from(data)[0] if len(data) >= COUNT.size else BEYOND
-    if COUNT.size + LEAST_ROW_BYTES * count > len(data):
+    count = COUNT.unpack_from(packed)[0] if len(packed) >= COUNT.size else BEYOND
+    if COUNT.size + LEAST_ROW_BYTES * count > len(packed):
         raise ValueError("packed rows are cut short")
     slots, at_ms, values = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
-    rest = data[COUNT.size :]
+    rest = packed[COUNT.size :]
     numbers = cast("Sequence[int]", np.frombuffer(rest, np.uint8)) if hasattr(read_rows, "py_func") else rest
     if read_rows(numbers, slots, at_ms, values, values.view(np.int64)) != len(rest):
         raise ValueError("packed rows do not end where they should")

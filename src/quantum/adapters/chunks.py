@@ -95,7 +95,7 @@ def pack_batch(batch: SampleBatch) -> bytes:
     """Return one accepted batch as bytes, small and fast: this is written before the sender is answered."""
     rows = packed_rows(batch.slots, batch.at_ms, batch.values)
     if rows is not None:
-        return _sealed(ROWS + bytes(cramjam.lz4.compress_block(rows.data)))
+        return _sealed(ROWS + bytes(cramjam.lz4.compress_block(rows)))
     raw = np.zeros((3, len(batch)), "<i8")
     for row, column in zip(raw, (batch.slots, batch.at_ms), strict=False):
         row[:1] = column[:1]
