@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.adapters import recent_rows
-from quantum.adapters.recent_rows import RecentRows, are_alike, by_series, places_by_slot, sorted_by_slot
+from quantum.adapters.recent_rows import RecentRows, begins_anew, by_series, places_by_slot, sorted_by_slot
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -108,9 +109,10 @@ def test_rows_sorted_by_slot_are_those_of_a_stable_sort(slots: list[int]) -> Non
     assert sorted_by_slot(rows).at_ms.tolist() == np.argsort(column, kind="stable").tolist()
 
 
-@given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=4))
-def test_parts_of_a_column_are_alike_if_all_are_as_the_first(parts: list[list[int]]) -> None:
+@given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=6))
+def test_parts_of_a_column_begin_anew_where_they_are_not_as_the_one_before(parts: list[list[int]]) -> None:
     ends = np.cumsum([len(part) for part in parts])
     starts = np.append(0, ends[:-1])
     column = np.array([number for part in parts for number in part], np.int64)
-    assert are_alike(column, starts, ends) == all(part == parts[0] for part in parts)
+    expected = [True, *(part != before for before, part in pairwise(parts))]
+    assert begins_anew(column, starts, ends).tolist() == expected

@@ -22,7 +22,7 @@ from pcodec import ChunkConfig, DeltaSpec, standalone
 from quantum.adapters.batch_rows import packed_rows, unpacked_rows
 from quantum.adapters.decimals import fewest_digits, fewest_digits_of_each
 from quantum.adapters.ratios import as_ratios
-from quantum.adapters.recent_rows import are_alike, places_by_slot, rows_of, sorted_by_slot
+from quantum.adapters.recent_rows import begins_anew, places_by_slot, rows_of, sorted_by_slot
 from quantum.adapters.wire import CorruptData
 from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
@@ -170,14 +170,27 @@ def _with_the_same_times(
 ) -> list[NDArray[np.intp]]:
     """Return which series have the very same times: groups of their numbers, by the first of each.
 
+    Neighbours mostly have, so of each run of such series only the first is compared with others.
+    """
+    begins = begins_anew(at_ms, starts, ends)
+    firsts = np.flatnonzero(begins)
+    if len(firsts) <= 1:
+        return [np.arange(len(starts))] * len(firsts)
+    of_first = np.empty(len(firsts), np.intp)
+    for number, members in enumerate(_alike(at_ms, starts[firsts], ends[firsts])):
+        of_first[members] = number
+    groups = of_first[np.cumsum(begins) - 1]
+    return np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+
+
+def _alike(at_ms: NDArray[np.int64], starts: NDArray[np.intp], ends: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Do as `_with_the_same_times` for series that are compared each with each.
+
     Series with the same count, first time and sum are compared as a table; only where these are alike and the rest is
     not, one by one.
     """
-    if not len(starts):
-        return []
-    if are_alike(at_ms, starts, ends):
-        return [np.arange(len(starts))]
-    traits = np.stack([ends - starts, at_ms[starts], np.add.reduceat(at_ms, starts)], axis=1)
+    sums = np.cumsum(at_ms)
+    traits = np.stack([ends - starts, at_ms[starts], sums[ends - 1] - sums[starts]], axis=1)
     _, kinds = np.unique(traits, axis=0, return_inverse=True)
     groups: list[NDArray[np.intp]] = []
     for alike in np.split(np.argsort(kinds, kind="stable"), np.cumsum(np.bincount(kinds))[:-1]):

@@ -175,13 +175,15 @@ def sort_counting(slots: Column, ends: NDArray[np.intp], places: NDArray[np.intp
 
 
 @compiled
-def are_alike(column: Column, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> bool:
-    """Return whether all parts of a column are the same as the first."""
-    size = ends[0] - starts[0]
+def begins_anew(column: Column, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which parts of a column are not the same as the part before; the first is none."""
+    found = np.ones(len(starts), np.bool_)
     for part in range(1, len(starts)):
-        if ends[part] - starts[part] != size:
-            return False
-        for place in range(size):
-            if column[starts[part] + place] != column[starts[0] + place]:
-                return False
-    return True
+        size = ends[part] - starts[part]
+        if size != ends[part - 1] - starts[part - 1]:
+            continue
+        place = 0
+        while place < size and column[starts[part] + place] == column[starts[part - 1] + place]:
+            place += 1
+        found[part] = place < size
+    return found
