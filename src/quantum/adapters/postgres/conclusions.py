@@ -104,14 +104,10 @@ LARGE_STATE: Final = 100_000
 """Bytes of a state from which on it is worth a VACUUM of its own that it gets the room of an old one."""
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
-<<<<<<< HEAD
-    "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
-    " AND position <> coalesce((SELECT max(position) FROM checkpoints WHERE tenant = %s AND position <="
-    " (SELECT position FROM marks WHERE tenant = %s AND name = 'published')), -1)"
-=======
     "SELECT position FROM (SELECT position FROM checkpoints WHERE tenant = %s UNION SELECT CAST(%s AS BIGINT)) AS known"
     " ORDER BY position DESC LIMIT %s)"
->>>>>>> main
+    " AND position <> coalesce((SELECT max(position) FROM checkpoints WHERE tenant = %s AND position <="
+    " (SELECT position FROM marks WHERE tenant = %s AND name = 'published')), -1)"
 )
 NOTE_PUBLISHED: Final = _insert("marks", "tenant, name, position", key="tenant, name")
 PUBLISHED: Final = "SELECT name, position FROM marks WHERE tenant = %s AND name IN ('published', 'published_ms')"
@@ -308,20 +304,13 @@ class PostgresConclusions:
     async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
         """See CheckpointStore."""
 
-<<<<<<< HEAD
-        async def put(connection: Connection, _: Undo) -> None:
-            await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
-            whose = (self._tenant, self._tenant)
-            await change(connection, FORGET_CHECKPOINTS, *whose, KEPT_CHECKPOINTS, *whose)
-=======
         async def forget(connection: Connection, _: Undo) -> None:
-            kept = (self._tenant, self._tenant, position, KEPT_CHECKPOINTS)
-            await change(connection, FORGET_CHECKPOINTS, *kept)
+            whose = (self._tenant, self._tenant)
+            await change(connection, FORGET_CHECKPOINTS, *whose, position, KEPT_CHECKPOINTS, *whose)
 
         async def put(connection: Connection, undo: Undo) -> None:
             await forget(connection, undo)
             await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
->>>>>>> main
 
         if len(state) >= LARGE_STATE:
             # those that go make room for the one that comes, which they can once their going is committed
