@@ -146,7 +146,7 @@ GOLDEN: list[tuple[str, bytes, str]] = [
             '"hot","policy_name":"Hot","policy_version":2,"group":{"host":"ä"},"state":"firing","severity":"'
             'critical","summary":"CPU is hot","reason":"95 is above 90","pending_at_ms":1700000000000,"firin'
             'g_at_ms":1700000001000,"resolved_at_ms":null,"changed_at_ms":1700000001000,"incident_id":"00000'
-            '000000000c3","breaching":1,"peak_score":0.5,"contributors":[]}}'
+            '000000000c3","breaching":1,"peak_score":0.5,"contributors":[],"silenced_by":null}}'
         ),
     ),
 ]
