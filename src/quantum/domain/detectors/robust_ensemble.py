@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.edges import EDGES_STATE
 from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE
 from quantum.domain.detectors.rarity import Plan, rarity_state
 from quantum.domain.detectors.robust import Robust
@@ -31,7 +32,7 @@ PLAN: Final = Plan(
 )
 """Weights of range, season, mean, spread, residual, repeat, drift, surprise, unlikeness and novelty
 (docs/detection.md says what each brought)."""
-BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_state(ALL).itemsize
+BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_state(ALL).itemsize + EDGES_STATE.itemsize
 """State of one series."""
 
 
@@ -39,7 +40,7 @@ class RobustEnsemble(Robust):
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
-    version: Final = 4
+    version: Final = 5
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN)

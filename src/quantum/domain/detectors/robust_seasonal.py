@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.edges import EDGES_STATE
 from quantum.domain.detectors.rarity import Plan, rarity_state
 from quantum.domain.detectors.robust import Robust
 from quantum.domain.detectors.signs import SIGNS, signs_state
@@ -30,7 +31,7 @@ PLAN: Final = Plan(
     holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
 )
 """Weights of range, season, mean, spread, residual and repeat (docs/detection.md says what each brought)."""
-BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize
+BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize + EDGES_STATE.itemsize
 """State of one series."""
 
 
@@ -38,7 +39,7 @@ class RobustSeasonal(Robust):
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 7
+    version: Final = 8
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN)
