@@ -1,7 +1,7 @@
 """`make bench-detect`: measure detectors beside their peers, and write docs/detection.json and the table made of it.
 
-The peers (river, PyOD) are installed into `.venv` from the lock. NAB's files and labels come from `tests/corpora`; what
-others reach on NAB is taken from its published results.
+The peers (river, PyOD) and TensorFlow, for deep models, are put into `.venv` from the lock. NAB's files and labels
+come from `tests/corpora`; what others reach on NAB is taken from its published results.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def main() -> int:
             "detect": _bench("detect", "--peers"),
             "nab": _bench("nab", "--corpus", f"{folder}/data", "--labels", str(labels)),
             "forecast": _bench("forecast", "--corpus", f"{folder}/data"),
+            "watching": _bench("watching"),
+            "deep": _bench("deep", "--corpus", f"{folder}/data", "--labels", str(labels)),
         }
     figures = summarise(reports)
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -55,9 +57,9 @@ def main() -> int:
 
 
 def install_peers() -> None:
-    """Add the locked peers to `.venv`; nothing else of it changes."""
+    """Add the locked peers and TensorFlow to `.venv`; nothing else of it changes."""
     uv = prepare.find_uv() or prepare.install_uv()
-    command = [uv, "sync", "--frozen", "--no-dev", "--inexact", "--group", "peers"]
+    command = [uv, "sync", "--frozen", "--no-dev", "--inexact", "--group", "peers", "--extra", "deep"]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
@@ -77,7 +79,13 @@ def _bench(*arguments: str) -> Report:
 def summarise(reports: Mapping[str, Report]) -> Report:
     """Return rows, machine, versions and date of the reports of all measurements."""
     machine = reports["detect"]["machine"]
-    rows = [*reports["detect"]["rows"], *nab_rows(reports["nab"]), *forecast_rows(reports["forecast"])]
+    rows = [
+        *reports["detect"]["rows"],
+        *reports["watching"]["rows"],
+        *nab_rows(reports["nab"]),
+        *forecast_rows(reports["forecast"]),
+        *reports["deep"]["rows"],
+    ]
     names = ("processor", "processors", "memory_bytes", "load_1min", "system")
     return {
         "rows": rows,
