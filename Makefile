@@ -15,6 +15,7 @@ SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
 
 SCALE ?= 1
+PARTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run deep frontend check test sbom audit faults simulate bench bench-rivals bench-detect images image-test up clean
@@ -78,9 +79,9 @@ bench-rivals: ## Quantum beside VictoriaMetrics, Prometheus and InfluxDB, writes
 	@$(PYTHON) -m tools.prepare
 	@$(BIN)/python -m tools.rivals --scale $(SCALE)
 
-bench-detect: ## the detectors beside river, PyOD and scikit-learn: writes docs/detection.json and the table
+bench-detect: ## the detectors beside river, PyOD and scikit-learn, into docs/detection.json: PARTS="nab deep" takes these anew
 	@$(PYTHON) -m tools.prepare
-	@$(BIN)/python -m tools.detection
+	@$(BIN)/python -m tools.detection $(PARTS)
 
 images: ## build the image quantum:dev with Docker
 	docker build $(ARGS) --file deploy/images/Dockerfile --tag quantum:dev .

@@ -162,7 +162,8 @@ def settings_of(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from settings_of(field.type, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", field.default
+            is_made = field.default is msgspec.NODEFAULT
+            yield f"{prefix}{field.name}", field.default_factory() if is_made else field.default
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -165,6 +165,19 @@ def test_rules_of_retention_are_read_and_those_that_make_no_sense_named(tmp_path
     assert problems_of(file_with(tmp_path, many)) == ["retention.rules: there are 101, at most 100"]
 
 
+def test_each_tenant_may_have_clocks_of_its_own_and_unknown_zones_and_tenants_are_named(tmp_path: Path) -> None:
+    text = "[clocks]\ntime_zone = 'Europe/Berlin'\n[clocks.tenants]\ndefault = '{}'\n"
+    clocks = load_settings(file_with(tmp_path, text.format("America/New_York")), {}).clocks
+    assert (clocks.of("default"), clocks.of("acme")) == ("America/New_York", "Europe/Berlin")
+    assert load_settings(file_with(tmp_path, ""), {}).clocks.of("default") == "UTC"
+    wrong = text.replace("Berlin", "Atlantis").format("../passwd") + "acme = 'UTC'\n"
+    assert problems_of(file_with(tmp_path, wrong)) == [
+        "clocks.time_zone: this machine knows no time zone 'Europe/Atlantis'; names are like Europe/Berlin or UTC",
+        "clocks.tenants.default: this machine knows no time zone '../passwd'; names are like Europe/Berlin or UTC",
+        "clocks.tenants.acme: is none of the tenants that are served: default",
+    ]
+
+
 def test_a_text_for_the_store_is_its_kind_wherever_it_is_given(tmp_path: Path) -> None:
     file = file_with(tmp_path, 'store = "memory"')
     assert load_settings(file, {}).store == Store(kind="memory")

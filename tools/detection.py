@@ -1,7 +1,9 @@
 """`make bench-detect`: measure detectors beside their peers, and write docs/detection.json and the table made of it.
 
-The peers (river, PyOD) are installed into `.venv` from the lock. NAB's files and labels come from `tests/corpora`; what
-others reach on NAB is taken from its published results.
+`PARTS="nab deep"` takes only these anew; of the others the figures, and their dates, stay.
+
+The peers (river, PyOD) and TensorFlow, for deep models, are put into `.venv` from the lock. NAB's files and labels
+come from `tests/corpora`; what others reach on NAB is taken from its published results.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tools import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[1]
 FIGURES: Final = ROOT / "docs" / "detection.json"
@@ -31,23 +33,26 @@ NAB: Final = {
 }
 """Published scores (github.com/numenta/NAB); ARTime, HTM and CAD OSE are given each file's lowest and highest value."""
 
+PARTS: Final = ("detect", "watching", "nab", "forecast", "deep")
+"""Measurements, in the order of their rows; each can be taken anew by itself."""
+
 Row = dict[str, Any]
 Report = dict[str, Any]
 
 
-def main() -> int:
-    """Measure everything, write both files; return the exit status."""
+def main(asked: Sequence[str]) -> int:
+    """Measure what was asked for, or everything; write both files; return the exit status."""
+    if unknown := set(asked) - set(PARTS):
+        sys.exit(f"quantum: there is no measurement {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     install_peers()
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(CORPUS) as archive:
             archive.extractall(folder, filter="data")
-        labels = Path(folder, "labels", "combined_windows.json")
-        reports = {
-            "detect": _bench("detect", "--peers"),
-            "nab": _bench("nab", "--corpus", f"{folder}/data", "--labels", str(labels)),
-            "forecast": _bench("forecast", "--corpus", f"{folder}/data"),
-        }
-    figures = summarise(reports)
+        corpus = ["--corpus", f"{folder}/data"]
+        labelled = [*corpus, "--labels", f"{folder}/labels/combined_windows.json"]
+        files = {"detect": ["--peers"], "watching": [], "nab": labelled, "forecast": corpus, "deep": labelled}
+        reports = {name: _bench(name, *files[name]) for name in PARTS if name in (asked or PARTS)}
+    figures = summarise(reports, json.loads(FIGURES.read_text(encoding="utf-8")))
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
     print(f"quantum: wrote {FIGURES.relative_to(ROOT)} and the table in {PAGE.relative_to(ROOT)}", file=sys.stderr)
@@ -55,9 +60,9 @@ def main() -> int:
 
 
 def install_peers() -> None:
-    """Add the locked peers to `.venv`; nothing else of it changes."""
+    """Add the locked peers and TensorFlow to `.venv`; nothing else of it changes."""
     uv = prepare.find_uv() or prepare.install_uv()
-    command = [uv, "sync", "--frozen", "--no-dev", "--inexact", "--group", "peers"]
+    command = [uv, "sync", "--frozen", "--no-dev", "--inexact", "--group", "peers", "--extra", "deep"]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
@@ -74,20 +79,31 @@ def _bench(*arguments: str) -> Report:
 # ---- figures -----------------------------------------------------------------------------------------------------
 
 
-def summarise(reports: Mapping[str, Report]) -> Report:
-    """Return rows, machine, versions and date of the reports of all measurements."""
-    machine = reports["detect"]["machine"]
-    rows = [*reports["detect"]["rows"], *nab_rows(reports["nab"]), *forecast_rows(reports["forecast"])]
+def summarise(reports: Mapping[str, Report], before: Report) -> Report:
+    """Return rows, machine, versions and dates of reports; of what was not measured now, those of the time before."""
+    known = {row["measure"]: row for row in before["rows"]}
+    parts = dict(before["parts"])
+    for name, report in reports.items():
+        rows = ROWS_OF[name](report)
+        known |= {row["measure"]: row for row in rows}
+        machine = report["machine"] if isinstance(report["machine"], dict) else report
+        parts[name] = {"date": machine["date"], "measures": [row["measure"] for row in rows]}
+    machines = [one["machine"] for one in reports.values() if isinstance(one["machine"], dict)]
     names = ("processor", "processors", "memory_bytes", "load_1min", "system")
-    return {
-        "rows": rows,
-        "machine": {name: machine[name] for name in names},
-        "versions": {
+    versions = dict(before["versions"])
+    if "detect" in reports:
+        machine = reports["detect"]["machine"]
+        versions = {
             "quantum": machine["versions"]["quantum"],
             "python": machine["python"],
             **reports["detect"]["peers"],
-        },
-        "date": machine["date"],
+        }
+    return {
+        "rows": [known[measure] for name in PARTS if name in parts for measure in parts[name]["measures"]],
+        "machine": {name: machines[0][name] for name in names} if machines else before["machine"],
+        "versions": versions,
+        "date": max(part["date"] for part in parts.values()),
+        "parts": {name: parts[name] for name in PARTS if name in parts},
     }
 
 
@@ -127,6 +143,15 @@ def _row(measure: str, unit: str, quantum: float, others: Mapping[str, float]) -
     }
 
 
+ROWS_OF: Final[Mapping[str, Callable[[Report], list[Row]]]] = {
+    "detect": lambda report: report["rows"],
+    "watching": lambda report: report["rows"],
+    "nab": nab_rows,
+    "forecast": forecast_rows,
+    "deep": lambda report: report["rows"],
+}
+
+
 # ---- the page ----------------------------------------------------------------------------------------------------
 
 
@@ -145,9 +170,10 @@ def tables(figures: Report) -> str:
         kin = next((known for known in groups if set(row["rivals"]) & set(known)), tuple(row["rivals"]))
         groups.setdefault(kin, []).append(row)
     machine, versions = figures["machine"], figures["versions"]
+    measured = ", ".join(f"{name} {part['date']}" for name, part in figures["parts"].items())
     about = (
-        f"{figures['date']}, {machine['processors']} processors ({machine['processor']}), load"
-        f" {machine['load_1min']:.1f}; {', '.join(f'{name} {number}' for name, number in versions.items())}."
+        f"Measured: {measured}. {machine['processors']} processors ({machine['processor']}), load"
+        f" {machine['load_1min']:.1f} at last; {', '.join(f'{name} {number}' for name, number in versions.items())}."
     )
     return "\n\n".join([*(_table(rows, names) for rows in groups.values()), about])
 
@@ -173,4 +199,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

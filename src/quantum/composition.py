@@ -50,6 +50,7 @@ from quantum.adapters.scrape import Scraper
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.adapters.statsd import Gathered
 from quantum.adapters.stub_auth import StubIdentity
+from quantum.adapters.time_zones import civil_time
 from quantum.adapters.training_process import lacking, train_apart
 from quantum.adapters.webhook import Webhooks
 from quantum.application.api_keys import Admission, ApiKeys, KeyOwners
@@ -599,7 +600,8 @@ class Workspace(containers.DeclarativeContainer):
     queries = providers.Singleton(Queries, store, store, store, monitor, compiler, keeping.provided.with_data)
     budgets = providers.Singleton(Budgets, store, monitor, clock)
     forecasts = providers.Singleton(Forecasts, store, queries)
-    why = providers.Singleton(Why, store, store, monitor, queries)
+    civil = providers.Singleton(civil_time, settings.provided.clocks.of.call(tenant))
+    why = providers.Singleton(Why, store, store, monitor, queries, civil)
     promql = providers.Singleton(build_promql, store, monitor, compiler, keeping)
     shadows = providers.Singleton(build_shadows, store, stream, monitor, compiler)
     models = providers.Singleton(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from quantum.adapters.addresses import AddressRefused, Reach
 from quantum.adapters.linear_patterns import full_match
 from quantum.adapters.scrape_targets import build_target
+from quantum.adapters.time_zones import civil_time
 from quantum.domain.coverage import MAX_RULES
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import MatcherCompiler
@@ -51,6 +52,7 @@ def find_contradictions(settings: Settings) -> list[str]:
     problems += _network_problems(settings)
     problems += _scrape_problems(settings.scrape)
     problems += _detection_problems(settings.detection)
+    problems += _clock_problems(settings)
     problems += _retention_problems(settings.retention, settings.limits.max_age_ms, settings.served)
     return problems
 
@@ -166,6 +168,23 @@ def _tenant_problems(settings: Settings) -> list[str]:
         )
     elif len(settings.served) > 1 and not settings.auth.tenant_claim:
         problems.append(f"tenants: auth.tenant_claim is empty, which makes everybody a member of {home}; name a claim")
+    return problems
+
+
+def _clock_problems(settings: Settings) -> list[str]:
+    clocks, problems = settings.clocks, []
+    named = {"clocks.time_zone": clocks.time_zone}
+    named |= {f"clocks.tenants.{tenant}": zone for tenant, zone in clocks.tenants.items()}
+    for name, zone in named.items():
+        try:
+            civil_time(zone)
+        except Rejected as error:
+            problems.append(f"{name}: {error}")
+    problems += [
+        f"clocks.tenants.{tenant}: is none of the tenants that are served: {', '.join(settings.served)}"
+        for tenant in clocks.tenants
+        if tenant not in settings.served
+    ]
     return problems
 
 

@@ -332,6 +332,22 @@ class Retention(Section, frozen=True, kw_only=True):
         return tuple(rule.rule(self.rollup_days) for rule in self.rules)
 
 
+class Clocks(Section, frozen=True, kw_only=True):
+    """By whose clocks hours of the day and days of the week are told in explanations.
+
+    Attributes:
+        time_zone: name of a time zone, for example `Europe/Berlin`.
+        tenants: names of the time zones of tenants elsewhere.
+    """
+
+    time_zone: str = "UTC"
+    tenants: dict[TenantName, str] = {}
+
+    def of(self, tenant: str) -> str:
+        """Return the name of a tenant's time zone."""
+        return self.tenants.get(tenant, self.time_zone)
+
+
 class Store(Section, frozen=True, kw_only=True):
     """Where facts, samples and conclusions are kept. `store = "memory"` is short for `store.kind`.
 
@@ -462,6 +478,7 @@ class Settings(Section, frozen=True, kw_only=True):
     gateway: Gateway = Gateway()
     stream: Stream = Stream()
     retention: Retention = Retention()
+    clocks: Clocks = Clocks()
     logs: Logs = Logs()
     traces: TraceExport = TraceExport()
     detection: Detection = Detection()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from tests.watching import HOT, Watching
 
@@ -71,6 +72,33 @@ async def test_a_label_value_can_be_left_aside(judged: tuple[Watching, str]) -> 
     assert (learnt["matcher"], learnt["value"], learnt["evidence"]["removed"]) == (matcher, None, 1)
 
 
+async def test_a_policy_learns_to_which_side_a_series_may_be_odd() -> None:
+    odd = HOT | {"condition": {"kind": "anomaly_score", "raise_at": 0.35, "clear_at": 0.3}}
+    async with Watching() as system:
+        created = await system.json("POST", "/api/v1/policies", 201, json=odd)
+        path = f"/api/v1/policies/{created['id']}"
+        for room, height, verdict in (("kitchen", -70.0, "false"), ("cellar", 110.0, "real")):
+            noise = np.random.default_rng(len(room)).normal(20.0, 1.0, 410)
+            calm = noise.tolist()
+            await system.push("heat", [*calm, *[height] * 5], room=room)
+            await system.pass_time(1000)
+            await system.push("heat", calm, room=room)
+            await system.pass_time(1000)
+            (newest, *_) = (await system.get("/api/v1/incidents"))["items"]
+            await system.json("POST", f"/api/v1/incidents/{newest['id']}/verdict", json={"verdict": verdict})
+        options = {one["setting"]: one for one in (await system.json("POST", f"{path}/propose", json={}))["options"]}
+        found = options["direction"]
+        assert (found["direction"], found["value"], found["matcher"], found["harmless"]) == ("above", None, None, True)
+        evidence = found["evidence"]
+        assert (evidence["unwanted_removed"], evidence["confirmed"], evidence["lost"]) == (1, 1, [])
+        blind = {"setting": "direction", "direction": "below"}
+        refused = await system.json("POST", f"{path}/learn", 409, json=blind)
+        assert "of 1 incidents judged real it would lose 1" in refused["detail"]
+        learnt = await system.json("POST", f"{path}/learn", json={"setting": "direction", "direction": "above"})
+        assert learnt["policy"]["condition"] == created["condition"] | {"direction": "above"}
+        assert (await system.json("POST", f"{path}/unlearn"))["condition"] == created["condition"]
+
+
 @pytest.mark.parametrize(
     ("act", "body", "status", "words"),
     [
@@ -94,6 +122,11 @@ async def test_a_label_value_can_be_left_aside(judged: tuple[Watching, str]) -> 
             400,
             "by this matcher",
         ),
+        ("learn", {"setting": "direction"}, 400, "needs direction and no other"),
+        ("learn", {"setting": "direction", "direction": "above", "value": 1.0}, 400, "needs direction and no other"),
+        ("learn", {"setting": "raise_at", "direction": "above"}, 400, "needs value and no other"),
+        ("learn", {"setting": "direction", "direction": "above"}, 400, "cannot be made stricter by this direction"),
+        ("learn", {"setting": "direction", "direction": "either"}, 400, "Invalid enum value 'either'"),
         ("learn", {"setting": "pages", "value": 1.0}, 400, "Invalid enum value 'pages'"),
         ("learn", {"setting": "raise_at", "value": "high"}, 400, "Expected `float | null`"),
         ("learn", {"setting": "raise_at", "value": 93.0, "worse": 1}, 400, "unknown field `worse`"),

@@ -56,6 +56,25 @@ async def test_without_a_limit_nothing_is_reached_and_below_is_found_from_above(
     assert never["reached"]["expected_ms"] is None
 
 
+@pytest.mark.parametrize(
+    ("scale", "shift", "bounds"),
+    [(1.0, 0.0, (0.0, 1.0)), (3.0, 0.0, (0.0, np.inf)), (1.0, -0.5, (-np.inf, np.inf))],
+)
+async def test_a_forecast_stays_where_series_of_its_kind_are(
+    system: Watching, scale: float, shift: float, bounds: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(3)
+    values = scale * np.clip(0.5 + np.cumsum(rng.normal(0.0, 0.05, 900)) % 1.0 - 0.5, 0.0, 1.0) + shift
+    await system.push("share", values.tolist(), step_ms=MINUTE_MS)
+    found = await system.get(await path_of(system), horizon_ms=120 * MINUTE_MS, quantile=0.99)
+    lower, upper = min(found["lower"]), max(found["upper"])
+    assert bounds[0] <= lower
+    assert upper <= bounds[1]
+    # it would have gone beyond, or there would be nothing to keep
+    assert lower < values.min() or lower == bounds[0]
+    assert upper > values.max() or upper == bounds[1]
+
+
 async def test_a_gap_has_the_value_before_it(system: Watching) -> None:
     await system.push("disk", [5.0] * 100, step_ms=MINUTE_MS)
     await system.pass_time(30 * MINUTE_MS, step_ms=30_000)

@@ -14,6 +14,7 @@ from tests.contracts.test_model_store import LINEAGE
 from tests.facts import START_MS, JumpDetector, labels, new_pipeline, policy
 from tests.models import COMPILER, HOSTS, trained
 
+from quantum.adapters.forest_training import with_columns
 from quantum.adapters.memory import ManualClock
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application import models as service
@@ -24,6 +25,8 @@ from quantum.application.shadows import Shadows
 from quantum.application.timemachine import Draft, TimeMachine, history_lines
 from quantum.domain import serving
 from quantum.domain.alerts import Verdict
+from quantum.domain.detectors.deep import sizes_of
+from quantum.domain.detectors.forests import calibrate
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
 from quantum.domain.facts import Heartbeat, JudgeIncident, PromoteModel, PutPolicy, RetireModel
 from quantum.domain.models import Combine, ModelKind, ModelState, TrainedModel
@@ -31,6 +34,8 @@ from quantum.domain.policies import AnomalyScore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from numpy.typing import NDArray
 
     from quantum.domain.labels import LabelSet
 
@@ -139,6 +144,54 @@ async def test_a_model_that_would_lose_a_confirmed_incident_is_refused_whatever_
     assert (await served.models.promote("siblings", 2, "me", max_more_alerts=9)).lost == ()
 
 
+def forecaster(readings: NDArray[np.float64]) -> TrainedModel:
+    """Return a deep model that expects no change, and to which readings like these are usual."""
+    nothing = {name: np.zeros(size, np.float32) for name, size in sizes_of(1).items()}
+    return with_columns(DEEP, nothing, calibrate(readings))
+
+
+NEVER_ODD = forecaster(np.geomspace(1e5, 1e6, 2000))
+ALWAYS_ODD = forecaster(np.geomspace(1e-12, 1e-11, 2000))
+
+
+async def test_a_deep_model_that_changes_nothing_is_refused_whatever_is_allowed(served: Service) -> None:
+    await served.live(80)
+    await served.add(model=NEVER_ODD)
+    for allowed in (0, 1000):
+        with pytest.raises(Conflict, match="a deep-forecaster counts only where it helps"):
+            await served.models.promote("siblings", 1, "me", max_more_alerts=allowed)
+    assert (await served.models.named("siblings")).promoted is None
+
+
+async def test_a_deep_model_that_would_have_raised_more_alerts_is_refused(served: Service) -> None:
+    await served.live(80)
+    await served.add(model=ALWAYS_ODD)
+    with pytest.raises(Conflict, match="alerts instead of 0, and at most 0 more are allowed"):
+        await served.models.promote("siblings", 1, "me")
+    assert (await served.models.named("siblings")).promoted is None
+
+
+async def test_a_deep_model_with_which_fewer_alerts_fire_is_promoted(served: Service) -> None:
+    await served.live(80)
+    await served.live(6, together=9.0)
+    await served.add(Combine.BOTH, model=NEVER_ODD)
+    trial = await served.models.promote("siblings", 1, "me")
+    assert (trial.alerts_then, trial.sooner) == (0, 0)
+    assert trial.alerts_now >= 1
+
+
+async def test_a_deep_model_that_tells_sooner_of_what_was_real_is_promoted(served: Service) -> None:
+    await served.live(80)
+    await served.live(6, together=9.0)
+    incidents = await served.system.store.incidents((), Page())
+    for one in incidents:
+        await served.system.control.submit(JudgeIncident(one.id, Verdict.REAL, "me"))
+    await served.add(model=ALWAYS_ODD)
+    trial = await served.models.promote("siblings", 1, "me")
+    assert (trial.confirmed, trial.lost, trial.sooner) == (len(incidents), (), len(incidents))
+    assert trial.alerts_then == trial.alerts_now
+
+
 async def test_a_version_is_promoted_once(served: Service) -> None:
     await served.live(20)
     await served.add()
@@ -181,7 +234,8 @@ async def test_a_replay_repeats_what_models_concluded_even_after_a_restart(model
             await served.system.control.submit(PutPolicy(ODD, 0, "me"))
             await served.live(60)
             await served.add(model=model)
-            await served.models.promote("siblings", 1, "me", max_more_alerts=9)
+            stored = await store.model("siblings", 1)
+            await served.system.control.submit(PromoteModel(stored, 1, "me"))
             await served.live(30, apart=0.2)
             await served.system.kill()
             await served.system.monitor.close()

@@ -128,6 +128,15 @@ async def test_a_learnt_series_that_stops_is_late_then_silent(system: Watching) 
     assert queries(system).now([0])[0].status == "silent"
 
 
+async def test_a_series_is_unusual_while_its_anomaly_lasts(system: Watching) -> None:
+    calm = np.random.default_rng(1).normal(20.0, 1.0, 400).tolist()
+    await system.push("cpu", [*calm, *[90.0] * 5], host="a")
+    await system.push("cpu", calm, host="b")
+    assert [one.status for one in queries(system).now([1, 0])] == ["ok", "unusual"]
+    await system.push("cpu", calm, host="a")
+    assert queries(system).now([0])[0].status == "ok"
+
+
 async def test_a_series_that_only_ever_ended_has_no_time_yet(system: Watching) -> None:
     await system.push("cpu", [1.0])
     pipeline = system.monitor.pipeline

@@ -20,6 +20,7 @@ from quantum.domain.policies import (
     AlertPolicy,
     AnomalyScore,
     Comparison,
+    Direction,
     PageBudget,
     RateOfChange,
     Severity,
@@ -28,6 +29,8 @@ from quantum.domain.policies import (
 from quantum.domain.teaching import Evidence, Setting, Tightening, candidates, rounded, size_of, tightened, words_of
 
 RARE = policy(condition=AnomalyScore(raise_at=0.5, clear_at=0.3))
+ONLY_ABOVE = policy(condition=AnomalyScore(raise_at=0.5, clear_at=0.3, direction=Direction.ABOVE))
+BUDGETED = policy(condition=PageBudget(pages=2, per_ms=604_800_000))
 GONE = policy(condition=Absence(after_ms=60_000))
 FAST = policy(condition=RateOfChange(op=Comparison.BELOW, window_ms=60_000, raise_at=-5.0, clear_at=-4.0))
 LOW = policy(condition=Threshold(op=Comparison.BELOW, raise_at=5.0, clear_at=6.0))
@@ -51,6 +54,10 @@ def limit(value: float) -> Tightening:
     return Tightening(setting=Setting.RAISE_AT, value=value)
 
 
+def side(one: Direction) -> Tightening:
+    return Tightening(setting=Setting.DIRECTION, direction=one)
+
+
 def aside(label: str, value: str, op: MatchOp = MatchOp.NOT_EQUAL) -> Tightening:
     return Tightening(setting=Setting.MATCHER, matcher=Matcher(label, op, value))
 
@@ -61,9 +68,10 @@ def alert(
     tipping_at: float | None = None,
     peak_at: float | None = None,
     held_ms: int | None = None,
+    value: float = 1.0,
 ) -> Alert:
     shown = tuple(
-        Contributor(slot=slot, series=one, at_ms=START_MS, value=1.0, expected=0.0, lower=0.0, upper=0.0, score=0.5)
+        Contributor(slot=slot, series=one, at_ms=START_MS, value=value, expected=0.0, lower=0.0, upper=0.0, score=0.5)
         for slot, one in enumerate(series)
     )
     return Alert(
@@ -108,6 +116,11 @@ def alert(
         (policy(for_ms=2000), Tightening(setting=Setting.FOR_MS, value=2000)),
         (policy(), Tightening(setting=Setting.FOR_MS, value=1e18)),
         (policy(), Tightening(setting=Setting.FOR_MS, value=math.nan)),
+        (policy(), side(Direction.ABOVE)),
+        (RARE, side(Direction.EITHER)),
+        (RARE, Tightening(setting=Setting.DIRECTION)),
+        (ONLY_ABOVE, side(Direction.ABOVE)),
+        (ONLY_ABOVE, side(Direction.BELOW)),
         (policy(), Tightening(setting=Setting.MATCHER)),
         (policy(), aside("host", "")),
         (policy(), aside("host", "a", MatchOp.EQUAL)),
@@ -133,6 +146,8 @@ def test_what_is_no_stricter_or_makes_no_sense_is_refused(before: AlertPolicy, c
         ),
         (policy(), Tightening(setting=Setting.FOR_MS, value=5000), "only what holds for 5 s instead of at once"),
         (policy(for_ms=2000), Tightening(setting=Setting.FOR_MS, value=5000), "only what holds for 5 s instead of 2 s"),
+        (RARE, side(Direction.ABOVE), "only what is above the expected, instead of either side"),
+        (BUDGETED, side(Direction.BELOW), "only what is below the expected, instead of either side"),
         (policy(), aside("host", "a"), 'without the series with host!="a"'),
     ],
 )
@@ -189,8 +204,20 @@ def test_alerts_of_another_kind_of_condition_say_nothing_of_a_limit() -> None:
     assert candidates(policy(), [alert(RARE, tipping_at=0.71, peak_at=0.71)], [], []) == ()
     # and what fired under a milder limit than there is now asks for nothing
     assert candidates(policy(), [alert(tipping_at=85.0, peak_at=86.0)], [], []) == ()
-    budgeted = policy(condition=PageBudget(pages=2, per_ms=604_800_000))
-    assert candidates(budgeted, [alert(budgeted)], [], []) == ()
+    assert candidates(BUDGETED, [alert(BUDGETED)], [], []) == ()
+
+
+def test_what_was_unwanted_on_one_side_proposes_to_look_to_the_other_alone() -> None:
+    low, high, even = (alert(BUDGETED, labels("cpu"), value=value) for value in (-1.0, 1.0, 0.0))
+    assert candidates(BUDGETED, [low, low], [], []) == (side(Direction.ABOVE),)
+    assert candidates(BUDGETED, [high], [], []) == (side(Direction.BELOW),)
+    # a trial says which of the two spares more, and what each would lose
+    assert candidates(BUDGETED, [low, high], [low], []) == (side(Direction.ABOVE), side(Direction.BELOW))
+    assert candidates(BUDGETED, [even, alert(BUDGETED)], [], []) == ()
+    assert size_of(BUDGETED, side(Direction.ABOVE)) == 0.0
+    # a limit has no sides, and who looks to one side already has nothing more to learn of them
+    for one in (policy(), ONLY_ABOVE):
+        assert candidates(one, [alert(one, labels("cpu"), value=-1.0)], [], []) == ()
 
 
 def test_of_labels_the_one_is_tried_that_all_unwanted_have_and_few_others() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.facts import Log, labels, new_pipeline, policy
 
 from quantum.domain.alerts import Alert, Anomaly
+from quantum.domain.civil import DAY_MS, HOUR_MS, UTC, CivilTime
 from quantum.domain.facts import Heartbeat, PutPolicy
 from quantum.domain.policies import (
     MAX_DURATION_MS,
@@ -27,8 +28,6 @@ from quantum.domain.policies import (
 )
 from quantum.domain.why import (
     BUCKETS,
-    DAY_MS,
-    HOUR_MS,
     Counterfactual,
     counterfactuals,
     deviation,
@@ -223,6 +222,22 @@ def test_level_trend_hour_and_weekday_are_told_apart() -> None:
     assert found.hour == pytest.approx(20.0, abs=1.0)
     assert found.weekday == pytest.approx(5.0, abs=1.0)
     assert found.history_ms == now_ms
+
+
+def test_hours_and_weekdays_are_those_of_the_clocks_that_people_have() -> None:
+    # one hour ahead of UTC for two weeks, then two, as in Berlin in spring: what begins at eight begins at eight
+    berlin = CivilTime("Europe/Berlin", lambda at_ms: HOUR_MS if at_ms < 14 * DAY_MS else 2 * HOUR_MS)
+    at_ms = np.arange(0, 28 * DAY_MS, HOUR_MS // 2)
+    busy = np.where((at_ms // HOUR_MS + np.where(at_ms < 14 * DAY_MS, 1, 2)) % 24 == 8, 20.0, 0.0)
+    now_ms = 28 * DAY_MS + 6 * HOUR_MS
+    here, there = (parts_of(at_ms, 100.0 + busy, now_ms, 120.0, civil) for civil in (UTC, berlin))
+    assert here is not None
+    assert there is not None
+    assert (there.hour, there.hour_of_day, there.day_of_week, there.zone) == (20.0, 8, 3, "Europe/Berlin")
+    assert (here.hour_of_day, here.zone) == (6, "UTC")
+    late = parts_of(at_ms, 100.0 + busy, 28 * DAY_MS - HOUR_MS, 100.0, berlin)
+    assert late is not None
+    assert (late.hour_of_day, late.day_of_week) == (1, 3)
 
 
 # ---- what it resembles ----------------------------------------------------------------------------------------------

@@ -18,7 +18,14 @@ from quantum.domain.policies import (
     RateOfChange,
     Threshold,
 )
-from quantum.domain.wording import breach_words, duration_words, mended_words, number_words, rarity_words
+from quantum.domain.wording import (
+    breach_words,
+    duration_words,
+    mended_words,
+    number_words,
+    range_words,
+    rarity_words,
+)
 
 WORST = Contributor(
     slot=0, series=labels("cpu", host="a"), at_ms=0, value=97.0, expected=5.0, lower=2.0, upper=10.0, score=0.6
@@ -45,6 +52,13 @@ def test_durations_have_their_two_largest_units(duration_ms: int, words: str) ->
 )
 def test_rarity_is_told_in_time_where_the_interval_is_known(score: float, interval_ms: float, words: str) -> None:
     assert rarity_words(score, interval_ms) == words
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "words"), [(24.0, 26.0, "24 to 26"), (25.0, 25.0, "25"), (25.011, 25.014, "25.01")]
+)
+def test_a_range_whose_edges_read_the_same_is_one_number(lower: float, upper: float, words: str) -> None:
+    assert range_words(lower, upper) == words
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,28 @@ def test_the_page_has_the_tables_of_the_file(committed: dict[str, Any]) -> None:
     assert detection.with_table(page, committed) == page
 
 
+def test_what_is_not_measured_anew_keeps_its_figures_and_their_date(committed: dict[str, Any]) -> None:
+    row = detection._row("NAB v1.1, standard", "points (more is better)", 99.0, {})
+    report = {"machine": "x86_64", "date": "2099-01-01", "standard": 99.0, "reward_low_fp": 1.0, "reward_low_fn": 2.0}
+    found = detection.summarise({"nab": report}, committed)
+    assert [one["measure"] for one in found["rows"]] == [one["measure"] for one in committed["rows"]]
+    changed = [one for one in found["rows"] if one not in committed["rows"]]
+    assert [one["quantum"] for one in changed] == [row["quantum"], 1.0, 2.0]
+    assert (found["parts"]["nab"]["date"], found["date"]) == ("2099-01-01", "2099-01-01")
+    assert found["parts"]["detect"] == committed["parts"]["detect"]
+
+
+def test_a_measurement_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SystemExit, match="there is no measurement speed; there are detect, watching"):
+        detection.main(["speed"])
+
+
 def test_rows_with_other_rivals_get_tables_of_their_own() -> None:
     rows = [detection._row(name, "s", 2.0, others) for name, others in (("a", {"x": 4.0}), ("b", {"y": 1.0}))]
     machine = {"processors": 2, "processor": "p", "load_1min": 0.5}
-    told = detection.tables({"rows": rows, "machine": machine, "versions": {"x": "1"}, "date": "2026"})
+    told = detection.tables(
+        {"rows": rows, "machine": machine, "versions": {"x": "1"}, "parts": {"nab": {"date": "2026"}}}
+    )
     assert "| a | s | 2 | 4 (0.5 x) |" in told
     assert "| b | s | 2 | 1 (2 x) |" in told
     assert told.count("| --- |") == 2

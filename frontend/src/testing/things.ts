@@ -36,7 +36,7 @@ export function anAlert(part: Partial<AlertItem> = {}): AlertItem {
 
 export function aWhyCard(part: Partial<WhyCard> = {}): WhyCard {
   return {
-    event: anAnomaly(), detector: 'robust-seasonal/3', parts: { level: 0.35, trend: 0, hour: 0.06, weekday: 0, rest: -0.01, history_ms: 86_400_000 },
+    event: anAnomaly(), detector: 'robust-seasonal/3', parts: { level: 0.35, trend: 0, hour: 0.06, weekday: 0, rest: -0.01, history_ms: 86_400_000, hour_of_day: 14, day_of_week: 'Tuesday', zone: 'Europe/Berlin' },
     resembles: { anomaly: anAnomaly({ id: 'n0', start_ms: AT_MS - 86_400_000 }), incident_id: 'i0', verdict: 'false' },
     along: [{ anomaly: anAnomaly({ id: 'n2', fingerprint: '00000000000000bb', name: 'disk' }), correlation: -0.9, lag_ms: -120_000 }],
     spared: [{ setting: 'raise_at', spares_at: 0.99, fires_at: 0.9899, words: 'It would not have fired then with a limit of 0.99 or more instead of 0.9.' }], ...part,
@@ -82,7 +82,7 @@ export function anEvidence(part: Partial<EvidenceItem> = {}): EvidenceItem {
 
 export function anOption(part: Partial<OptionItem> = {}): OptionItem {
   return {
-    setting: 'raise_at', value: 0.95, matcher: null, text: 'a limit of 0.95 instead of 0.9', harmless: true, policy: aPolicy({ version: 4 }),
+    setting: 'raise_at', value: 0.95, direction: null, matcher: null, text: 'a limit of 0.95 instead of 0.9', harmless: true, policy: aPolicy({ version: 4 }),
     evidence: anEvidence(), ...part,
   };
 }

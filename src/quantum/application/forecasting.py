@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from quantum.domain.civil import DAY_MS
 from quantum.domain.errors import Rejected
-from quantum.domain.forecast import LEAST_ERRORS, MAX_ROWS, Forecast, crossing, forecast, step_of
-from quantum.domain.why import DAY_MS
+from quantum.domain.forecast import LEAST_ERRORS, MAX_ROWS, Forecast, crossing, forecast, of_its_kind, step_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,8 @@ class Forecasts:
         found = await asyncio.to_thread(forecast, values, horizons, day_rows, nominal)
         reached = None if limit is None else _reached(found, horizons * step_ms, float(values[-1]), limit)
         at_ms = end_ms + horizons * step_ms
-        return SeriesForecast(series, end_ms, at_ms, found, nominal, len(values) * step_ms, reached)
+        shown = of_its_kind(found, values)
+        return SeriesForecast(series, end_ms, at_ms, shown, nominal, len(values) * step_ms, reached)
 
     async def _grid(self, slot: int, end_ms: int, step_ms: int, rows: int) -> NDArray[np.float64]:
         """Return means of the samples of each step up to and with `end_ms`, from the first that was read and has any.

@@ -17,7 +17,7 @@ from quantum.application.ports import Page
 from quantum.domain.alerts import Verdict
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
 from quantum.domain.facts import PromoteModel, RetireModel
-from quantum.domain.models import Lineage, ModelState, ModelVersion
+from quantum.domain.models import Lineage, ModelKind, ModelState, ModelVersion
 from quantum.domain.scoring import Scores
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Trial:
         alerts_then: with the version.
         confirmed: incidents that somebody judged to be real, and that the replay with what counts now has too.
         lost: ids of those that the version would have lost.
+        sooner: how many of those it would have opened sooner.
     """
 
     name: str
@@ -66,6 +67,12 @@ class Trial:
     alerts_then: int
     confirmed: int
     lost: tuple[str, ...]
+    sooner: int
+
+    @property
+    def is_the_same(self) -> bool:
+        """Whether as many alerts fire with the version, and none of what was real is told sooner."""
+        return self.alerts_then == self.alerts_now and not self.sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,7 @@ class Models:
                 alerts_then=_fired(then),
                 confirmed=len(confirmed),
                 lost=tuple(one.id for one in confirmed if not any(map(one_like(one), then.incidents.values()))),
+                sooner=sum(_is_sooner(now.incidents[one.id], then) for one in confirmed),
             )
 
     async def _confirmed(self, now: History) -> list[Incident]:
@@ -190,10 +198,11 @@ class Models:
         end_ms: int | None = None,
         max_more_alerts: int = 0,
     ) -> Trial:
-        """Let a version count from now on, if a trial says that it does no harm.
+        """Let a version count from now on, if a trial says that it does no harm, and of a deep model that it helps.
 
         Raises:
-            Conflict: it counts already, or would raise more alerts than allowed, or lose a confirmed incident.
+            Conflict: it counts already, or would raise more alerts than allowed, or lose a confirmed incident; or it is
+                a deep model with which everything would have been as it was.
             NotFound, Rejected, Overloaded: as for `try_out`.
         """
         found = await self.named(name)
@@ -210,6 +219,11 @@ class Models:
             raise Conflict(
                 f"version {version} of model {name!r} is not promoted: it would have raised {trial.alerts_then} alerts"
                 f" instead of {trial.alerts_now}, and at most {max_more_alerts} more are allowed"
+            )
+        if command.model.kind is ModelKind.DEEP and trial.is_the_same:
+            raise Conflict(
+                f"version {version} of model {name!r} is not promoted: with it {trial.alerts_then} alerts would have"
+                " fired as without it, and none of what was real sooner; a deep-forecaster counts only where it helps"
             )
         await self._control.submit(command)
         await self._shadows.refresh()
@@ -347,6 +361,12 @@ def one_like(wanted: Incident) -> Callable[[Incident], bool]:
         return one.place == wanted.place and begins_before and (one.resolved_at_ms or END) >= wanted.opened_at_ms
 
     return is_like
+
+
+def _is_sooner(known: Incident, then: History) -> bool:
+    """Return whether an incident like a known one opens before it."""
+    is_like = one_like(known)
+    return any(is_like(one) and one.opened_at_ms < known.opened_at_ms for one in then.incidents.values())
 
 
 def _fired(history: History) -> int:

@@ -192,11 +192,14 @@ class Queries:
         columns = {name: pipeline.newest.columns[name][numbers].tolist() for name in NEWEST}
         intervals_ms = pipeline.presence.interval_ms()[numbers].tolist()
         statuses = pipeline.presence.status_of(numbers, pipeline.watched_ms).tolist()
+        is_odd = pipeline.is_odd(numbers).tolist()
         return [
             SeriesNow(
                 slot=slot,
                 labels=pipeline.labels[slot],
-                status=_status(statuses[row], columns["expected"][row], pipeline.coverage.tier(slot)),
+                status=_status(
+                    statuses[row], columns["expected"][row], pipeline.coverage.tier(slot), is_odd=is_odd[row]
+                ),
                 at_ms=columns["at_ms"][row] if columns["at_ms"][row] > 0 else None,
                 value=columns["value"][row],
                 expected=columns["expected"][row],
@@ -262,9 +265,11 @@ class Queries:
         return found
 
 
-def _status(presence: int, expected: float, tier: Tier) -> str:
+def _status(presence: int, expected: float, tier: Tier, *, is_odd: bool) -> str:
     if presence == SILENT:
         return "silent"
     if presence == LATE:
         return "late"
+    if is_odd:
+        return "unusual"
     return "learning" if np.isnan(expected) and tier is not Tier.NONE else "ok"

@@ -14,11 +14,11 @@ import numpy as np
 
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
 from quantum.domain.alerts import AlertState, Anomaly
+from quantum.domain.civil import DAY_MS
 from quantum.domain.errors import NotFound, Rejected
 from quantum.domain.why import (
     ALIKE,
     BUCKETS,
-    DAY_MS,
     Counterfactual,
     Movement,
     Parts,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from quantum.application.ports import AlertStore, SampleStore
     from quantum.application.queries import Queries, SeriesNow
     from quantum.domain.alerts import Alert, Contributor, Incident
+    from quantum.domain.civil import CivilTime
     from quantum.domain.series import SampleBatch
 
 HISTORY_MS: Final = 28 * DAY_MS
@@ -106,8 +107,11 @@ class Moved:
 class Why:
     """Answers why, for one tenant."""
 
-    def __init__(self, samples: SampleStore, alerts: AlertStore, monitor: Monitor, queries: Queries) -> None:
+    def __init__(
+        self, samples: SampleStore, alerts: AlertStore, monitor: Monitor, queries: Queries, civil: CivilTime
+    ) -> None:
         self._samples, self._alerts, self._monitor, self._queries = samples, alerts, monitor, queries
+        self._civil = civil
 
     async def of_alert(self, alert: Alert) -> WhyCard | None:
         """Return the card of an alert's worst series; None for one without series."""
@@ -144,7 +148,8 @@ class Why:
         # the stretch itself is not the past that it is measured against
         upto_ms = min(event.start_ms, event.peak_at_ms)
         batch = await self._samples.samples([event.slot], max(0, upto_ms - span_ms), upto_ms)
-        return await asyncio.to_thread(parts_of, batch.at_ms, batch.values, event.peak_at_ms, event.expected)
+        rows = batch.at_ms, batch.values
+        return await asyncio.to_thread(parts_of, *rows, event.peak_at_ms, event.expected, self._civil)
 
     async def _resembles(self, event: Anomaly) -> PastEvent | None:
         wanted = AnomalyFilter(slots=(event.slot,), end_ms=event.start_ms)

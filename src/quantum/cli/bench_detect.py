@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 from cyclopts import Parameter
@@ -41,7 +41,7 @@ from quantum.domain.labels import LabelSet, MatcherCompiler
 from quantum.domain.models import ModelKind, TrainedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -88,11 +88,15 @@ def bench_detect(
         return
     from quantum.cli.bench_peers import measure_beside_peers  # noqa: PLC0415 - psutil and more, only then
 
-    found = measure_beside_peers()
+    tell_rows("detect", measure_beside_peers(), as_json=as_json)
+
+
+def tell_rows(name: str, found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print rows of Quantum beside others: as JSON with all that was found, or as a table."""
     if as_json:
-        print(json.dumps({"bench": "detect", **found}, indent=1))
+        print(json.dumps({"bench": name, **found}, indent=1))
         return
-    table = Table("measure", "unit", "quantum", "others", title="bench detect")
+    table = Table("measure", "unit", "quantum", "others", title=f"bench {name}")
     for row in found["rows"]:
         others = "\n".join(f"{name} {figure:g}" for name, figure in row["rivals"].items())
         table.add_row(row["measure"], row["unit"], f"{row['quantum']:g}", others)

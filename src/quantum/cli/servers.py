@@ -96,12 +96,14 @@ class Store:
         url: of its database, if it is not in a file.
         cluster: where each run gets an empty database, or None if it is the store of the settings.
         detects: whether samples are scored; without, Quantum does what its rivals do.
+        cheaply: whether all series get the cheap detector.
     """
 
     kind: str
     url: str = ""
     cluster: Cluster | None = None
     detects: bool = True
+    cheaply: bool = False
 
     @property
     def server(self) -> str:
@@ -118,7 +120,9 @@ class Store:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that say so."""
-        return {"QUANTUM_STORE__KIND": self.kind, **({"QUANTUM_STORE__URL": self.url} if self.url else {})}
+        said = {"QUANTUM_STORE__URL": self.url} if self.url else {}
+        said |= {"QUANTUM_DETECTION__FULL_SERIES": "0"} if self.cheaply else {}
+        return {"QUANTUM_STORE__KIND": self.kind, **said}
 
 
 @dataclass(frozen=True, slots=True)

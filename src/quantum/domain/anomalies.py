@@ -126,6 +126,10 @@ class AnomalyBook:
         told = sorted(self._told.copy().items(), key=lambda item: item[0])
         return tuple(OpenAnomaly(anomaly, int(last_ms[slot]), int(quiet[slot])) for slot, anomaly in told)
 
+    def is_odd(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return in which slots a stretch lasts, shape (n,); safe to call while another thread adds slots."""
+        return np.isin(slots, np.flatnonzero(self._open["is_open"]))
+
     def take(self, batch: SampleBatch, scores: Scores, labels: Mapping[int, LabelSet]) -> list[Anomaly]:
         """Note scored rows; return the anomalies that opened, grew or ended, in order of rows."""
         size = int(batch.slots.max(initial=-1)) + 1

@@ -13,7 +13,7 @@ hold about as often as they say, whatever the series does. How often they did is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -207,6 +207,17 @@ POINTS: Final = 24
 def step_of(horizon_ms: int) -> int:
     """Return how far rows of a forecast are apart: at most `POINTS` to the horizon, or a day."""
     return next((step for step in STEPS_MS if step * POINTS >= horizon_ms), STEPS_MS[-1])
+
+
+def of_its_kind(found: Forecast, values: NDArray[np.float64]) -> Forecast:
+    """Return a forecast that stays at or above 0 if all values did, and at or below 1 if all were between 0 and 1.
+
+    No band that was tried held less for it: the values that it was tried on are all within.
+    """
+    low = 0.0 if values.min() >= 0.0 else -np.inf
+    high = 1.0 if values.min() >= 0.0 and values.max() <= 1.0 else np.inf
+    expected, lower, upper = (np.clip(one, low, high) for one in (found.expected, found.lower, found.upper))
+    return replace(found, expected=expected, lower=lower, upper=upper)
 
 
 def crossing(times: NDArray[np.float64], path: NDArray[np.float64], limit: float, *, is_above: bool) -> float | None:

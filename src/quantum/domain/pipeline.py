@@ -555,6 +555,10 @@ class Pipeline:
         """Anomalies that last."""
         return tuple(item.anomaly for item in self._anomalies.ongoing)
 
+    def is_odd(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which slots have an anomaly that lasts, shape (n,)."""
+        return self._anomalies.is_odd(slots)
+
     def cut_score(self, policy_id: str) -> float:
         """Return the score that pages now under a policy with a page budget; NaN if it is not in force."""
         watch = self._watches.get(policy_id)

@@ -25,6 +25,8 @@ from quantum.domain.policies import (
     AlertPolicy,
     AnomalyScore,
     Comparison,
+    Direction,
+    PageBudget,
     RateOfChange,
     Threshold,
     check_policy,
@@ -53,15 +55,21 @@ class Setting(StrEnum):
     RAISE_AT = "raise_at"
     AFTER_MS = "after_ms"
     FOR_MS = "for_ms"
+    DIRECTION = "direction"
     MATCHER = "matcher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tightening:
-    """One setting made stricter: a number, or for `MATCHER` a label value whose series are left aside."""
+    """One setting made stricter.
+
+    It is a number, for `DIRECTION` the one side that still counts, or for `MATCHER` a label value whose series are left
+    aside.
+    """
 
     setting: Setting
     value: float = 0.0
+    direction: Direction | None = None
     matcher: Matcher | None = None
 
 
@@ -150,6 +158,11 @@ def tightened(policy: AlertPolicy, change: Tightening) -> AlertPolicy:
             if matcher in policy.matchers:
                 raise Rejected("lesson", f"the policy leaves {matcher.label} {matcher.value!r} aside already")
             return check_policy(replace(policy, matchers=(*policy.matchers, matcher)))
+        case Tightening(setting=Setting.DIRECTION, direction=Direction.ABOVE | Direction.BELOW as side) if isinstance(
+            condition, AnomalyScore | PageBudget
+        ):
+            if condition.direction is Direction.EITHER:
+                return check_policy(replace(policy, condition=replace(condition, direction=side)))
         case Tightening(setting=Setting.FOR_MS, value=value) if policy.for_ms < value <= MAX_DURATION_MS:
             return check_policy(replace(policy, for_ms=int(value)))
         case Tightening(setting=Setting.AFTER_MS, value=value) if isinstance(condition, Absence):
@@ -175,6 +188,8 @@ def words_of(policy: AlertPolicy, change: Tightening) -> str:
         case Tightening(setting=Setting.FOR_MS, value=value):
             was_words = duration_words(policy.for_ms) if policy.for_ms else "at once"
             return f"only what holds for {duration_words(value)} instead of {was_words}"
+        case Tightening(setting=Setting.DIRECTION, direction=side):
+            return f"only what is {side} the expected, instead of either side"
     return f"without the series with {change.matcher}"
 
 
@@ -196,8 +211,9 @@ def rounded(limit: float, before: float) -> float:
 
 
 def size_of(policy: AlertPolicy, change: Tightening) -> float:
-    """Return how far a change goes, for comparing changes of one setting."""
-    return abs(change.value - getattr(policy.condition, change.setting.value, 0.0))
+    """Return how far a change goes, for comparing changes of one setting; sides and label values are equally far."""
+    is_number = change.direction is None and change.matcher is None
+    return abs(change.value - getattr(policy.condition, change.setting.value, 0.0)) if is_number else 0.0
 
 
 # ---- candidates -----------------------------------------------------------------------------------------------------
@@ -217,6 +233,7 @@ def candidates(
     found: list[Tightening] = []
     for setting in (Setting.RAISE_AT, Setting.AFTER_MS, Setting.FOR_MS):
         found += _numbers(policy, setting, unwanted, confirmed)
+    found += _sided(unwanted)
     found += _narrowed(policy, unwanted, confirmed, series)
     return tuple(one for one in dict.fromkeys(found) if _is_possible(policy, one))
 
@@ -270,6 +287,16 @@ def _presentable(policy: AlertPolicy, setting: Setting, value: float, bounds: It
     if any(side * value <= bound < side * round_one for bound in bounds):
         return value
     return min(round_one, 1.0) if isinstance(policy.condition, AnomalyScore) else round_one
+
+
+def _sided(unwanted: Sequence[Alert]) -> list[Tightening]:
+    """Return the sides to which an unwanted alert was not: its worst series is the first."""
+    known = [one.contributors[0] for one in unwanted if one.contributors]
+    others = {
+        Direction.ABOVE: any(one.value < one.expected for one in known),
+        Direction.BELOW: any(one.value > one.expected for one in known),
+    }
+    return [Tightening(setting=Setting.DIRECTION, direction=side) for side, is_other in others.items() if is_other]
 
 
 def _narrowed(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from quantum.domain.civil import DAY_MS, UTC
 from quantum.domain.policies import MAX_DURATION_MS, AnomalyScore, Comparison, RateOfChange, Threshold
 from quantum.domain.wording import duration_words, number_words
 
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quantum.domain.alerts import Alert, Anomaly
+    from quantum.domain.civil import CivilTime
     from quantum.domain.policies import Condition
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 86_400_000
-EPOCH_WEEKDAY: Final = 3
-"""1 January 1970 was a Thursday; Monday is 0."""
 DAYS_FOR_TREND: Final = 4
 DAYS_FOR_HOUR: Final = 2
 WEEKS_FOR_WEEKDAY: Final = 2
@@ -101,10 +99,13 @@ class Parts:
     Attributes:
         level: median of the past, without its trend.
         trend: what the slope of the daily medians adds at that time; 0 with less than `DAYS_FOR_TREND` days.
-        hour: how this hour of the day (UTC) differs from the rest; 0 unless it was seen on two days.
+        hour: how this hour of the day differs from the rest; 0 unless it was seen on two days.
         weekday: how this weekday differs beyond that; 0 unless it was seen in two weeks.
         rest: what the detector expected beyond these.
         history_ms: how much past this is said of.
+        hour_of_day: which hour that is, 0 to 23.
+        day_of_week: which weekday, Monday is 0.
+        zone: the time zone by whose clocks.
     """
 
     level: float
@@ -113,9 +114,14 @@ class Parts:
     weekday: float
     rest: float
     history_ms: int
+    hour_of_day: int
+    day_of_week: int
+    zone: str
 
 
-def parts_of(at_ms: NDArray[np.int64], values: NDArray[np.float64], now_ms: int, expected: float) -> Parts | None:
+def parts_of(
+    at_ms: NDArray[np.int64], values: NDArray[np.float64], now_ms: int, expected: float, civil: CivilTime = UTC
+) -> Parts | None:
     """Return the parts of what was expected at a time, from the samples before it.
 
     Args:
@@ -123,6 +129,7 @@ def parts_of(at_ms: NDArray[np.int64], values: NDArray[np.float64], now_ms: int,
         values: shape (n,); what is not finite is left aside.
         now_ms: the moment that is explained.
         expected: what the detector expected then; NaN if it did not know.
+        civil: by whose clocks hours and weekdays are told.
 
     Returns:
         The parts, or None without a past or an expectation.
@@ -136,12 +143,13 @@ def parts_of(at_ms: NDArray[np.int64], values: NDArray[np.float64], now_ms: int,
     flat = values - slope * ahead_ms
     level = float(np.median(flat))
     middle = float(np.median(slope * ahead_ms))
-    hour = _seasonal(flat - level, at_ms // HOUR_MS % 24, at_ms // DAY_MS, now_ms // HOUR_MS % 24, DAYS_FOR_HOUR)
-    hours = {int(one): _median_of(flat - level, at_ms // HOUR_MS % 24 == one) for one in range(24)}
-    without_hours = flat - level - np.array([hours[int(one)] for one in at_ms // HOUR_MS % 24])
-    day = (at_ms // DAY_MS + EPOCH_WEEKDAY) % 7
-    today = (now_ms // DAY_MS + EPOCH_WEEKDAY) % 7
-    weekday = _seasonal(without_hours, day, at_ms // (7 * DAY_MS), today, WEEKS_FOR_WEEKDAY)
+    now = np.array([now_ms])
+    of_day, this_hour = civil.hours(at_ms), int(civil.hours(now)[0])
+    days, today = civil.days(at_ms), int(civil.weekdays(now)[0])
+    hour = _seasonal(flat - level, of_day, days, this_hour, DAYS_FOR_HOUR)
+    medians = np.array([_median_of(flat - level, of_day == one) for one in range(24)])
+    without_hours = flat - level - medians[of_day]
+    weekday = _seasonal(without_hours, civil.weekdays(at_ms), days // 7, today, WEEKS_FOR_WEEKDAY)
     # the level is where the trend stood in the middle of the past, the trend what has come since
     return Parts(
         level=level + middle,
@@ -150,6 +158,9 @@ def parts_of(at_ms: NDArray[np.int64], values: NDArray[np.float64], now_ms: int,
         weekday=weekday,
         rest=expected - level - hour - weekday,
         history_ms=int(now_ms - at_ms[0]),
+        hour_of_day=this_hour,
+        day_of_week=today,
+        zone=civil.zone,
     )
 
 

@@ -35,6 +35,12 @@ def number_words(value: float) -> str:
     return f"{value:.4g}"
 
 
+def range_words(lower: float, upper: float) -> str:
+    """Return a range of values; one number where its edges read the same."""
+    low, high = number_words(lower), number_words(upper)
+    return low if low == high else f"{low} to {high}"
+
+
 def duration_words(duration_ms: float) -> str:
     """Return a duration with its two largest units."""
     left, words = int(duration_ms), []
@@ -75,7 +81,7 @@ def breach_words(policy: AlertPolicy, worst: Contributor, breaching: int) -> str
 
 def _usual_words(direction: Direction, worst: Contributor) -> str:
     """Return what is usual for a series, and where a direction was asked for, to which side of that it is."""
-    usual = f"usually {number_words(worst.lower)} to {number_words(worst.upper)}"
+    usual = f"usually {range_words(worst.lower, worst.upper)}"
     side = "" if direction is Direction.EITHER else f"{direction} the expected {number_words(worst.expected)}, "
     return side + usual
 

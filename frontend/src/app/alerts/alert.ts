@@ -6,7 +6,7 @@ import { Live } from '../api/live';
 import { Me } from '../api/me';
 import { AlertDetail, AlertItem } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { compact, labelLine, many, moment } from '../parts/format';
+import { compact, labelLine, many, moment, range } from '../parts/format';
 import { Why } from '../parts/why';
 import { matcherText } from '../policies/draft';
 
@@ -26,7 +26,7 @@ import { matcherText } from '../policies/draft';
         <section class="card" aria-labelledby="contributors"><header><h2 id="contributors">Series that broke it</h2><span class="muted small">{{ f.alert.breaching }} in all</span></header>
           <ul class="rows">@for (one of f.alert.contributors; track one.fingerprint) {
             <li><a class="row" [routerLink]="['/series', one.fingerprint]" [queryParams]="{ from: one.at_ms - 600000, to: one.at_ms + 300000 }"><span class="grow"><b class="lines">{{ one.name }}</b><span class="clip muted small">{{ labelLine(one.labels) }}</span></span>
-              <span class="number"><b>{{ compact(one.value) }}</b>&ngsp;<span class="muted small">{{ one.lower === null ? '' : 'usually ' + compact(one.lower) + ' to ' + compact(one.upper) }}</span></span></a></li>
+              <span class="number"><b>{{ compact(one.value) }}</b>&ngsp;<span class="muted small">{{ one.lower === null ? '' : 'usually ' + range(one.lower, one.upper) }}</span></span></a></li>
           }</ul></section>
         <section class="card" aria-labelledby="history"><header><h2 id="history">History</h2></header>
           <ol class="rows">@for (one of f.transitions; track one.seq) {
@@ -46,6 +46,7 @@ export class AlertPage {
   protected readonly found = signal<AlertDetail | null>(null);
   protected readonly error = signal('');
   protected readonly compact = compact;
+  protected readonly range = range;
   protected readonly labelLine = labelLine;
   protected readonly many = many;
   protected readonly moment = moment;

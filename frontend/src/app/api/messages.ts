@@ -4,7 +4,7 @@ export type Severity = 'info' | 'warning' | 'critical';
 export type AlertState = 'pending' | 'firing' | 'resolved' | 'withdrawn';
 export type IncidentState = 'open' | 'acknowledged' | 'resolved';
 export type Verdict = 'real' | 'expected' | 'false' | 'new_normal' | 'duplicate';
-export type SeriesStatus = 'learning' | 'ok' | 'late' | 'silent';
+export type SeriesStatus = 'learning' | 'ok' | 'unusual' | 'late' | 'silent';
 
 export interface Band { expected: number | null; lower: number | null; upper: number | null }
 export interface SeriesItem extends Band {
@@ -45,7 +45,10 @@ export interface DeliveryItem {
   id: string; receiver: string; at_ms: number; alert_id: string; alert_state: AlertState; attempts: number;
   outcome: 'open' | 'sent' | 'failed'; detail: string; due_at_ms: number | null;
 }
-export interface Parts { level: number; trend: number; hour: number; weekday: number; rest: number; history_ms: number }
+/** `hour` is what `hour_of_day` adds, `weekday` what `day_of_week` (`Tuesday`) does, by the clocks of `zone`. */
+export interface Parts {
+  level: number; trend: number; hour: number; weekday: number; rest: number; history_ms: number; hour_of_day: number; day_of_week: string; zone: string;
+}
 export interface WhyCard {
   event: AnomalyItem; detector: string; parts: Parts | null;
   resembles: { anomaly: AnomalyItem; incident_id: string | null; verdict: Verdict | null } | null;
@@ -90,19 +93,20 @@ export interface PolicyRequest {
 }
 export interface PolicyItem extends PolicyRequest { id: string; version: number }
 export interface BudgetItem { policy_id: string; pages: number; per_ms: number; spent: number; cut_score: number | null }
-export type Setting = 'raise_at' | 'after_ms' | 'for_ms' | 'matcher';
+export type Setting = 'raise_at' | 'after_ms' | 'for_ms' | 'direction' | 'matcher';
+type Side = 'above' | 'below';
 /** What a replay says of a change to a policy; `lost` are ids of incidents judged real. */
 export interface EvidenceItem {
   start_ms: number; end_ms: number; alerts: number; alerts_after: number; removed: number; unwanted: number; unwanted_removed: number; confirmed: number;
   lost: string[]; unproven: number; delay_ms: number; pages: { receiver: string; before: number; after: number }[];
 }
 export interface OptionItem {
-  setting: Setting; value: number | null; matcher: Matcher | null; text: string; harmless: boolean; policy: PolicyItem; evidence: EvidenceItem;
+  setting: Setting; value: number | null; direction: Side | null; matcher: Matcher | null; text: string; harmless: boolean; policy: PolicyItem; evidence: EvidenceItem;
 }
 export interface ProposalItem {
   policy_id: string; version: number; start_ms: number; end_ms: number; unwanted: number; confirmed: number; options: OptionItem[];
 }
-export interface LearnRequest { setting: Setting; value?: number | null; matcher?: Matcher; version?: number }
+export interface LearnRequest { setting: Setting; value?: number | null; direction?: Side; matcher?: Matcher; version?: number }
 export interface LessonItem { at_ms: number; actor: string; before: PolicyItem; after: PolicyItem; evidence: EvidenceItem }
 export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
 export interface PageItem {
@@ -158,7 +162,7 @@ export interface ModelWork { version: number; rows: number; odd_rows: number; dr
 export interface ModelItem { name: string; kind: ModelKind; promoted: ModelWork | null; shadow: ModelWork | null; versions: ModelVersionItem[] }
 export interface ModelList { detector: { name: string; version: number; series: number; learning: number }; items: ModelItem[] }
 export interface TrialItem {
-  name: string; version: number; start_ms: number; end_ms: number; alerts_now: number; alerts_then: number; confirmed: number; lost: string[];
+  name: string; version: number; start_ms: number; end_ms: number; alerts_now: number; alerts_then: number; confirmed: number; lost: string[]; sooner: number;
 }
 export interface TrainingRequest { name: string; kind: ModelKind; selector: string; by: string[]; combine: string; start_ms: number; end_ms: number }
 export interface TrainingRunItem {

@@ -1,6 +1,6 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, aSeries, aWhyCard, aWindow, anAnomaly } from '../../testing/things';
+import { AT_MS, aSeries, aWhyCard, aWindow, anAnomaly, anOverview } from '../../testing/things';
 import { SeriesItem } from '../api/messages';
 
 const found = (...items: SeriesItem[]) => ({ items, total: items.length, next_cursor: null });
@@ -144,6 +144,19 @@ describe('a series', () => {
     page.sockets.newest.publish('series:00000000000000aa', 1, { at_ms: [now - 1000], value: [7.5], expected: [1], lower: [0], upper: [2], score: [0.5] });
     await page.settle();
     expect(page.text).toContain('7.5 usually 0 to 2');
+  });
+
+  it('is unusual while an anomaly lasts, and reads that anew when one begins, grows or ends', async () => {
+    const page = await Page.open(url, { [line]: aWindow({ series: aSeries({ status: 'ok' }) }) });
+    const tick = (fingerprint: string) => ({ ...anOverview(), open_incidents: 0, anomalies: [anAnomaly({ fingerprint })] });
+    page.answers[line] = aWindow({ series: aSeries({ status: 'unusual' }), anomalies: [anAnomaly({ fingerprint: '00000000000000aa', end_ms: null })] });
+    page.sockets.newest.accept();
+    page.sockets.newest.publish('overview', 1, tick('00000000000000bb'));
+    await page.settle();
+    expect(page.texts('q-badge')).toEqual(['✓ok']);
+    page.sockets.newest.publish('overview', 2, tick('00000000000000aa'));
+    await page.settle();
+    expect(page.texts('q-badge')).toEqual(['▲unusual']);
   });
 
   it('keeps the time that the address names, and comes back to now', async () => {

@@ -3,7 +3,7 @@ import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { SeriesItem } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { compact, count, labelLine, many } from '../parts/format';
+import { compact, count, labelLine, many, range } from '../parts/format';
 import { Column, nextSorting, readSorting, sorted } from './sorting';
 
 const REFRESH_MS = 3000;
@@ -30,7 +30,7 @@ const REFRESH_MS = 3000;
           @for (one of rows(); track one.fingerprint) {
             <tr><td><a [routerLink]="['/series', one.fingerprint]"><b>{{ one.name }}</b></a>&ngsp;<span class="muted small">{{ labelLine(one.labels) }}</span></td>
               <td data-label="Status"><q-badge [kind]="one.status" /></td><td class="number" data-label="Value">{{ compact(one.value) }}</td>
-              <td class="number muted" data-label="Usual range">{{ one.lower === null ? '–' : compact(one.lower) + ' to ' + compact(one.upper) }}</td>
+              <td class="number muted" data-label="Usual range">{{ range(one.lower, one.upper) }}</td>
               <td class="number" data-label="Score" [style.color]="one.score >= 0.3 ? 'var(--odd)' : null">{{ one.score.toFixed(2) }}</td></tr>
           } @empty {
             <tr><td colspan="5"><div class="empty">{{ total() === null ? (error() ? 'They could not be read.' : 'Reading…') : q() ? 'No series has these words. Try fewer of them.' : 'No series yet: the overview says how to send some.' }}</div></td></tr>
@@ -57,6 +57,7 @@ export class Explore {
   protected readonly cursor = signal<string | null>(null);
   protected readonly error = signal('');
   protected readonly compact = compact;
+  protected readonly range = range;
   protected readonly count = count;
   protected readonly labelLine = labelLine;
   protected readonly many = many;

@@ -3,12 +3,12 @@ import { Title } from '@angular/platform-browser';
 import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
-import { AnomalyItem, ForecastItem, Points, WhyCard, Window } from '../api/messages';
+import { AnomalyItem, ForecastItem, OverviewTick, Points, WhyCard, Window } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Chart } from '../parts/chart';
 import { Clock } from '../parts/clock';
 import { grown, moved } from '../parts/points';
-import { compact, duration, labelLine, moment } from '../parts/format';
+import { compact, duration, labelLine, moment, range as usual } from '../parts/format';
 import { Why } from '../parts/why';
 
 const RANGES: Record<string, number> = { '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '24h': 86_400_000, '7d': 604_800_000 };
@@ -65,6 +65,7 @@ export class SeriesPage {
   protected readonly newest = computed(() => this.rows()[0]);
   protected readonly clock = inject(Clock);
   protected readonly compact = compact;
+  protected readonly usual = usual;
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
@@ -85,7 +86,12 @@ export class SeriesPage {
         if (this.ahead()?.series.fingerprint !== fingerprint) this.ahead.set(null);
         void this.load();
         this.stop();
-        this.stop = this.live() ? live.watch<Points>(`series:${fingerprint}`, (points) => this.append(points), () => void this.load()) : () => undefined;
+        const stops = !this.live() ? [] : [
+          live.watch<Points>(`series:${fingerprint}`, (points) => this.append(points), () => void this.load()),
+          // an anomaly of this series began, grew or ended
+          live.watch<OverviewTick>('overview', (tick) => tick.anomalies.some((one) => one.fingerprint === fingerprint) && void this.load()),
+        ];
+        this.stop = () => stops.forEach((stop) => stop());
       });
     });
     const timer = setInterval(() => this.live() && void this.load(), REREAD_MS);

@@ -34,7 +34,8 @@ describe('sorting', () => {
     expect(names(sorted([c, a, b], readSorting('series')))).toBe('abc');
     expect(names(sorted([c, a, b], readSorting('-series')))).toBe('cba');
     expect(names(sorted([c, a, b], readSorting('-score')))).toBe('bca');
-    expect(names(sorted([c, a, b], readSorting('status')))).toBe('bca');
+    const d = aSeries({ name: 'd', status: 'unusual' });
+    expect(names(sorted([c, a, d, b], readSorting('status')))).toBe('bdca');
   });
 
   it('puts series without a value last in either direction', () => {

@@ -4,7 +4,7 @@ export type Column = 'series' | 'status' | 'value' | 'score';
 /** By which column a table is sorted, and whether the largest come first. */
 export interface Sorting { column: Column; falling: boolean }
 
-const STATUS = ['silent', 'late', 'learning', 'ok'];
+const STATUS = ['silent', 'unusual', 'late', 'learning', 'ok'];
 const COLUMNS: Column[] = ['series', 'status', 'value', 'score'];
 
 /** What an address says about sorting: `score` is rising, `-score` falling; null if it says nothing that is known. */

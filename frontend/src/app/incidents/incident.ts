@@ -6,10 +6,15 @@ import { Live } from '../api/live';
 import { Me } from '../api/me';
 import { IncidentDetail, IncidentItem, MovedItem, Verdict } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { compact, labelLine, moment } from '../parts/format';
+import { count, labelLine, moment } from '../parts/format';
 
 const AROUND_MS = 1_800_000;
 const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
+
+/** How many ordinary hours there are to one that is as odd; surprise is in decades. */
+function hours(surprise: number): string {
+  return surprise < 6 ? `one in ${count(10 ** surprise)} such hours` : 'rarer than one in a million such hours';
+}
 
 @Component({
   selector: 'q-incident',
@@ -44,7 +49,7 @@ const UNWANTED: (Verdict | null)[] = ['expected', 'false', 'new_normal'];
       <section class="card" aria-labelledby="moved"><header><h2 id="moved">What moved</h2><button class="button" type="button" (click)="look(f.incident)">{{ moved() ? 'Look again' : 'Look' }}</button></header>
         <ul class="rows">@for (one of moved(); track one.series.fingerprint) {
           <li><a class="row" [routerLink]="['/series', one.series.fingerprint]" [queryParams]="{ from: one.peak_at_ms - 1800000, to: one.peak_at_ms + 1800000 }"><span class="grow"><b class="lines">{{ one.series.name }}</b><span class="clip muted small">{{ labelLine(one.series.labels) }}</span></span>
-            <span class="small">one in {{ compact(10 ** one.surprise) }} such hours, {{ moment(one.peak_at_ms) }}</span></a></li>
+            <span class="small">{{ hours(one.surprise) }}, {{ moment(one.peak_at_ms) }}</span></a></li>
         } @empty { <li class="empty">{{ moved() ? 'Nothing was odder than usual.' : 'All series, by how odd they were within half an hour of its beginning, each against its own past.' }}</li> }</ul></section>
     } @else if (!error()) { <div class="skeleton"></div> }
   </div>`,
@@ -65,7 +70,7 @@ export class IncidentPage {
     return [...new Map(found.alerts.map((one) => [one.policy_id, one])).values()];
   });
   protected readonly moved = signal<MovedItem[] | null>(null);
-  protected readonly compact = compact;
+  protected readonly hours = hours;
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
   private readonly title = inject(Title);

@@ -84,7 +84,7 @@ describe('an incident', () => {
     await page.click('Look');
     const asked = page.requests('GET what-moved')[0].params;
     expect([asked.get('start_ms'), asked.get('end_ms')]).toEqual([String(AT_MS - 1_800_000), String(AT_MS + 1_800_000)]);
-    expect(page.text).toContain('one in 10k such hours, 2026-11-23');
+    expect(page.text).toContain('one in 10 000 such hours, 2026-11-23');
     page.answers['GET what-moved'] = { items: [] };
     await page.click('Look again');
     expect(page.text).toContain('Nothing was odder than usual.');

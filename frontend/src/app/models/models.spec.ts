@@ -27,7 +27,7 @@ function aRun(part: Partial<TrainingRunItem> = {}): TrainingRunItem {
   };
 }
 
-const TRIAL: TrialItem = { name: 'siblings', version: 2, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, alerts_now: 3, alerts_then: 1, confirmed: 2, lost: [] };
+const TRIAL: TrialItem = { name: 'siblings', version: 2, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, alerts_now: 3, alerts_then: 1, confirmed: 2, lost: [], sooner: 0 };
 
 function answers(items: ModelItem[] = [aModel()], runs: TrainingRunItem[] = []): Record<string, unknown> {
   const list: ModelList = { detector: { name: 'robust-seasonal', version: 3, series: 43, learning: 2 }, items };
@@ -78,6 +78,9 @@ describe('the page of models', () => {
     await page.click('Try out');
     expect(page.find('[role=status]').textContent).toBe('Over the last 1 d, version 2 of siblings would have raised 1 alert instead of 3, and lost 0 of 2 incidents judged real.');
     expect(page.requests('POST models/siblings/try')[0].body).toEqual({ version: 2 });
+    page.answers['POST models/siblings/try'] = { ...TRIAL, sooner: 1 };
+    await page.click('Try out');
+    expect(page.find('[role=status]').textContent).toContain('2 incidents judged real. It would have told 1 of them sooner.');
   });
 
   it('promotes a version, or says why it is refused', async () => {

@@ -127,5 +127,6 @@ export class Models {
 
 function outcome(trial: TrialItem): string {
   const past = `Over the last ${duration(trial.end_ms - trial.start_ms)}, version ${trial.version} of ${trial.name} would have raised ${many(trial.alerts_then, 'alert')} instead of ${count(trial.alerts_now)}`;
-  return `${past}, and lost ${count(trial.lost.length)} of ${many(trial.confirmed, 'incident')} judged real.`;
+  const sooner = trial.sooner ? ` It would have told ${count(trial.sooner)} of them sooner.` : '';
+  return `${past}, and lost ${count(trial.lost.length)} of ${many(trial.confirmed, 'incident')} judged real.${sooner}`;
 }

@@ -5,7 +5,7 @@ import { Live } from '../api/live';
 import { AnomalyItem, IncidentItem, OverviewMessage, OverviewTick } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Clock } from '../parts/clock';
-import { compact, duration, labelLine, many } from '../parts/format';
+import { compact, duration, labelLine, many, range } from '../parts/format';
 
 const JUST_ENDED_MS = 300_000;
 const SHOWN = 30;
@@ -54,6 +54,7 @@ export class Overview {
     return { kind: 'ok', title: 'Nothing is wrong', detail: 'Every series behaves as usual' };
   });
   protected readonly compact = compact;
+  protected readonly range = range;
   protected readonly many = many;
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;

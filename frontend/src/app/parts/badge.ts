@@ -2,7 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, input } from '@angular/co
 
 const SIGNS: Record<string, string> = {
   critical: '▲', warning: '◆', info: '●', firing: '▲', pending: '◌', resolved: '✓', withdrawn: '–', open: '▲', acknowledged: '◐',
-  ok: '✓', late: '◆', silent: '○', learning: '…',
+  ok: '✓', unusual: '▲', late: '◆', silent: '○', learning: '…',
 };
 const WORDS: Record<string, string> = { new_normal: 'new normal', false: 'false alarm' };
 

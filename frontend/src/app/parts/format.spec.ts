@@ -1,4 +1,4 @@
-import { compact, count, duration, labelLine, many, moment, zone } from './format';
+import { compact, count, duration, labelLine, many, moment, range, zone } from './format';
 
 describe('a number', () => {
   it.each([
@@ -20,6 +20,12 @@ describe('a number', () => {
       }
     }
   });
+});
+
+describe('a range', () => {
+  it.each([
+    [0.2, 0.6, '0.2 to 0.6'], [25, 25, '25'], [25.011, 25.014, '25.01'], [24, 26, '24 to 26'], [null, null, '–'],
+  ])('of %d and %d is shown as %s', (lower, upper, text) => expect(range(lower, upper)).toBe(text));
 });
 
 describe('a count', () => {

@@ -14,6 +14,12 @@ export function compact(value: number | null | undefined): string {
   return PREFIXES[power] ? `${Number((value / 1000 ** power).toPrecision(3))}${PREFIXES[power]}` : value.toExponential(2);
 }
 
+/** A range of values; one number where its edges read the same. */
+export function range(lower: number | null | undefined, upper: number | null | undefined): string {
+  const [low, high] = [compact(lower), compact(upper)];
+  return low === high ? low : `${low} to ${high}`;
+}
+
 /** A count with a thin space between thousands: exact, unlike `compact`. */
 export function count(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, '\u202f');

@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { WhyCard } from '../api/messages';
-import { compact, duration, labelLine, moment } from './format';
+import { compact, duration, labelLine, moment, range } from './format';
 
 const MINUTES_AROUND_MS = 1_800_000;
 const VERDICTS: Record<string, string> = { real: 'real', expected: 'expected', false: 'a false alarm', new_normal: 'the new normal', duplicate: 'a duplicate' };
@@ -13,10 +13,10 @@ const VERDICTS: Record<string, string> = { real: 'real', expected: 'expected', f
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `<section class="card" aria-labelledby="why"><header><h2 id="why">Why</h2>@if (card().detector) { <span class="muted small">{{ card().detector }}</span> }</header>
     <div class="body why">
-      <p><b>{{ compact(card().event.value) }}</b> @if (card().event.expected === null) { while the series was still being learnt } @else { where {{ compact(card().event.expected) }} was expected, usually {{ compact(card().event.lower) }} to {{ compact(card().event.upper) }}: {{ card().event.rarity }} }</p>
+      <p><b>{{ compact(card().event.value) }}</b> @if (card().event.expected === null) { while the series was still being learnt } @else { where {{ compact(card().event.expected) }} was expected, usually {{ range(card().event.lower, card().event.upper) }}: {{ card().event.rarity }} }</p>
       @if (card().parts; as parts) {
         <dl>@for (part of shown(); track part[0]) { <div><dt class="muted small">{{ part[0] }}</dt><dd class="number">{{ part[1] }}</dd></div> }</dl>
-        <p class="muted small">The parts of what was expected, from {{ duration(parts.history_ms) }} of its past; hours and weekdays in UTC.</p>
+        <p class="muted small">The parts of what was expected, from {{ duration(parts.history_ms) }} of its past; hours and weekdays in {{ parts.zone }}.</p>
       }
       @for (one of card().spared; track one.setting) { <p>{{ one.words }}</p> }
       @if (card().resembles; as like) {
@@ -35,6 +35,7 @@ const VERDICTS: Record<string, string> = { real: 'real', expected: 'expected', f
 export class Why {
   readonly card = input.required<WhyCard>();
   protected readonly compact = compact;
+  protected readonly range = range;
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;
   protected readonly moment = moment;
@@ -42,7 +43,7 @@ export class Why {
   /** The parts that say something: the level, and what differs from it. */
   protected readonly shown = computed(() => {
     const parts = this.card().parts!;
-    const named: [string, number][] = [['trend', parts.trend], ['this hour', parts.hour], ['this weekday', parts.weekday], ['detector', parts.rest]];
+    const named: [string, number][] = [['trend', parts.trend], [`${parts.hour_of_day}:00 to ${(parts.hour_of_day + 1) % 24}:00`, parts.hour], [`${parts.day_of_week}s`, parts.weekday], ['detector', parts.rest]];
     const others = named.filter(([, value]) => value !== 0).map(([name, value]): [string, string] => [name, (value > 0 ? '+' : '') + compact(value)]);
     return [['level', compact(parts.level)], ...others];
   });

@@ -92,6 +92,15 @@ describe('what verdicts teach a policy', () => {
     expect(page.text).toContain('Learn this');
   });
 
+  it('learns the one side that still counts', async () => {
+    const option = anOption({ setting: 'direction', value: null, direction: 'above', text: 'only what is above the expected, instead of either side' });
+    const page = await Page.open(address, { ...some, 'POST policies/p1/propose': aProposal({ options: [option] }), 'POST policies/p1/learn': option });
+    await page.click('Look for proposals');
+    await page.click('Learn this');
+    expect(page.requests('POST policies/p1/learn')[0].body).toEqual({ setting: 'direction', direction: 'above', version: 3 });
+    expect(page.text).toContain('Learnt: only what is above the expected, instead of either side.');
+  });
+
   it('takes the last lesson back after a question, and not without', async () => {
     const page = await Page.open(address, { ...some, 'GET policies/p1/lessons': { items: [aLesson({ after: aPolicy({ version: 2 }) }), aLesson()] }, 'POST policies/p1/unlearn': aPolicy() });
     const ask = vi.spyOn(window, 'confirm').mockReturnValueOnce(false).mockReturnValueOnce(true);
@@ -109,6 +118,7 @@ describe('what verdicts teach a policy', () => {
     [aLesson({ before: aPolicy({ for_ms: 0 }), after: aPolicy({ for_ms: 60_000 }) }), 'only what holds for 1 min instead of at once'],
     [aLesson({ before: aPolicy(), after: aPolicy({ for_ms: 60_000 }) }), 'only what holds for 1 min instead of 10 s'],
     [aLesson({ before: aPolicy({ condition: { kind: 'absence', after_ms: 60_000 } }), after: aPolicy({ condition: { kind: 'absence', after_ms: 120_000 } }) }), 'silent for 2 min instead of 1 min'],
+    [aLesson({ before: aPolicy({ condition: { kind: 'page_budget', pages: 1, per_ms: 1 } }), after: aPolicy({ condition: { kind: 'page_budget', pages: 1, per_ms: 1, direction: 'below' } }) }), 'only what is below the expected'],
     [aLesson({ before: aPolicy(), after: aPolicy({ matchers: [...aPolicy().matchers, { label: 'host', op: '!=', value: 'a' }] }) }), 'only series with {host!="a"}'],
   ])('says what was learnt: %#', (lesson, words) => expect(difference(lesson)).toBe(words));
 });

@@ -56,9 +56,9 @@ export class Lessons {
   }
 
   protected learn(option: OptionItem): Promise<void> {
-    const { setting, value, matcher } = option, version = this.proposal()?.version;
+    const { setting, value, direction, matcher } = option, version = this.proposal()?.version;
     return this.act(async () => {
-      const learnt = await this.api.learn(this.policy().id, { setting, version, ...(matcher ? { matcher } : { value }) });
+      const learnt = await this.api.learn(this.policy().id, { setting, version, ...(matcher ? { matcher } : direction ? { direction } : { value }) });
       this.said.set(`Learnt: ${learnt.text}. ${this.spares(learnt.evidence)}`);
     });
   }
@@ -119,6 +119,7 @@ export function difference({ before, after }: LessonItem): string {
   if ('raise_at' in was && 'raise_at' in is && was.raise_at !== is.raise_at) found.push(`a limit of ${compact(is.raise_at)} instead of ${compact(was.raise_at)}`);
   if ('after_ms' in was && 'after_ms' in is && was.after_ms !== is.after_ms) found.push(`silent for ${duration(is.after_ms)} instead of ${duration(was.after_ms)}`);
   if (before.for_ms !== after.for_ms) found.push(`only what holds for ${duration(after.for_ms)} instead of ${before.for_ms ? duration(before.for_ms) : 'at once'}`);
+  if ('direction' in is && (!('direction' in was) || was.direction !== is.direction)) found.push(`only what is ${is.direction} the expected`);
   const added = after.matchers.slice(before.matchers.length);
   if (added.length) found.push(`only series with ${matcherText(added)}`);
   return found.join(', ');

@@ -1,5 +1,5 @@
 import { AlertItem, PageItem, ReplayReport } from '../api/messages';
-import { compact, count, duration, many } from '../parts/format';
+import { compact, count, duration, many, range } from '../parts/format';
 
 /** A replay in words and pictures: who would have been woken, when, and how that differs from what was. */
 export interface Headline { kind: 'ok' | 'warning' | 'critical' | 'learning'; title: string; detail: string }
@@ -37,7 +37,7 @@ export function laneName(alert: AlertItem, withPolicy: boolean): string {
 export function why(alert: AlertItem): string {
   const worst = alert.contributors[0];
   if (alert.state === 'firing' || !worst) return alert.reason;
-  const usual = worst.lower === null ? '' : `, usually ${compact(worst.lower)} to ${compact(worst.upper)}`;
+  const usual = worst.lower === null ? '' : `, usually ${range(worst.lower, worst.upper)}`;
   return `${worst.name} ${worst.value === null ? 'was silent' : `was ${compact(worst.value)}`}${usual}; ${alert.reason}`;
 }
 

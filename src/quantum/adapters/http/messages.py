@@ -53,7 +53,7 @@ class Receipt(Message):
 # ---- series -----------------------------------------------------------------------------------------------------
 
 TierName = Literal["full", "cheap", "none"]
-SeriesStatus = Literal["learning", "ok", "late", "silent"]
+SeriesStatus = Literal["learning", "ok", "unusual", "late", "silent"]
 
 
 class SeriesItem(Message):
@@ -261,7 +261,10 @@ class DeliveryItem(Message):
 
 
 class PartsItem(Message):
-    """Of what an expectation is made, in units of the series; the parts add up to it. Hours and weekdays are in UTC."""
+    """Of what an expectation is made, in units of the series; the parts add up to it.
+
+    `hour` is what `hour_of_day` (0 to 23) adds, `weekday` what `day_of_week` (`Tuesday`) does, by the clocks of `zone`.
+    """
 
     level: float
     trend: float
@@ -269,6 +272,9 @@ class PartsItem(Message):
     weekday: float
     rest: float
     history_ms: int
+    hour_of_day: int
+    day_of_week: str
+    zone: str
 
 
 class ResemblesItem(Message):

@@ -129,7 +129,11 @@ class PromoteRequest(TrialRequest):
 
 
 class TrialItem(Message):
-    """What a version would have changed; `lost` are ids of incidents judged real that it would have lost."""
+    """What a version would have changed.
+
+    Of the `confirmed` incidents that were judged real, `lost` are ids of those that it would have lost; `sooner` is how
+    many it would have told sooner.
+    """
 
     name: str
     version: int
@@ -139,6 +143,7 @@ class TrialItem(Message):
     alerts_then: int
     confirmed: int
     lost: list[str]
+    sooner: int
 
 
 class TrainingRequest(Request):

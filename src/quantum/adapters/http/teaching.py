@@ -13,6 +13,7 @@ from quantum.adapters.http import teaching_messages as m
 from quantum.adapters.http.control import Key, actor_of
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import Matcher, MatchOp
+from quantum.domain.policies import Direction
 from quantum.domain.teaching import Setting, Tightening
 
 if TYPE_CHECKING:
@@ -70,17 +71,20 @@ def asked_change(body: m.LearnRequest) -> Tightening:
     """Return the change that a request describes.
 
     Raises:
-        Rejected: `lesson`: it says neither or both of `value` and `matcher`, or not the one that its setting needs.
+        Rejected: `lesson`: it says not just the one of `value`, `direction` and `matcher` that its setting needs.
     """
-    is_matcher = body.setting == "matcher"
-    if (body.matcher is not None) != is_matcher or (body.value is not None) == is_matcher:
-        raise Rejected(
-            "lesson", f"the setting {body.setting} needs {'matcher' if is_matcher else 'value'} and no other"
-        )
-    if body.matcher is not None:
-        asked = Matcher(body.matcher.label, MatchOp(body.matcher.op), body.matcher.value)
-        return Tightening(setting=Setting.MATCHER, matcher=asked)
-    return Tightening(setting=Setting(body.setting), value=body.value or 0.0)
+    said = {name for name in ("value", "direction", "matcher") if getattr(body, name) is not None}
+    needed = body.setting if body.setting in ("direction", "matcher") else "value"
+    if said != {needed}:
+        raise Rejected("lesson", f"the setting {body.setting} needs {needed} and no other")
+    return Tightening(
+        setting=Setting(body.setting),
+        value=body.value or 0.0,
+        direction=None if body.direction is None else Direction(body.direction),
+        matcher=None
+        if body.matcher is None
+        else Matcher(body.matcher.label, MatchOp(body.matcher.op), body.matcher.value),
+    )
 
 
 def _proposal(one: Proposal) -> m.ProposalItem:
@@ -96,10 +100,11 @@ def _proposal(one: Proposal) -> m.ProposalItem:
 
 
 def _option(one: Option) -> m.OptionItem:
-    matcher = one.change.matcher
+    matcher, side = one.change.matcher, one.change.direction
     return m.OptionItem(
         setting=one.change.setting.value,
-        value=one.change.value if matcher is None else None,
+        value=one.change.value if matcher is None and side is None else None,
+        direction=None if side is None else "below" if side is Direction.BELOW else "above",
         matcher=None
         if matcher is None
         else messages.MatcherItem(label=matcher.label, op=matcher.op.value, value=matcher.value),

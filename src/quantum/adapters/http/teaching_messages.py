@@ -8,7 +8,8 @@ import msgspec
 
 from quantum.adapters.http.messages import MatcherItem, Message, PolicyItem, Request, TimeMs
 
-SettingName = Literal["raise_at", "after_ms", "for_ms", "matcher"]
+SettingName = Literal["raise_at", "after_ms", "for_ms", "direction", "matcher"]
+SideName = Literal["above", "below"]
 PolicyVersion = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
@@ -20,13 +21,15 @@ class ProposalRequest(Request):
 
 
 class LearnRequest(Request):
-    """One setting made stricter: `value`, or for `matcher` the label value that is left aside (`!=`).
+    """One setting made stricter, and a number, a side or a label value for it.
 
+    `direction` needs the side that still counts, `matcher` the label value that is left aside (`!=`), others `value`.
     With `version`, the policy learns only if it is still at that version. The stretch is as for a proposal.
     """
 
     setting: SettingName
     value: float | None = None
+    direction: SideName | None = None
     matcher: MatcherItem | None = None
     version: PolicyVersion | None = None
     start_ms: TimeMs | None = None
@@ -69,6 +72,7 @@ class OptionItem(Message):
 
     setting: SettingName
     value: float | None
+    direction: SideName | None
     matcher: MatcherItem | None
     text: str
     harmless: bool

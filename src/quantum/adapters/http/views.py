@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from quantum.application.why import Moved, PastEvent, WhyCard
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
+
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def number(value: float) -> float | None:
@@ -268,6 +270,9 @@ def why_card(one: WhyCard) -> m.WhyCard:
             weekday=parts.weekday,
             rest=parts.rest,
             history_ms=parts.history_ms,
+            hour_of_day=parts.hour_of_day,
+            day_of_week=WEEKDAYS[parts.day_of_week],
+            zone=parts.zone,
         )
         if parts
         else None,

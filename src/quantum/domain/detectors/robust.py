@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantum.domain.detectors.bank import Bank, dump_banks, restore_banks
+from quantum.domain.detectors.edges import EDGES_STATE, keep_edges
 from quantum.domain.detectors.onset import Evidence, weigh_rarities
 from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
@@ -38,6 +39,7 @@ class Robust:
     def __init__(self, days: int, plan: Plan, evidence: Evidence) -> None:
         self._plan, self._evidence = plan, evidence
         self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score)))}
+        self._banks["edges"] = Bank(EDGES_STATE)
         if len(plan.score) > SIGNS:
             self._banks["patterns"] = Bank(PATTERNS_STATE)
 
@@ -83,8 +85,9 @@ class Robust:
             compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], signs[:, SIGNS:])
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
-        scores = Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER])
-        return scores, signs, columns[1]
+        expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
+        keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
+        return Scores(columns[0], expected, lower, upper), signs, columns[1]
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the whole state as named arrays (copies)."""

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.edges import EDGES_STATE
 from quantum.domain.detectors.onset import evidence_of
 from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE
 from quantum.domain.detectors.rarity import Plan, rarity_state
@@ -33,7 +34,7 @@ PLAN: Final = Plan(
 (docs/detection.md says what each brought)."""
 EVIDENCE: Final = evidence_of(np.array([0.8, 1.4, 0.8, 0.4, 0.2, 0.3, 0.4, 0.8, 0.1, 0.7]), power=0.8, cap=11.0)
 """Of the same signs in the evidence for onsets; `quantum bench nab --leave-out` tells what others would be worth."""
-BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_state(ALL).itemsize
+BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_state(ALL).itemsize + EDGES_STATE.itemsize
 """State of one series."""
 
 
@@ -41,7 +42,7 @@ class RobustEnsemble(Robust):
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
-    version: Final = 4
+    version: Final = 5
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN, EVIDENCE)

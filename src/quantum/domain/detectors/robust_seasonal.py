@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.edges import EDGES_STATE
 from quantum.domain.detectors.onset import Evidence
 from quantum.domain.detectors.rarity import Plan, rarity_state
 from quantum.domain.detectors.robust import Robust
@@ -31,7 +32,7 @@ PLAN: Final = Plan(
 )
 """Weights of range, season, mean, spread, residual and repeat (docs/detection.md says what each brought)."""
 EVIDENCE: Final = Evidence(np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3]), power=0.8, cap=11.0)
-BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize
+BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize + EDGES_STATE.itemsize
 """State of one series."""
 
 
@@ -39,7 +40,7 @@ class RobustSeasonal(Robust):
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 7
+    version: Final = 8
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN, EVIDENCE)
