@@ -6,7 +6,10 @@ ARGS ?=
 SEEDS ?= 100
 SEED ?= 0
 BIN := .venv/bin
-TESTS := src/quantum tests --ignore=tests/images
+ROUNDS ?= 50
+LONG_ROUNDS ?= 3
+# of these `make test` leaves out what needs Docker, and what takes long; `make image-test` and `make faults` have it
+TESTS := src/quantum tests --ignore=tests/images --ignore=tests/faults/at_length
 # tests of the running program come after the others and one by one, so that they have the machine for themselves
 SHARED := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 COVERED := --cov=quantum.domain --cov=quantum.application --cov-branch
@@ -56,9 +59,11 @@ audit: ## licences of the locked packages, and what OSV knows of their defects, 
 	@$(BIN)/python -m tools.licences
 	@$(PYTHON) -m tools.supply audit
 
-faults: ## do every harm of docs/reliability.md many times (half an hour) and count what was lost
+faults: ## do every short harm of docs/reliability.md ROUNDS=50 times, each of a minute LONG_ROUNDS=3 times, and count
 	@$(PYTHON) -m tools.prepare --dev
-	TEST_KILLS=50 TEST_FAULT_ROUNDS=10 TEST_OUTAGE_S=60 TEST_LOCKED_S=3 $(BIN)/pytest tests/system/test_kill.py tests/system/test_roles.py tests/faults $(ARGS)
+	TEST_KILLS=$(ROUNDS) TEST_FAULT_ROUNDS=$(ROUNDS) TEST_LONG_ROUNDS=$(LONG_ROUNDS) TEST_OUTAGE_S=60 TEST_LOCKED_S=30 \
+	TEST_NOISE_S=8 TEST_OVERLOAD_S=60 $(BIN)/pytest -o faulthandler_timeout=14400 \
+	tests/system/test_kill.py tests/system/test_roles.py tests/faults tests/adapters/test_dead_letters.py $(ARGS)
 
 simulate: ## play SEEDS=100 stories of crashes and faults in virtual time, the first that of SEED=0, and judge each
 	@$(PYTHON) -m tools.prepare --dev

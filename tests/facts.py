@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantum.domain.errors import Rejected
-from quantum.domain.facts import Fact, FactBody, Samples
+from quantum.domain.facts import Fact, FactBody, Heartbeat, Samples
 from quantum.domain.labels import NAME, LabelSet, Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import AlertPolicy, Comparison, Condition, Threshold
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from quantum.domain.alerts import AlertState, Effects
 
 START_MS = 1_700_000_000_000
 
@@ -127,3 +129,22 @@ class Log:
             [self.slots[series] for series in values], [taken_ms] * len(values), list(values.values())
         )
         return self.add(Samples(batch, fresh, backfill), after_ms)
+
+
+def run(facts: list[Fact], pipeline: Pipeline | None = None) -> tuple[Pipeline, list[Effects]]:
+    pipeline = pipeline or new_pipeline()
+    return pipeline, [pipeline.step(fact).effects for fact in facts]
+
+
+def history(effects: list[Effects]) -> list[tuple[int, AlertState]]:
+    """Return (second since the start, state) of every transition."""
+    return [(one.at_ms // 1000 % 100_000, one.after) for each in effects for one in each.transitions]
+
+
+def states(effects: list[Effects]) -> list[AlertState]:
+    return [state for _, state in history(effects)]
+
+
+def silent_for(log: Log, seconds: int) -> None:
+    for _ in range(seconds):
+        log.add(Heartbeat(), 1000)

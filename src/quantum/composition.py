@@ -20,11 +20,13 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
+from quantum.adapters.http.alerts import alert_routes, incident_list_routes
 from quantum.adapters.http.api_keys import api_key_routes
 from quantum.adapters.http.app import Room, create_app, session_route
 from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
+from quantum.adapters.http.explaining import explaining_routes
 from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
@@ -34,7 +36,8 @@ from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
-from quantum.adapters.http.query import query_routes
+from quantum.adapters.http.series import coverage_routes, series_routes
+from quantum.adapters.http.situation import situation_routes
 from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.http.ways import Forwarder
 from quantum.adapters.linear_patterns import full_match, groups_of
@@ -422,7 +425,12 @@ def build_room(
             *prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *query_routes(queries, store, store, why, forecasts, release),
+            *situation_routes(queries, store, release),
+            *series_routes(queries),
+            *coverage_routes(queries),
+            *explaining_routes(queries, why, forecasts),
+            *alert_routes(store, store, why),
+            *incident_list_routes(store),
             *policy_routes(control, budgets),
             *teaching_routes(teaching),
             *receiver_routes(control, reach),

@@ -74,6 +74,7 @@ nine times; 5 ms each are what Python has by itself."""
 SETTLE_MS: Final = 1000
 FIRST_START: Final = "first start"
 """Who puts in force what a tenant begins with."""
+REPLACED: Final = "another Quantum has taken over a tenant of this database; start this one again to let it wait"
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -222,7 +223,12 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             listening.listen(BACKLOG)
             announce(_address_of(listening))
             sockets = [workspace.sockets() for workspace in workspaces.values()]
-            await _serve(app, process.vitals(), listening, sockets)
+            await _serve(app, process.vitals(), listening, sockets, _replacements(settings, workspaces.values()))
+
+
+def _replacements(settings: Settings, workspaces: Iterable[Any]) -> list[asyncio.Event]:
+    """Return what is set when another process becomes the writer of a tenant, where that can happen."""
+    return [workspace.store().replaced for workspace in workspaces] if settings.store.kind == "postgres" else []
 
 
 async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
@@ -507,21 +513,34 @@ def server_config(
     )
 
 
-async def _serve(app: Litestar, vitals: Vitals, listening: socket.socket, sockets: Sequence[LiveSockets]) -> None:
-    """Serve until SIGINT or SIGTERM, then drain."""
+async def _serve(
+    app: Litestar,
+    vitals: Vitals,
+    listening: socket.socket,
+    sockets: Sequence[LiveSockets],
+    replaced: Sequence[asyncio.Event] = (),
+) -> None:
+    """Serve until SIGINT or SIGTERM, or until this process is of no use any more, then drain.
+
+    Raises:
+        Unavailable: another process has taken over a tenant; started anew, this one can wait for its turn.
+    """
     server = uvicorn.Server(server_config(app))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(_serve_quietly(server, listening))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    ends = [asyncio.create_task(event.wait()) for event in (stop, *replaced)]
+    await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
     vitals.draining = True
     await asyncio.gather(*(one.close_all() for one in sockets))
     server.should_exit = True
     await serving
-    stopping.cancel()
+    for end in ends:
+        end.cancel()
+    if not stop.is_set() and any(event.is_set() for event in replaced):
+        raise Unavailable(REPLACED)
 
 
 async def _serve_quietly(server: uvicorn.Server, listening: socket.socket) -> None:

@@ -1,17 +1,23 @@
-"""Work that fails again and again, or kills who does it, on a real Kafka: it is put aside, told of, and tried again."""
+"""Work that fails again and again, or kills who does it, on a real Kafka: it is put aside, told of, and tried again.
+
+Rows F31 and F32 of the fault matrix in docs/reliability.md; `TEST_FAULT_ROUNDS` says how often (1; `make faults`: 50).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+import numpy as np
 import pytest
 from tests.contracts.test_lanes import COMPILER, LANES, PATIENCE_S, new_tenant, send, tiered
 
 from quantum.adapters import lane_messages, wire
-from quantum.adapters.kafka import DIED, Cluster, KafkaLanes, KafkaWork, dead_letters, pardon
+from quantum.adapters.kafka import DIED, Cluster, KafkaLanes, KafkaWork, Topics, dead_letters, pardon
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application import strikes
 from quantum.application.pump import Pump
@@ -22,11 +28,13 @@ from quantum.domain.errors import Unavailable
 from quantum.domain.lanes import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.parts.kafka import KafkaBroker
 
 POISONED: Final = 1
+ROUNDS: Final = range(int(os.environ.get("TEST_FAULT_ROUNDS", "1")))
+SEED: Final = int(os.environ.get("TEST_SEED", "1"))
 
 
 class Touchy(LaneWork):
@@ -68,6 +76,48 @@ async def at_work(
             await asyncio.gather(pump, return_exceptions=True)
 
 
+def nonsense(generator: np.random.Generator, task: Task) -> Iterator[bytes]:
+    """Yield messages that nobody can make sense of, in any order."""
+    whole = lane_messages.pack_task(task)
+    (message,) = lane_messages.cut("of another release", whole)
+    made = [
+        b"",
+        generator.bytes(int(generator.integers(1, 500_000))),
+        message[: int(generator.integers(len(message)))],
+        message[::-1],
+        msgspec.msgpack.encode((lane_messages.VERSION + 1, "newer", 0, 1, whole)),
+        *lane_messages.cut("no task", generator.bytes(1000)),
+        next(lane_messages.cut("never whole", whole, part_bytes=10)),
+    ]
+    for number in generator.permutation(len(made)).tolist():
+        yield made[number]
+
+
+async def pour(cluster: Cluster, tenant: str, generator: np.random.Generator, task: Task) -> None:
+    """Send nonsense to every lane, as tasks and as answers."""
+    topics = Topics(cluster, tenant, LANES)
+    await topics.make()
+    async with topics.producer() as producer:
+        for topic in (topics.tasks, topics.answers):
+            for lane in range(LANES):
+                for message in nonsense(generator, task):
+                    await producer.send_and_wait(topic, message, partition=lane)
+
+
+async def test_f31_messages_that_make_no_sense_are_nobodys_and_hold_nobody_up(kafka: KafkaBroker) -> None:
+    cluster, tenant, generator = Cluster(url=kafka.url), new_tenant(), np.random.default_rng(SEED)
+    async with SqliteStore(MEMORY) as store, KafkaLanes(cluster, tenant, LANES, PATIENCE_S) as lanes:
+        scoring, position = Scoring(lanes), 0
+        async with at_work(cluster, tenant, Touchy(store)) as worker:
+            for number in ROUNDS:
+                fact = await send(store, 5 * number)
+                await pour(cluster, tenant, generator, Task(0, position, fact.position, (fact,)))
+                (scores,) = await scoring.scores(position, [fact])
+                assert scores is not None
+                position = fact.position
+            assert worker.letters == 0
+
+
 async def test_work_that_fails_three_times_is_put_aside_until_somebody_lets_it_be_tried(
     kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,8 +155,9 @@ async def test_work_that_fails_three_times_is_put_aside_until_somebody_lets_it_b
             assert scores is not None
 
 
+@pytest.mark.parametrize("_round", ROUNDS)
 async def test_work_that_kills_three_workers_is_put_aside_by_the_fourth_and_tried_again_later(
-    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+    _round: int, kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, tenant = Cluster(url=kafka.url), new_tenant()
     async with SqliteStore(MEMORY) as store, KafkaLanes(cluster, tenant, LANES, PATIENCE_S) as lanes:

@@ -6,11 +6,13 @@ import asyncio
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
 from tests.asking import AtTheirWord
+from tests.parts.listening import Quiet, listening
 from tests.watching import HOT, Watching
 
 from quantum.adapters.http.access import RIGHTS
@@ -147,6 +149,34 @@ async def test_while_the_writer_is_away_reading_goes_on_and_the_rest_is_for_late
         assert (await near.http.get("/api/v1/audit", headers={"authorization": "Bearer viewer"})).status_code == 403
         # its own start, and the denial that no writer could enter
         assert (await near.container.store().last())[0] == 2
+
+
+class Refusing(Quiet, BaseHTTPRequestHandler):
+    """A writer that is cut off from its database."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+
+class HangingUp(Quiet, BaseHTTPRequestHandler):
+    """What stands in front of a writer that is not there: it takes a connection and ends it."""
+
+    def do_POST(self) -> None:
+        self.close_connection = True
+
+
+@pytest.mark.parametrize("first", [Refusing, HangingUp])
+async def test_who_was_told_to_come_again_comes_to_another_writer_first(first: type[BaseHTTPRequestHandler]) -> None:
+    async with AsyncExitStack() as stack:
+        far = await stack.enter_async_context(Watching(TRUSTING, identity=AtTheirWord()))
+        address = await stack.enter_async_context(far.served())
+        near = await stack.enter_async_context(in_front(stack.enter_context(listening(first)), f"http://{address}"))
+        body = sample(far.clock.now_ms())
+        answers = [(await near.http.post("/api/v1/samples", json=body)).status_code for _ in range(3)]
+        assert answers == [503, 200, 200]
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"], ids=["before", "while"])

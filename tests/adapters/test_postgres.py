@@ -311,6 +311,9 @@ async def test_a_writer_that_was_paused_and_replaced_is_refused(database: str) -
                     await propose(paused, [-1, -2], [3, 3], [9.0, 9.0], B, A)
             with pytest.raises(Unavailable, match="another Quantum"):
                 await paused.record(Effects(), 7)
+            async with asyncio.timeout(60):
+                await paused.replaced.wait()
+            assert not fresh.replaced.is_set()
             assert (await fresh.last())[0] == 2
             assert (await fresh.samples([0, 1], 0, 9)).values.tolist() == [1.0, 2.0, 2.0]
             assert await fresh.recorded_upto() == 0

@@ -204,6 +204,7 @@ async def test_a_monitor_that_starts_again_goes_on_from_its_checkpoint_and_so_do
 
 
 async def test_samples_are_taken_in_while_nobody_scores_and_the_end_does_not_wait_either() -> None:
+    """F8: however long Kafka is away, nothing is put by for it; what is to be scored is read from the log."""
     async with system(2) as made:
         await story(made, range(5))
         position = made.monitor.pipeline.position

@@ -4,8 +4,9 @@ Each test starts the program as a user does, lets a ledger client send batches a
 harm in a seeded order, and waits for the end of it. `tests/parts/ordeal.py` then holds the store, the alerts and the
 notifications against the ledger: lost 0, doubled 0, no answer but 200 and 503 with Retry-After, every alert once.
 
-`TEST_FAULT_ROUNDS` says how often each harm is done (1; `make faults`: 10), `TEST_SEED` in which order. How long the
-harms last that end by themselves: `TEST_LOCKED_S` (1; 3), `TEST_FROZEN_S` (2), `TEST_OUTAGE_S` (4; 60).
+`TEST_FAULT_ROUNDS` says how often each harm is done (1; `make faults`: 50), `TEST_LONG_ROUNDS` how often those are that
+last (1; 3), `TEST_SEED` in which order. How long they last: `TEST_LOCKED_S` (1; 30), `TEST_FROZEN_S` (2),
+`TEST_OUTAGE_S` (4; 60). What takes a whole fleet, or very long, is in `at_length/`, which `make test` leaves out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ HERE: Final = Path(__file__).parent
 def rounds() -> int:
     """How often each harm is done."""
     return int(os.environ.get("TEST_FAULT_ROUNDS", "1"))
+
+
+@pytest.fixture(scope="session")
+def long_rounds() -> int:
+    """How often each harm is done that lasts."""
+    return int(os.environ.get("TEST_LONG_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="session")

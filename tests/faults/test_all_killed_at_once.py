@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 RECOVER_WITHIN_S: Final = 30.0
 """The promise of docs/reliability.md, on a machine that does nothing else: where this is tried often, it is held."""
 LONGEST_LIFE_S: Final = 2.0
+MOST_KILLS: Final = 20
 LOOK_S: Final = 0.05
 SERIES: Final = LANES + 1
 
@@ -137,7 +138,7 @@ def scene(folder: Path) -> Iterator[tuple[Supervised, httpx.Client]]:
 def test_all_that_is_killed_at_once_comes_back_by_itself(
     tmp_path: Path, rounds: int, seed: int, tell: Callable[[str], None]
 ) -> None:
-    kills, generator = 2 * rounds if rounds > 1 else 1, np.random.default_rng(seed)
+    kills, generator = min(rounds, MOST_KILLS), np.random.default_rng(seed)
     client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
     with scene(tmp_path) as (supervised, http), run_sink() as sink:
         try:

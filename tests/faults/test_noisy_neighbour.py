@@ -1,7 +1,8 @@
 """A tenant that sends ten times what it may: the other one loses nothing. How much longer it waits is told at the end.
 
+Row F29 of the fault matrix in docs/reliability.md.
 The two are compared in turns, alone and beside the noise, because the machine does other things as well; for the same
-reason nothing is asserted about time. `TEST_NOISE_S=8 TEST_FAULT_ROUNDS=4` makes the figures worth reading.
+reason nothing is asserted about time. `TEST_NOISE_S=8 TEST_LONG_ROUNDS=4` makes the figures worth reading.
 """
 
 from __future__ import annotations
@@ -230,13 +231,13 @@ class Phases:
 
 
 def test_a_tenant_at_ten_times_its_limit_costs_another_no_sample(
-    tmp_path: Path, rounds: int, tell: Callable[[str], None]
+    tmp_path: Path, long_rounds: int, tell: Callable[[str], None]
 ) -> None:
     with two_tenants(tmp_path) as (program, keys):
         phases = Phases(program, keys)
         phases.go_through()
         phases.forget()
-        for _ in range(rounds):
+        for _ in range(long_rounds):
             phases.go_through()
         phases.quiet.close()
         for line in phases.figures():
@@ -245,4 +246,4 @@ def test_a_tenant_at_ten_times_its_limit_costs_another_no_sample(
     refused = phases.seen["beyond"].answered
     assert set(refused) <= {200, 429}
     assert refused[429] > 0
-    assert sum(one.answered[200] for one in phases.seen.values()) <= PER_S * (10 + (rounds + 1) * (4 * PHASE_S + 60))
+    assert sum(one.answered[200] for one in phases.seen.values()) <= PER_S * (10 + (long_rounds + 1) * (4 * PHASE_S + 60))

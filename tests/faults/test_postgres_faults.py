@@ -1,12 +1,13 @@
 """PostgreSQL is restarted, away, frozen, locked, slow, busy, cut off in the middle: nothing is lost or doubled.
 
-Rows F11, F12, F13, F14, F17 and F18 of the fault matrix in docs/reliability.md.
+Rows F11, F12, F13, F14, F17, F18 and F44 of the fault matrix in docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import psycopg
 from tests.parts.ledger import LedgerClient, read_ledger
 from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
 from tests.parts.postgres import Cluster, new_cluster, sql
-from tests.parts.program import ALONE, run_quantum
+from tests.parts.program import ALONE, QUANTUM, run_quantum
 from tests.parts.proxy import Proxy, run_proxy
 from tests.parts.sink import run_sink
 
@@ -38,6 +39,8 @@ OUTAGE_S: Final = float(os.environ.get("TEST_OUTAGE_S", "4"))
 FROZEN_S: Final = float(os.environ.get("TEST_FROZEN_S", "2"))
 """Longer than `Patience.answer_s`, and nobody waits for the end of it: what became of a commit is then unknown."""
 LOCKED_S: Final = float(os.environ.get("TEST_LOCKED_S", "1"))
+LASTING: Final = ("F12", "F17")
+"""What lasts is done less often where everything is done often."""
 BUSY_READERS: Final = 50
 AT_ONCE_S: Final = 0.1
 """A refusal during an outage may take so long, in 99 of 100 cases, once the outage has been noticed."""
@@ -106,6 +109,12 @@ class Server:
         self.proxy.cut()
         self.proxy.mute = False
 
+    def migrate(self) -> None:
+        """Take all steps of the schema but the first five once more, while the tables are written and read."""
+        sql(self.cluster.url(), "DELETE FROM migrations WHERE step > 5")
+        environment = {"QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": self.cluster.url()}
+        subprocess.run([QUANTUM, "migrate"], env=os.environ | environment, check=True, capture_output=True)
+
     def end_sessions(self) -> None:
         sql(
             self.cluster.url(),
@@ -128,6 +137,7 @@ def harms(server: Server, program: Program, read: list[Answer]) -> dict[str, Cal
         "F13 cut after 64 KiB": partial(server.cut_after, 65_536),
         "F14 answers swallowed": server.swallow_answers,
         "F14 sessions ended": server.end_sessions,
+        "F44 migrated while in use": server.migrate,
         "F18 readers everywhere": partial(read_everywhere, program.base),
     }
 
@@ -205,7 +215,7 @@ def check_unharmed(answers: list[Answer], begin_s: float) -> None:
 
 
 def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
-    tmp_path: Path, rounds: int, seed: int, tell: Callable[[str], None]
+    tmp_path: Path, rounds: int, long_rounds: int, seed: int, tell: Callable[[str], None]
 ) -> None:
     generator = np.random.default_rng(seed)
     client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
@@ -218,7 +228,9 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                 set_the_scene(program, client, sink)
                 read: list[Answer] = []
                 all_harms = harms(server, program, read)
-                for name in generator.permutation([*all_harms] * rounds).tolist():
+                often = [name for name in all_harms if not name.startswith(LASTING)]
+                lasting = [name for name in all_harms if name.startswith(LASTING)]
+                for name in generator.permutation(often * rounds + lasting * long_rounds).tolist():
                     begin_s = time.monotonic()
                     all_harms[name]()
                     if name == "F12 outage":

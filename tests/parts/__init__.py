@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = {
     "chromium": "chromium",
+    "faketime": "faketime",
     "influx": "influxdb-client",
     "initdb": "postgresql",
     "java": "openjdk-17-jre-headless",

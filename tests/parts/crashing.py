@@ -27,6 +27,22 @@ POINTS: Final = {
 }
 """By name: a function, and whether it dies before it, after it, or before it sends the body of an answer."""
 
+OF_WORKERS: Final = {
+    "read, not begun": ("quantum.application.scoring:LaneWork.do", "before"),
+    "scored, not answered": ("quantum.application.scoring:LaneWork.do", "after"),
+    "answered, not noted": ("quantum.adapters.kafka:KafkaWork._say", "after"),
+    "noted": ("quantum.adapters.kafka:KafkaWork._note", "after"),
+}
+"""The same of a worker, which counts from its start."""
+OF_ASKERS: Final = {
+    "asked, not answered": ("quantum.adapters.kafka:KafkaLanes._collect", "before"),
+    "answered, not concluded": ("quantum.adapters.kafka:KafkaLanes._collect", "after"),
+    "concluded, not noted": POINTS["concluded, not noted"],
+    "committed, not answered": POINTS["committed, not answered"],
+    "half answered": POINTS["half answered"],
+}
+"""The same of a process of the role `monitoring`."""
+
 
 def points_of(kind: str) -> list[str]:
     """Return the points of a store: `sqlite` or `postgres`."""
@@ -54,8 +70,10 @@ class Fate:
 
 def die_at(point: str, nth: int) -> None:
     """Wrap functions so that the process dies at a point the nth time."""
-    fate, (path, when) = Fate(nth), POINTS[point]
+    fate, (path, when) = Fate(nth), (POINTS | OF_ASKERS | OF_WORKERS)[point]
     wrap(path, when, fate.come)
+    if point in OF_WORKERS:
+        fate.arm()
     wrap("quantum.application.ingest:Ingest.accept", "before", fate.arm)
 
 

@@ -59,11 +59,13 @@ class KafkaBroker(Server):
     Attributes:
         ca_file: the authority of its certificate, and of those that it takes.
         shown: files of a certificate that it takes, and of its key.
+        ways: ports of more listeners, and the port that clients of each are told to come to, that of a proxy.
     """
 
     ca_file: Path = field(init=False)
     shown: tuple[Path, Path] = field(init=False)
     _secure_port: int = field(init=False)
+    ways: dict[int, int] = field(default_factory=dict)
 
     @property
     def secure_url(self) -> str:
@@ -83,8 +85,8 @@ class KafkaBroker(Server):
         _write_keystore(self.home / "broker.keystore", *authority.issue("broker", "127.0.0.1"))
         controller = quiet_port(self.port)
         self._secure_port = quiet_port(self.port, controller)
-        settings = _settings(self.home, self.port, controller, self._secure_port) + _secure_settings(self.home)
-        (self.home / "server.properties").write_text(settings)
+        settings = _settings(self.home, self.port, controller, self._secure_port, self.ways)
+        (self.home / "server.properties").write_text(settings + _secure_settings(self.home))
         tool = [*self._java(), "kafka.tools.StorageTool", "format", "--config", self.home / "server.properties"]
         for mechanism in SCRAM:
             tool += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
@@ -104,7 +106,7 @@ class KafkaBroker(Server):
 
     def _java(self) -> list[str | Path]:
         logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
-        return [java_home() / "bin/java", *JAVA_OPTIONS, logging, "-cp", f"{_jars()}/*"]
+        return [java_home() / "bin/java", *JAVA_OPTIONS, logging, "-cp", f"{jars()}/*"]
 
 
 @contextmanager
@@ -133,13 +135,14 @@ def quiet_port(*but: int) -> int:
                 return port
 
 
-def _settings(home: Path, port: int, controller: int, secure: int) -> str:
-    listeners = {"PLAINTEXT": port, "SECURE": secure, "CONTROLLER": controller}
-    addresses = [f"{name}://127.0.0.1:{number}" for name, number in listeners.items()]
+def _settings(home: Path, port: int, controller: int, secure: int, ways: Mapping[int, int]) -> str:
+    listeners = {"PLAINTEXT": port, "SECURE": secure} | {f"WAY{number}": number for number in ways}
+    told = listeners | {f"WAY{number}": proxy for number, proxy in ways.items()}
+    open_to_all = ["PLAINTEXT", "CONTROLLER", *(f"WAY{number}" for number in ways)]
     values = {
-        "listeners": ",".join(addresses),
-        "advertised.listeners": ",".join(addresses[:2]),
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+        "listeners": _addresses(listeners | {"CONTROLLER": controller}),
+        "advertised.listeners": _addresses(told),
+        "listener.security.protocol.map": ",".join([*(f"{name}:PLAINTEXT" for name in open_to_all), "SECURE:SASL_SSL"]),
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -153,6 +156,10 @@ def _settings(home: Path, port: int, controller: int, secure: int) -> str:
         "num.io.threads": 2,
     }
     return _lines(values)
+
+
+def _addresses(listeners: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{number}" for name, number in listeners.items())
 
 
 def _secure_settings(home: Path) -> str:
@@ -184,7 +191,7 @@ def _write_keystore(file: Path, certificate: Path, key: Path) -> None:
 
 
 @cache
-def _jars() -> Path:
+def jars() -> Path:
     """Return a folder with all jars; fetch what this machine does not have yet, and check everything."""
     if named := os.environ.get("TEST_KAFKA_HOME"):
         return Path(named)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LANES: Final = 20
@@ -69,7 +70,8 @@ class LedgerClient:
         self.reasons: set[str] = set()
         self._file = file.open("a", encoding="ascii")
         self._policy_name = policy_name
-        self._base = ""
+        self._bases = [""]
+        self._looked_at = [""]
         self._up = threading.Event()
         self._finish = threading.Event()
         self._stopped = threading.Event()
@@ -80,9 +82,12 @@ class LedgerClient:
         """Begin to send."""
         self._thread.start()
 
-    def use(self, base: str) -> None:
-        """Send to this address from now on."""
-        self._base = base
+    def use(self, *bases: str, looked_at: Sequence[str] = ()) -> None:
+        """Send to the first of these addresses from now on, and to the next whenever one does not answer.
+
+        The same goes for looks at the alerts, at addresses of their own if there are any: gateways may be behind.
+        """
+        self._bases, self._looked_at = list(bases), list(looked_at or bases)
         self._up.set()
 
     def finish(self, timeout_s: float) -> bool:
@@ -115,7 +120,7 @@ class LedgerClient:
         body = _batch(at_ms, high=self._high)
         while not self._stopped.is_set():
             begin_s = time.monotonic()
-            answer = self._try(http, "POST", "/api/v1/samples", json=body)
+            answer = self._try(http, self._bases, "POST", "/api/v1/samples", json=body)
             if answer is not None:
                 self.answers.append((begin_s, answer.status_code, time.monotonic() - begin_s))
                 if answer.status_code >= TROUBLE:
@@ -133,11 +138,11 @@ class LedgerClient:
 
     def _look(self, http: httpx.Client) -> bool:
         """Turn the signal round once its alert has followed; return whether nothing fires and nothing is pending."""
-        answer = self._try(http, "GET", "/api/v1/alerts", params={"limit": 1000})
+        wanted = {"state": ["pending", "firing"], "limit": 1000}
+        answer = self._try(http, self._looked_at, "GET", "/api/v1/alerts", params=wanted)
         if answer is None or answer.status_code != 200:
             return False
-        alerts = [one for one in answer.json()["items"] if one["policy_name"] == self._policy_name]
-        active = [one for one in alerts if one["state"] != "resolved"]
+        active = [one for one in answer.json()["items"] if one["policy_name"] == self._policy_name]
         firing = [one["id"] for one in active if one["state"] == "firing"]
         if self._high and firing:
             self.episodes.append(firing[0])
@@ -146,12 +151,15 @@ class LedgerClient:
             self._high = True
         return not active
 
-    def _try(self, http: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response | None:
-        """Return the answer, or None after a moment if there was none."""
+    def _try(
+        self, http: httpx.Client, bases: list[str], method: str, path: str, **options: Any
+    ) -> httpx.Response | None:
+        """Return the answer, or None after a moment if there was none; then another address is the first."""
         self._up.wait()
         try:
-            return http.request(method, self._base + path, **options)
+            return http.request(method, bases[0] + path, **options)
         except httpx.TransportError:
+            bases.append(bases.pop(0))
             self._stopped.wait(PAUSE_S)
             return None
 

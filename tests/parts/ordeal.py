@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SETTLE_WITHIN_S: Final = 300.0
 """Only a program that hangs takes so long; how long it should take is measured elsewhere."""
+ROWS_AT_ONCE: Final = 5000
+ROWS_AT_MOST: Final = 11_000
+"""More than a window of so many batches can have, so that none is left out for a picture's sake."""
 MADE, THERE_ALREADY, TRY_AGAIN = 201, 409, 503
 POLICY_NAME: Final = "signal is up"
 POLICY: Final = {
@@ -102,8 +105,11 @@ def read_lanes(program: Program, books: Books) -> Stored:
         series = program.series(f'lane{{lane="{lane}"}}')
         assert series is not None
         path = f"/api/v1/series/{series['fingerprint']}/window"
-        window = program.get(path, start_ms=books.sent[0], end_ms=books.sent[-1] + 1, points=11_000)
-        rows = [row for row in zip(window["at_ms"], window["value"], strict=True) if row[1] is not None]
+        rows = []
+        for first in range(0, len(books.sent), ROWS_AT_ONCE):
+            times = books.sent[first : first + ROWS_AT_ONCE]
+            window = program.get(path, start_ms=times[0], end_ms=times[-1] + 1, points=ROWS_AT_MOST)
+            rows += [row for row in zip(window["at_ms"], window["value"], strict=True) if row[1] is not None]
         stored.at_ms[lane] = [at_ms for at_ms, _ in rows]
         stored.corrupt += sum(value != value_of(lane, at_ms) for at_ms, value in rows)
     return stored
@@ -112,7 +118,7 @@ def read_lanes(program: Program, books: Books) -> Stored:
 def check_alerts(
     program: Program, client: LedgerClient, sink: Sink, tell: Callable[[str], None], most_repeated: int
 ) -> None:
-    alerts = [one for one in program.get("/api/v1/alerts", limit=1000)["items"] if one["policy_name"] == POLICY_NAME]
+    alerts = [one for one in all_alerts(program) if one["policy_name"] == POLICY_NAME]
     assert sorted(one["id"] for one in alerts) == sorted(client.episodes)
     intents: list[str] = []
     for alert in alerts:
@@ -128,6 +134,16 @@ def check_alerts(
     assert len(intents) == 2 * len(alerts)
     assert repeated <= most_repeated
     check_replay(program)
+
+
+def all_alerts(program: Program) -> list[dict[str, Any]]:
+    """Return all alerts there ever were, newest first."""
+    page = program.get("/api/v1/alerts", limit=1000)
+    found = list(page["items"])
+    while page.get("next_cursor"):
+        page = program.get("/api/v1/alerts", limit=1000, cursor=page["next_cursor"])
+        found += page["items"]
+    return found
 
 
 def delivered(program: Program, alert_id: str) -> Any:

@@ -1,4 +1,4 @@
-"""A TCP proxy that does harm: it ends connections, after so many bytes or at once, and keeps answers to itself."""
+"""A TCP proxy that does harm: it ends connections, keeps answers to itself, or lets nothing pass for a while."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ PIECE_BYTES: Final = 16_384
 
 
 class Proxy:
-    """Passes bytes between TCP clients and a server on a Unix socket.
+    """Passes bytes between TCP clients and a server.
 
     Attributes:
         port: where clients connect, on 127.0.0.1.
         mute: answers of the server are swallowed.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str | int) -> None:
+        """Take the path of a Unix socket, or a port of 127.0.0.1."""
         self.mute = False
         self.harmed = 0
         self._target = target
         self._left: int | None = None
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._gates = {is_upwards: threading.Event() for is_upwards in (True, False)}
+        self.release()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
 
@@ -45,6 +48,17 @@ class Proxy:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
+    def hold(self, *, answers_only: bool = False) -> None:
+        """Let nothing pass until `release`, as where packets are dropped: nobody is told, and nothing is lost."""
+        self._gates[False].clear()
+        if not answers_only:
+            self._gates[True].clear()
+
+    def release(self) -> None:
+        """Let everything pass, what was held first."""
+        for gate in self._gates.values():
+            gate.set()
+
     def accept_for_ever(self) -> None:
         """Serve until `close`."""
         with suppress(OSError):
@@ -56,12 +70,13 @@ class Proxy:
         """Stop listening and end all connections."""
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        self.release()
         self.cut()
 
     def _join(self, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_UNIX)
+        server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
         try:
-            server.connect(self._target)
+            server.connect(self._target if isinstance(self._target, str) else ("127.0.0.1", self._target))
         except OSError:
             server.close()
             client.close()
@@ -74,6 +89,7 @@ class Proxy:
     def _pass(self, source: socket.socket, sink: socket.socket, is_upwards: bool) -> None:
         with suppress(OSError):
             while piece := source.recv(PIECE_BYTES):
+                self._gates[is_upwards].wait()
                 allowed = self._allowed(len(piece)) if is_upwards else len(piece)
                 if is_upwards or not self.mute:
                     sink.sendall(piece[:allowed])
@@ -99,8 +115,8 @@ class Proxy:
 
 
 @contextmanager
-def run_proxy(target: str) -> Iterator[Proxy]:
-    """Run a proxy to a Unix socket for the length of a `with` block."""
+def run_proxy(target: str | int) -> Iterator[Proxy]:
+    """Run a proxy to a Unix socket or a port for the length of a `with` block."""
     proxy = Proxy(target)
     thread = threading.Thread(target=proxy.accept_for_ever)
     thread.start()

@@ -30,10 +30,12 @@ class RedisServer(Server):
 
     def start(self) -> None:
         """Start it, empty; return when it answers."""
+        self.run(self.command(), "redis.log").wait_until(self.answers, "an answer of Redis", READY_TIMEOUT_S)
+
+    def command(self) -> list[str | Path]:
+        """Return what runs it."""
         options = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self.home))
-        self.run([need("redis-server"), *options], "redis.log").wait_until(
-            self.answers, "an answer of Redis", READY_TIMEOUT_S
-        )
+        return [need("redis-server"), *options]
 
     def answers(self) -> bool:
         """Whether a PING is answered now."""

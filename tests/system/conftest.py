@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE: Final = Path(__file__).parent
+UNHURRIED: Final = {
+    "test_detect_command.py",
+    "test_nab.py",
+    "test_promql_against_prometheus.py",
+    "test_replay_is_byte_equal.py",
+}
+"""What they find does not depend on what else the machine does, so they share it with the quick tests."""
 
 
 @pytest.fixture
@@ -27,7 +34,7 @@ def quiet_quantum(tmp_path: Path) -> Iterator[Program]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this directory, so that `-m "not system"` leaves the quick tests."""
+    """Mark what has to have the machine for itself, so that `-m "not system"` leaves the rest."""
     for item in items:
-        if item.path.is_relative_to(HERE):
+        if item.path.is_relative_to(HERE) and item.path.name not in UNHURRIED:
             item.add_marker("system")

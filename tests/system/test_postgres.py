@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.parts.children import start_child
-from tests.parts.postgres import Cluster, new_cluster
+from tests.parts.postgres import Cluster, new_cluster, sql
 from tests.parts.program import ALONE, QUANTUM, run_quantum
 
 if TYPE_CHECKING:
@@ -86,3 +86,17 @@ def test_a_second_program_for_a_tenant_ends_with_a_sentence_and_one_for_another_
         with run_quantum(tmp_path / "data", tmp_path / "other", environment=other) as neighbour:
             assert send(neighbour, 7.0) == 200
             assert program.series("m") is None
+
+
+def test_a_program_that_another_has_replaced_ends_with_a_sentence_so_that_it_is_started_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    taking_over = "UPDATE leases SET epoch = epoch + 1, holder = 'elsewhere' WHERE tenant = 'default'"
+    with (
+        cluster.running(),
+        run_quantum(tmp_path / "data", tmp_path / "log", environment=environment(cluster)) as program,
+    ):
+        sql(cluster.url(), taking_over)
+        assert program.child.process.wait(AGAIN_WITHIN_S) == 1
+        said = program.child.text().splitlines()[-1]
+    assert said.startswith("quantum: another Quantum has taken over")

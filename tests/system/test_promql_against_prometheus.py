@@ -161,7 +161,6 @@ def close(ours: float, theirs: float) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9)
 
 
-@pytest.mark.system
 async def test_generated_queries_have_the_answers_of_prometheus(fleet: Fleet, prometheus: httpx.Client) -> None:
     random = np.random.default_rng(SEED)
     different, errors, full = [], 0, 0
@@ -187,7 +186,6 @@ async def test_generated_queries_have_the_answers_of_prometheus(fleet: Fleet, pr
     assert GRAMMAR_SIZE > 100
 
 
-@pytest.mark.system
 async def test_corners_have_the_answers_of_prometheus_at_once_and_over_time(
     fleet: Fleet, prometheus: httpx.Client
 ) -> None:

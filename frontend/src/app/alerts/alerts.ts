@@ -1,12 +1,11 @@
-import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, input } from '@angular/core';
 import { Router, RouterLink } from '@angular/router';
-import { Api, sentence } from '../api/api';
-import { Live } from '../api/live';
+import { Api } from '../api/api';
 import { AlertItem, AlertState } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { refreshed } from '../parts/pages';
 import { Clock } from '../parts/clock';
 import { duration, labelLine } from '../parts/format';
+import { LiveList } from '../parts/live-list';
 
 const FILTERS: Record<string, AlertState[]> = { all: [], firing: ['firing'], pending: ['pending'], resolved: ['resolved'] };
 
@@ -19,16 +18,16 @@ const FILTERS: Record<string, AlertState[]> = { all: [], firing: ['firing'], pen
       <div class="segmented" role="group" aria-label="Which alerts">
         @for (name of names; track name) { <button type="button" [attr.aria-pressed]="name === which()" (click)="choose(name)">{{ name }}</button> }
       </div></div>
-    @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
+    @if (list.error()) { <p class="error" role="alert">{{ list.error() }}</p> }
     <section class="card" aria-label="Alerts"><ul class="rows">
-      @for (one of items() ?? []; track one.id) {
+      @for (one of list.items() ?? []; track one.id) {
         <li><a class="row" [routerLink]="['/alerts', one.id]">
           <span class="grow"><b class="lines">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="clip muted small">{{ one.reason }}</span></span>
           <span class="muted small">{{ duration(clock.nowMs() - one.pending_at_ms) }} ago</span><q-badge [kind]="one.severity" /><q-badge [kind]="one.state" />
         </a></li>
-      } @empty { <li class="empty">{{ items() ? empty() : error() ? 'It could not be read.' : 'Reading…' }}</li> }
+      } @empty { <li class="empty">{{ list.items() ? empty() : list.error() ? 'It could not be read.' : 'Reading…' }}</li> }
     </ul></section>
-    @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older alerts</button></div> }
+    @if (list.cursor()) { <div class="actions"><button class="button" type="button" (click)="list.more()">Older alerts</button></div> }
   </div>`,
 })
 export class Alerts {
@@ -36,50 +35,16 @@ export class Alerts {
   protected readonly names = Object.keys(FILTERS);
   protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'all'));
   protected readonly empty = computed(() => (this.which() === 'all' ? 'No alert was ever raised. That is good news.' : `No alert is ${this.which()}.`));
-  protected readonly items = signal<AlertItem[] | null>(null);
-  protected readonly cursor = signal<string | null>(null);
-  protected readonly error = signal('');
   protected readonly clock = inject(Clock);
   protected readonly duration = duration;
   protected readonly labelLine = labelLine;
   private readonly api = inject(Api);
   private readonly router = inject(Router);
-
-  constructor() {
-    effect(() => {
-      const which = this.which();
-      this.items.set(null);
-      void this.load(which);
-    });
-    const stop = inject(Live).watch<AlertItem>('alerts', () => void this.load(this.which()), () => void this.load(this.which()));
-    inject(DestroyRef).onDestroy(stop);
-  }
+  protected readonly list = new LiveList<AlertItem>({
+    topic: 'alerts', which: this.which, page: (which, cursor) => this.api.alerts(FILTERS[which], cursor), beganMs: (one) => one.pending_at_ms,
+  });
 
   protected choose(state: string): void {
     void this.router.navigate([], { queryParams: { state: state === 'all' ? null : state } });
-  }
-
-  protected async more(): Promise<void> {
-    try {
-      const page = await this.api.alerts(FILTERS[this.which()], this.cursor());
-      this.items.update((items) => [...(items ?? []), ...page.items]);
-      this.cursor.set(page.next_cursor);
-    } catch (error) {
-      this.error.set(sentence(error));
-    }
-  }
-
-  private async load(which: string): Promise<void> {
-    try {
-      const page = await this.api.alerts(FILTERS[which]);
-      if (which !== this.which()) return;
-      const known = this.items();
-      this.items.set(refreshed(known ?? [], page.items, (one) => one.pending_at_ms));
-      // where more was read than this page, older ones begin after that
-      if (!known || this.items()!.length <= page.items.length) this.cursor.set(page.next_cursor);
-      this.error.set('');
-    } catch (error) {
-      this.error.set(sentence(error));
-    }
   }
 }

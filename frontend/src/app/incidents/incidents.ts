@@ -1,12 +1,11 @@
-import { ChangeDetectionStrategy, Component, DestroyRef, computed, effect, inject, input, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, input } from '@angular/core';
 import { Router, RouterLink } from '@angular/router';
-import { Api, sentence } from '../api/api';
-import { Live } from '../api/live';
+import { Api } from '../api/api';
 import { IncidentItem, IncidentState } from '../api/messages';
 import { Badge } from '../parts/badge';
-import { refreshed } from '../parts/pages';
 import { Clock } from '../parts/clock';
 import { duration, many } from '../parts/format';
+import { LiveList } from '../parts/live-list';
 
 const FILTERS: Record<string, IncidentState[]> = { open: ['open', 'acknowledged'], resolved: ['resolved'], all: [] };
 
@@ -19,15 +18,15 @@ const FILTERS: Record<string, IncidentState[]> = { open: ['open', 'acknowledged'
       <div class="segmented" role="group" aria-label="Which incidents">
         @for (name of names; track name) { <button type="button" [attr.aria-pressed]="name === which()" (click)="choose(name)">{{ name }}</button> }
       </div></div>
-    @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
+    @if (list.error()) { <p class="error" role="alert">{{ list.error() }}</p> }
     <section class="card" aria-label="Incidents"><ul class="rows">
-      @for (one of items() ?? []; track one.id) {
+      @for (one of list.items() ?? []; track one.id) {
         <li><a class="row" [routerLink]="['/incidents', one.id]"><span class="grow"><b class="lines">{{ one.title }}</b>
           <span class="clip muted small">opened {{ duration(clock.nowMs() - one.opened_at_ms) }} ago · {{ many(one.alert_ids.length, 'alert') }}, {{ one.firing }} firing{{ one.acknowledged_by ? ' · ' + one.acknowledged_by + ' has it' : '' }}{{ one.resolved_by ? ' · resolved by ' + one.resolved_by : '' }}</span></span>
           @if (one.verdict) { <span class="chip">{{ one.verdict.replace('_', ' ') }}</span> }<q-badge [kind]="one.severity" /><q-badge [kind]="one.state" /></a></li>
-      } @empty { <li class="empty">{{ items() ? empty() : error() ? 'It could not be read.' : 'Reading…' }}</li> }
+      } @empty { <li class="empty">{{ list.items() ? empty() : list.error() ? 'It could not be read.' : 'Reading…' }}</li> }
     </ul></section>
-    @if (cursor()) { <div class="actions"><button class="button" type="button" (click)="more()">Older incidents</button></div> }
+    @if (list.cursor()) { <div class="actions"><button class="button" type="button" (click)="list.more()">Older incidents</button></div> }
   </div>`,
 })
 export class Incidents {
@@ -35,50 +34,16 @@ export class Incidents {
   protected readonly names = Object.keys(FILTERS);
   protected readonly which = computed(() => (this.state() && FILTERS[this.state()!] ? this.state()! : 'open'));
   protected readonly empty = computed(() => (this.which() === 'all' ? 'There never was an incident.' : this.which() === 'open' ? 'No incident is open.' : 'No incident was resolved yet.'));
-  protected readonly items = signal<IncidentItem[] | null>(null);
-  protected readonly cursor = signal<string | null>(null);
-  protected readonly error = signal('');
   protected readonly clock = inject(Clock);
   protected readonly duration = duration;
   protected readonly many = many;
   private readonly api = inject(Api);
   private readonly router = inject(Router);
-
-  constructor() {
-    effect(() => {
-      const which = this.which();
-      this.items.set(null);
-      void this.load(which);
-    });
-    const stop = inject(Live).watch<IncidentItem>('incidents', () => void this.load(this.which()), () => void this.load(this.which()));
-    inject(DestroyRef).onDestroy(stop);
-  }
+  protected readonly list = new LiveList<IncidentItem>({
+    topic: 'incidents', which: this.which, page: (which, cursor) => this.api.incidents(FILTERS[which], cursor), beganMs: (one) => one.opened_at_ms,
+  });
 
   protected choose(state: string): void {
     void this.router.navigate([], { queryParams: { state } });
-  }
-
-  protected async more(): Promise<void> {
-    try {
-      const page = await this.api.incidents(FILTERS[this.which()], this.cursor());
-      this.items.update((items) => [...(items ?? []), ...page.items]);
-      this.cursor.set(page.next_cursor);
-    } catch (error) {
-      this.error.set(sentence(error));
-    }
-  }
-
-  private async load(which: string): Promise<void> {
-    try {
-      const page = await this.api.incidents(FILTERS[which]);
-      if (which !== this.which()) return;
-      const known = this.items();
-      this.items.set(refreshed(known ?? [], page.items, (one) => one.opened_at_ms));
-      // where more was read than this page, older ones begin after that
-      if (!known || this.items()!.length <= page.items.length) this.cursor.set(page.next_cursor);
-      this.error.set('');
-    } catch (error) {
-      this.error.set(sentence(error));
-    }
   }
 }

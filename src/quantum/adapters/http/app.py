@@ -236,14 +236,7 @@ def create_app(
         exception_handlers=HANDLERS,
         compression_config=_compression(),
         request_max_body_size=None,
-        openapi_config=OpenAPIConfig(
-            title="Quantum",
-            version=vitals.version,
-            path="/api/schema",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-            license=License(name="Apache-2.0", identifier="Apache-2.0"),
-            use_handler_docstrings=True,
-        ),
+        openapi_config=_openapi(vitals.version),
         logging_config=None,
     )
     description = describe(app.openapi_schema.to_schema())
@@ -271,6 +264,17 @@ def _inner(room: Room, tickets: Tickets) -> Litestar:
     )
     app.asgi_handler = _front(room, ())(app.asgi_handler)
     return app
+
+
+def _openapi(version: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Quantum",
+        version=version,
+        path="/api/schema",
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        use_handler_docstrings=True,
+    )
 
 
 def _strict(json_routes: Sequence[ControllerRouterHandler]) -> Router:

@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
-from quantum.adapters.http.query import Cursor, Limit, TimeMs, read_cursor
+from quantum.adapters.http.parameters import Cursor, Limit, TimeMs, read_cursor
 from quantum.application.ports import AuditFilter, Page
 from quantum.domain.audit import AuditEntry, Outcome
 

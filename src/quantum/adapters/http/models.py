@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from litestar import Request, Response, get, post
-from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from litestar.status_codes import HTTP_201_CREATED, HTTP_202_ACCEPTED
 
 from quantum.adapters.http import model_messages as m
 from quantum.adapters.http import model_views as views
 from quantum.adapters.http.control import actor_of
 from quantum.adapters.http.model_files import MAX_FILE_BYTES, asked_model, file_of
+from quantum.adapters.http.parameters import Key
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from quantum.application.monitoring import Monitor
     from quantum.application.training import TrainingRuns
 
-Key = Annotated[str, PathParameter(max_length=100)]
 Version = Annotated[int | None, QueryParameter(ge=1, le=1_000_000_000, description="by default the one that counts")]
 MAX_ORIGIN: Final = 100
 TAGS: Final = ["models"]
@@ -29,6 +29,11 @@ TAGS: Final = ["models"]
 
 def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
     """Return the handlers of models."""
+    return [*registry_routes(models, monitor), *counting_routes(models), score_route(models)]
+
+
+def registry_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
+    """Return the handlers of which models there are, and of models as files."""
 
     @get("/api/v1/models", operation_id="listModels", tags=TAGS, summary="All models")
     async def listing() -> m.ModelList:
@@ -61,6 +66,12 @@ def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
     @get("/api/v1/models/{name:str}", operation_id="getModel", tags=TAGS, summary="One model")
     async def one_model(name: Key) -> m.ModelItem:
         return views.model(await models.named(name))
+
+    return [listing, take_in, export, one_model]
+
+
+def counting_routes(models: Models) -> list[HTTPRouteHandler]:
+    """Return the handlers by which a version comes to count, or no longer does."""
 
     @post(
         "/api/v1/models/{name:str}/try",
@@ -96,6 +107,12 @@ def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
     async def roll_back(name: Key, request: Request[Any, Any, Any]) -> m.ModelItem:
         return views.model(await models.roll_back(name, actor_of(request)))
 
+    return [try_out, promote, roll_back]
+
+
+def score_route(models: Models) -> HTTPRouteHandler:
+    """Return the handler that scores rows on demand."""
+
     @post(
         "/api/v1/models/{name:str}/score",
         operation_id="scoreByModel",
@@ -108,7 +125,7 @@ def model_routes(models: Models, monitor: Monitor) -> list[HTTPRouteHandler]:
         version, found = await models.score(name, data.version, windows)
         return m.ScoreAnswer(name=name, version=version, series=[views.scored(one) for one in found])
 
-    return [listing, take_in, export, one_model, try_out, promote, roll_back, score]
+    return score
 
 
 def training_routes(runs: TrainingRuns) -> list[HTTPRouteHandler]:

@@ -24,6 +24,7 @@ from quantum.domain.errors import QuantumError, Rejected, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from litestar.handlers import HTTPRouteHandler
     from litestar.types import ControllerRouterHandler
 
     from quantum.application.ports import Clock
@@ -48,16 +49,18 @@ UNAVAILABLE: Final = 503
 Parameters = dict[str, list[str]]
 
 
+ASKED: Final[Any] = {"http_method": ["GET", "POST"], "include_in_schema": False, "status_code": 200}
+"""How queries come: clients send long ones as a form."""
+
+
 def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[ControllerRouterHandler]:
     """Return the handlers."""
-    asked_often: Any = {
-        "http_method": ["GET", "POST"],
-        "include_in_schema": False,
-        "status_code": 200,
-        "request_max_body_size": MAX_BODY,
-    }
+    others = [*_label_routes(queries), *_text_routes(), *_status_routes(version)]
+    return [*_query_routes(queries, clock), Router("/", route_handlers=others, request_max_body_size=MAX_BODY)]
 
-    @route(f"{PREFIX}/query", **asked_often)
+
+def _query_routes(queries: PromQueries, clock: Clock) -> list[HTTPRouteHandler]:
+    @route(f"{PREFIX}/query", **ASKED, request_max_body_size=MAX_BODY)
     async def query(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             at_ms = _time_ms(asked, "time")
@@ -66,7 +69,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[
 
         return await _answer(request, work)
 
-    @route(f"{PREFIX}/query_range", **asked_often)
+    @route(f"{PREFIX}/query_range", **ASKED, request_max_body_size=MAX_BODY)
     async def query_range(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             text, start_ms, end_ms = _one(asked, "query"), _needed_ms(asked, "start"), _needed_ms(asked, "end")
@@ -75,7 +78,11 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[
 
         return await _answer(request, work)
 
-    @route(f"{PREFIX}/series", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    return [query, query_range]
+
+
+def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
+    @route(f"{PREFIX}/series", **ASKED)
     async def series(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             if not asked.get("match[]"):
@@ -84,7 +91,7 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[
 
         return await _answer(request, work)
 
-    @route(f"{PREFIX}/labels", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    @route(f"{PREFIX}/labels", **ASKED)
     async def labels(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             found = await _matching(queries, asked)
@@ -102,16 +109,11 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[
 
         return await _answer(request, work)
 
-    @get(f"{PREFIX}/metadata", include_in_schema=False)
-    async def metadata() -> Response[bytes]:
-        return _success(b"{}")
+    return [series, labels, label_values]
 
-    @get([f"{PREFIX}/rules", f"{PREFIX}/alerts"], include_in_schema=False)
-    async def rules(request: Request[Any, Any, Any]) -> Response[bytes]:
-        # policies are no rules of Prometheus; who asks for those finds none
-        return _success(b'{"groups":[]}' if request.url.path.endswith("/rules") else b'{"alerts":[]}')
 
-    @route(f"{PREFIX}/query_exemplars", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+def _text_routes() -> list[HTTPRouteHandler]:
+    @route(f"{PREFIX}/query_exemplars", **ASKED)
     async def exemplars(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             parse_promql(_one(asked, "query"))
@@ -121,20 +123,31 @@ def prometheus_routes(queries: PromQueries, clock: Clock, version: str) -> list[
 
         return await _answer(request, work)
 
-    @route(f"{PREFIX}/format_query", http_method=["GET", "POST"], include_in_schema=False, status_code=200)
+    @route(f"{PREFIX}/format_query", **ASKED)
     async def format_query(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             return msgspec.json.encode(format_promql(_one(asked, "query")))
 
         return await _answer(request, work)
 
+    return [exemplars, format_query]
+
+
+def _status_routes(version: str) -> list[HTTPRouteHandler]:
+    @get(f"{PREFIX}/metadata", include_in_schema=False)
+    async def metadata() -> Response[bytes]:
+        return _success(b"{}")
+
+    @get([f"{PREFIX}/rules", f"{PREFIX}/alerts"], include_in_schema=False)
+    async def rules(request: Request[Any, Any, Any]) -> Response[bytes]:
+        # policies are no rules of Prometheus; who asks for those finds none
+        return _success(b'{"groups":[]}' if request.url.path.endswith("/rules") else b'{"alerts":[]}')
+
     @get(f"{PREFIX}/status/buildinfo", include_in_schema=False)
     async def build_info() -> Response[bytes]:
         return _success(msgspec.json.encode({"version": SPEAKS, "application": "quantum", "revision": version}))
 
-    nothing = [metadata, rules, exemplars]
-    others = [series, labels, label_values, format_query, build_info, *nothing]
-    return [query, query_range, Router("/", route_handlers=others, request_max_body_size=MAX_BODY)]
+    return [metadata, rules, build_info]
 
 
 async def _answer(

@@ -224,22 +224,30 @@ class Forwarder(ASGIMiddleware):
             AwayError: none was reached.
         """
         body = _Body(scope, receive)
-        for writer in self._writers:
+        for writer in tuple(self._writers):
             try:
-                await self._ask(writer, scope, body, send)
+                status = await self._ask(writer, scope, body, send)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 self.away = "the process that writes cannot be reached"
             except (aiohttp.ClientError, TimeoutError, OSError):
+                self._ask_last(writer)
                 # once an answer has begun, only an end before its time says that it is not whole
                 if not body.is_answered:
                     await refuse(scope, receive, send, Unavailable(LOST))
                 return
             else:
                 self.handed_on, self.away = self.handed_on + 1, ""
+                if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    self._ask_last(writer)
                 return
         raise AwayError(f"{self.away}; nothing was changed, try again")
 
-    async def _ask(self, writer: str, scope: Scope, body: _Body, send: Send) -> None:
+    def _ask_last(self, writer: str) -> None:
+        """Ask the others before this one from now on: it may be cut off, and another have its place by now."""
+        self._writers.sort(key=lambda one: one == writer)
+
+    async def _ask(self, writer: str, scope: Scope, body: _Body, send: Send) -> int:
+        """Have a writer answer; return the status."""
         query = scope["query_string"].decode("latin-1")
         asked: Any = scope
         url = f"{writer}{asked['raw_path'].decode('latin-1')}{f'?{query}' if query else ''}"
@@ -260,6 +268,7 @@ class Forwarder(ASGIMiddleware):
                 await send(part)
         end: Any = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(end)
+        return answer.status
 
 
 class _Body:

@@ -19,10 +19,15 @@ __all__ = ["Patience", "PostgresFollower", "PostgresReader", "PostgresStore", "S
 
 
 class PostgresStore(PostgresFacts, PostgresRollups, PostgresConclusions, PostgresModels):
-    """One tenant's store. An async context manager; nothing is opened before it is entered."""
+    """One tenant's store. An async context manager; nothing is opened before it is entered.
+
+    Attributes:
+        replaced: set soon after another process has become the tenant's writer.
+    """
 
     def __init__(self, url: str, tenant: str = "default", patience: Patience | None = None) -> None:
         self._database = Engine(url, tenant, patience)
+        self.replaced = self._database.replaced
         PostgresFacts.__init__(self, self._database, tenant)
         PostgresRollups.__init__(self, self._database, tenant, self._tail)
         PostgresConclusions.__init__(self, self._database, tenant)

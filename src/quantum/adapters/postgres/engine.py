@@ -104,14 +104,23 @@ class _AgainError(Unavailable):
     """The database asks to repeat the transaction."""
 
 
+class _ReplacedError(Unavailable):
+    """Another process has taken the lease over."""
+
+
 class _BadValueError(Unavailable):
     """The database refuses what one of the jobs writes."""
 
 
 class Engine:
-    """Runs work on one tenant of a database."""
+    """Runs work on one tenant of a database.
+
+    Attributes:
+        replaced: set soon after another process has taken the lease over; nothing can be written from then on.
+    """
 
     def __init__(self, url: str, tenant: str, patience: Patience | None = None) -> None:
+        self.replaced = asyncio.Event()
         self._url = url
         self._patience = patience or Patience()
         self._lease = Lease(tenant, this_process(), self._patience.lease_ms)
@@ -253,10 +262,14 @@ class Engine:
                 _fail([late], Unavailable("the store is closed"))
 
     async def _renew_for_ever(self) -> None:
-        while True:
+        while not self.replaced.is_set():
             await asyncio.sleep(self._patience.lease_ms / 3000)
-            with suppress(Unavailable):  # the next write says it to somebody
+            try:
                 await self.write(_nothing)
+            except _ReplacedError:
+                self.replaced.set()
+            except Unavailable:
+                continue  # the next write says it to somebody
 
     async def _serve(self, jobs: list[Job]) -> None:
         """Do some jobs in one transaction and answer them; if one of them spoils it, the others in another."""
@@ -529,8 +542,8 @@ class translated:  # noqa: N801 - reads as a verb in a with statement
         if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
             raise _AgainError(sentence) from error
         if isinstance(error, errors.DivisionByZero):
-            taken = f"another Quantum has taken over tenant {self._tenant!r} of this database; stop this one"
-            raise Unavailable(taken) from error
+            taken = f"another Quantum has taken over tenant {self._tenant!r} of this database; this one ends"
+            raise _ReplacedError(taken) from error
         if isinstance(error, errors.InvalidTextRepresentation):
             raise Unavailable(FORGETFUL) from error
         if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
