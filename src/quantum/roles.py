@@ -68,9 +68,9 @@ OFTEN: Final = (1000, 10, 10)
 """Thresholds of the garbage collector once requests are served."""
 OFTENER: Final = (250, 10, 40)
 """The same where there are several tenants: a look takes a quarter of the time, and all together twice as much."""
-SWITCH_S: Final = 0.0005
+SWITCH_S: Final = 0.0001
 """How long a thread keeps the interpreter that others want, where there are several tenants. A commit asks for it some
-nine times; 5 ms each are what Python has by itself."""
+nine times; by itself Python lets it wait 5 ms each time."""
 SETTLE_MS: Final = 1000
 FIRST_START: Final = "first start"
 """Who puts in force what a tenant begins with."""

@@ -22,7 +22,7 @@ from litestar.middleware import ASGIMiddleware
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
-PATIENCE_S: Final = 0.003
+PATIENCE_S: Final = 0.006
 """So long at most a turn waits for requests of others, and so young are those that it waits for: most take less."""
 SHOWN: Final = (b"authorization", b"cookie")
 
