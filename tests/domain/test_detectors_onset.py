@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantum.domain.detectors.onset import DAMPING, EPISODE_ROWS, FULL_EVIDENCE, STEP, Onsets
+from quantum.domain.detectors.onset import (
+    DAMPING,
+    EPISODE_ROWS,
+    EVIDENCE_ROWS,
+    FULL_EVIDENCE,
+    STEP,
+    Onsets,
+    evidence_of,
+    weigh_rarities,
+)
 
 evidences = st.lists(st.floats(0.0, 60.0), min_size=1, max_size=400)
 
@@ -59,6 +68,37 @@ def test_after_the_episode_is_over_the_same_evidence_is_an_onset_again() -> None
 def test_within_an_episode_a_little_more_is_more_of_the_same() -> None:
     assert decide([9.0, 9.0 * STEP]).tolist() == pytest.approx([0.225, 0.0225 * STEP])
     assert decide([9.0, 9.1 * STEP])[1] == pytest.approx(0.2275 * STEP)
+
+
+shares = st.lists(st.floats(0.1, 2.0), min_size=3, max_size=3)
+powers = st.floats(0.3, 1.0)
+
+
+@settings(deadline=None)
+@given(shares, powers, st.floats(4.0, 12.0))
+def test_evidence_is_full_with_all_signs_at_their_loudest_and_not_before(
+    weights: list[float], power: float, cap: float
+) -> None:
+    evidence = evidence_of(np.array(weights), power, cap)
+    rarities = np.array([[cap, cap, cap], [99.0, 99.0, 99.0], [cap, cap, 0.0]])
+    found = weigh_rarities(rarities, np.full(3, 1000.0), evidence)
+    assert found[:2] == pytest.approx([FULL_EVIDENCE, FULL_EVIDENCE])
+    assert found[2] < FULL_EVIDENCE
+
+
+@settings(deadline=None)
+@given(shares, powers, st.integers(1, int(EVIDENCE_ROWS)))
+def test_the_evidence_of_a_young_series_is_cut_in_proportion_to_its_rows(
+    weights: list[float], power: float, rows: int
+) -> None:
+    evidence = evidence_of(np.array(weights), power, 11.0)
+    young = weigh_rarities(np.full((1, 3), 11.0), np.array([float(rows)]), evidence)
+    assert young[0] == pytest.approx(FULL_EVIDENCE * (rows / EVIDENCE_ROWS) ** power)
+
+
+def test_a_row_that_was_not_measured_has_no_evidence() -> None:
+    evidence = evidence_of(np.ones(2), 0.8, 11.0)
+    assert weigh_rarities(np.full((1, 2), 9.0), np.zeros(1), evidence).tolist() == [0.0]
 
 
 def test_a_state_of_something_else_is_refused() -> None:

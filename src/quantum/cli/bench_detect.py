@@ -22,12 +22,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from quantum.adapters.csv_files import read_series
+from quantum.adapters.csv_files import SeriesFile, read_series
 from quantum.adapters.deep_training import WIDTH
 from quantum.adapters.forest_training import with_columns
 from quantum.cli import CommandFailed
 from quantum.cli.detect import score_series
 from quantum.cli.nab import read_windows, score_corpus
+from quantum.cli.nab_choice import gather, measure_choice
 from quantum.cli.scenarios import Scenario, build_scenarios, events_heard, opening_rows
 from quantum.domain.detectors import robust_ensemble, robust_seasonal
 from quantum.domain.detectors.deep import STRETCH, STRETCHED, sizes_of
@@ -98,15 +99,28 @@ def bench_detect(
     Console().print(table)
 
 
-def bench_nab(*, corpus: Path, labels: Path | None = None, as_json: AsJson = False) -> None:
+def bench_nab(
+    *,
+    corpus: Path,
+    labels: Path | None = None,
+    leave_out: Annotated[bool, Parameter(name="--leave-out", negative=())] = False,
+    as_json: AsJson = False,
+) -> None:
     """Measure rows a second over a folder of CSV files; with labels, also the scores by NAB's rules.
 
     Args:
         corpus: the folder of CSV files.
         labels: NAB's combined_windows.json.
+        leave_out: choose how evidence is weighed anew, on all categories of files and with each left out, and tell
+            what each choice is worth on the category that it did not see. Takes minutes.
         as_json: print JSON.
     """
-    _tell("nab", measure_corpus(corpus, labels), as_json=as_json)
+    if not leave_out:
+        _tell("nab", measure_corpus(corpus, labels), as_json=as_json)
+    elif labels is None:
+        raise CommandFailed("--leave-out needs --labels: without them there is nothing to choose by")
+    else:
+        _tell("nab", measure_leaving_out(corpus, labels), as_json=as_json)
 
 
 def bench_scenarios(*, as_json: AsJson = False) -> None:
@@ -219,19 +233,37 @@ def measure_corpus(corpus: Path, labels: Path | None) -> Figures:
     Raises:
         CommandFailed: the folder holds no CSV file.
     """
-    files = sorted(corpus.rglob("*.csv"))
-    if not files:
-        raise CommandFailed(f"{corpus} is no folder with .csv files")
     windows = read_windows(labels) if labels is not None else {}
-    read = {file.relative_to(corpus).as_posix(): read_series(file) for file in files}
+    read = _read_corpus(corpus)
     begun = time.perf_counter()
     told = {name: score_series(series).told for name, series in read.items()}
     seconds = time.perf_counter() - begun
     rows = sum(len(series.values) for series in read.values())
-    figures: Figures = {"files": len(files), "rows": rows, "rows_per_s": round(rows / seconds)}
+    figures: Figures = {"files": len(read), "rows": rows, "rows_per_s": round(rows / seconds)}
     if labels is not None:
         figures |= score_corpus({name: series.at_ms for name, series in read.items()}, told, windows)
     return figures
+
+
+def _read_corpus(corpus: Path) -> dict[str, SeriesFile]:
+    files = sorted(corpus.rglob("*.csv"))
+    if not files:
+        raise CommandFailed(f"{corpus} is no folder with .csv files")
+    return {file.relative_to(corpus).as_posix(): read_series(file) for file in files}
+
+
+def measure_leaving_out(corpus: Path, labels: Path) -> Figures:
+    """Return what choosing the weights of evidence on the other categories is worth on each; see `nab_choice.py`.
+
+    Raises:
+        CommandFailed: the folder holds no CSV file, or a file has no labels.
+    """
+    files = {}
+    for name, series in _read_corpus(corpus).items():
+        slots = np.zeros(len(series.values), np.int64)
+        _, rarities, rows = RobustEnsemble().score_with_rarities(slots, series.at_ms, series.values)
+        files[name] = series.at_ms, rarities, rows
+    return measure_choice(gather(files, read_windows(labels)), robust_ensemble.EVIDENCE.weights)
 
 
 # ---- scenarios -----------------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ def score_corpus(
     scores, worth, window = [], [], []
     count = 0
     for name in sorted(at_ms):
-        file_worth, file_window = _value_rows(at_ms[name], windows[name])
-        live = np.arange(len(file_worth)) >= min(int(PROBATION * len(file_worth)), PROBATION_ROWS)
+        file_worth, file_window = value_rows(at_ms[name], windows[name])
+        live = np.arange(len(file_worth)) >= probation_rows(len(file_worth))
         ids, local = np.unique(file_window[live], return_inverse=True)
         offset = count - int(NO_WINDOW in ids)
         window.append(np.where(file_window[live] == NO_WINDOW, NO_WINDOW, local + offset))
@@ -79,9 +79,19 @@ def _sigmoid(distance: float) -> float:
     return float(2.0 / (1.0 + np.exp(5.0 * distance)) - 1.0)
 
 
-def _value_rows(
+def probation_rows(rows: int) -> int:
+    """Return how many rows at the beginning of a file of so many rows do not count."""
+    return min(int(PROBATION * rows), PROBATION_ROWS)
+
+
+def value_rows(
     at_ms: NDArray[np.int64], windows: Sequence[tuple[int, int]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what each row of a file is worth if it is detected, and in which of the windows it lies, both shape (n,).
+
+    Raises:
+        CommandFailed: a window begins or ends at no row.
+    """
     worth, window = np.full(len(at_ms), -1.0), np.full(len(at_ms), NO_WINDOW)
     bounds = []
     for low, high in windows:

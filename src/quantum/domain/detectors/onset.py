@@ -1,5 +1,9 @@
 """Onsets: is this row the beginning of something new, or more of what has been told already?
 
+Evidence says how unusual a row is in all its signs together: a weighted sum of their rarities, each cut, and less than
+in proportion, so that several signs beat a loud one. It is no probability, on purpose: calibration makes every series
+equally noisy, and of many series some have no anomaly.
+
 A detector's score stays high while an anomaly lasts, because alert policies need a sustained signal. Whoever counts
 events needs one row per event instead: a row is an onset when its evidence exceeds that of the episode before, which
 is remembered for `EPISODE_ROWS` rows and then fades. Onsets keep their evidence, all other rows are damped to a tenth.
@@ -13,7 +17,7 @@ is remembered for `EPISODE_ROWS` rows and then fades. Onsets keep their evidence
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -31,10 +35,50 @@ EPISODE_FADES: Final = 60.0
 STEP: Final = 1.05
 """An onset within an episode exceeds the peak by this factor."""
 FULL_EVIDENCE: Final = 40.0
-"""Evidence that is told as 1: more than all signs of a detector at their loudest."""
+"""Evidence that is told as 1: all signs of the default detector at their loudest."""
 DAMPING: Final = 0.1
 FAINT: Final = 0.6
 """Evidence, in decades, below which a row opens no episode."""
+EVIDENCE_ROWS: Final = 500.0
+"""Rarities of a series with fewer rows count up to a cap that is lower in proportion."""
+
+
+class Evidence(NamedTuple):
+    """How rarities become evidence.
+
+    Attributes:
+        weights: of each sign, shape (signs,), >= 0.
+        power: to which each rarity is taken, in (0, 1].
+        cap: decades up to which a rarity counts.
+    """
+
+    weights: NDArray[np.float64]
+    power: float
+    cap: float
+
+
+def evidence_of(shares: NDArray[np.float64], power: float, cap: float) -> Evidence:
+    """Return evidence in which signs have such shares, and which is full with all of them at their loudest."""
+    return Evidence(shares * (FULL_EVIDENCE / (shares.sum() * cap**power)), power, cap)
+
+
+@compiled
+def weigh_rarities(rarities: NDArray[np.float64], rows: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
+    """Return the evidence of each row, shape (n,), >= 0.
+
+    Args:
+        rarities: decades, shape (n, signs), >= 0.
+        rows: how many the series had, shape (n,); 0 where a row has no rarities.
+        evidence: how they are weighed.
+    """
+    found = np.zeros(len(rows))
+    for row in range(len(rows)):
+        cap = evidence.cap * min(1.0, rows[row] / EVIDENCE_ROWS)
+        for sign in range(len(evidence.weights)):
+            counted = min(rarities[row, sign], cap)
+            if counted > 0.0:
+                found[row] += evidence.weights[sign] * counted**evidence.power
+    return found
 
 
 @compiled
@@ -45,7 +89,15 @@ def decide_onsets(
     ages: NDArray[np.int64],
     told: NDArray[np.float64],
 ) -> None:
-    """Fill `told` row by row; update the peak of each slot's episode and the rows since it."""
+    """Fill `told` row by row; update the peak of each slot's episode and the rows since it.
+
+    Args:
+        slots: shape (n,).
+        evidence: shape (n,), >= 0.
+        peaks: evidence of the newest onset, by slot; changed.
+        ages: rows since then, by slot; changed.
+        told: shape (n,); filled with onset scores.
+    """
     for row in range(len(slots)):
         slot = slots[row]
         ages[slot] += 1

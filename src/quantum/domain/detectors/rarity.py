@@ -15,7 +15,7 @@ depth as the series' own record of depths supports it: how many rows were as dee
 out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
 
 >>> state = np.zeros(1, rarity_state(signs=1))
->>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
+>>> plan = Plan(np.ones(1), np.ones(1), np.ones(1))
 >>> out = np.zeros((3000, 2))
 >>> signs = np.r_[np.tile(np.linspace(0.0, 1.0, 50), 60)[:-1], 9.0][:, None]
 >>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, plan, out)
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 OTHERS: Final = 0.1
 """Share of the signs beside the strongest in the score's total. They are not independent: a row beyond the highest
 value is also far from the season and the level, and with 0.4 that was taken for three proofs."""
-EVIDENCE_CAP: Final = 11.0
-EVIDENCE_POWER: Final = 0.8
-"""In the evidence a rarity counts up to so many decades, and less than in proportion: several signs beat a loud one."""
 
 BINS: Final = 64
 TOTAL, EDGE, ABOVE, EXCESS = 0, 1, 2, 3
@@ -65,8 +62,6 @@ MOST_MEMORY: Final = 8000.0
 of four weeks ago at five minutes."""
 DEEPEST: Final = 12.0
 A_DECADE: Final = math.log10(math.e)
-EVIDENCE_ROWS: Final = 500.0
-"""Evidence of a series with fewer rows counts up to a cap that is lower in proportion."""
 LEARNT_LATE_ROWS: Final = 24
 """Histograms count a row so many rows later: a level that rises over some rows must not teach them that it is usual."""
 LEARNT_AT_ONCE_ROWS: Final = 80
@@ -109,13 +104,12 @@ EDGES.setflags(write=False)
 
 
 class Plan(NamedTuple):
-    """How signs are weighed, all of shape (signs,): in the score, in the evidence; and their means at first.
+    """How signs are weighed in the score, and their means at first, all of shape (signs,).
 
     A sign that holds back (1, else 0) makes a row loud if it is: loud rows are not simply learnt.
     """
 
     score: NDArray[float64]
-    evidence: NDArray[float64]
     prior: NDArray[float64]
     holds: NDArray[float64]
 
@@ -309,21 +303,18 @@ def _learn(s: Any, late: NDArray[float32]) -> None:
 
 @compiled
 def _judge(s: Any, signs: NDArray[float64], plan: Plan, rarities: NDArray[float64], out: NDArray[float64]) -> None:
-    strongest, together, evidence, loudest, count = 0.0, 0.0, 0.0, 0.0, len(plan.score)
-    cap = EVIDENCE_CAP * min(1.0, s["rows"] / EVIDENCE_ROWS)
+    strongest, together, loudest, count = 0.0, 0.0, 0.0, len(plan.score)
     for sign in range(count):
         rarities[sign], supported = _rarity(s, sign, signs[sign])
         strongest = max(strongest, supported * plan.score[sign])
         together += supported * plan.score[sign]
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
-        if rarities[sign] > 0.0:
-            evidence += plan.evidence[sign] * min(rarities[sign], cap) ** EVIDENCE_POWER
     total = strongest + OTHERS * (together - strongest)
     rarity, depth = _rarity(s, count, total)
     s["run"] = s["run"] + 1 if depth >= LOUD else 0
     folded = depth if depth <= KNEE else KNEE + (depth - KNEE) * _beyond_knee(s["rows"])
     told = min(_told(s, folded), 2.0 * math.log10(s["rows"] - 1))
-    out[0], out[1] = min(1.0, told / DECADES), evidence
+    out[0], out[1] = min(1.0, told / DECADES), s["rows"]
     _record(s, folded)
     late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
     if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
@@ -351,9 +342,9 @@ def judge_rows(
         state: of dtype `rarity_state(...)`, one record per slot; changed.
         slots: shape (n,).
         taken: shape (n,); rows with 0 are passed over.
-        signs: shape (n, signs).
+        signs: shape (n, signs); of measured rows it holds the rarity of each sign afterwards, in decades.
         plan: how the signs are weighed.
-        out: shape (n, 2): score in [0, 1] and evidence in decades; rows that are passed over keep what was there.
+        out: shape (n, 2): score in [0, 1] and rows so far, of measured rows; others keep what was there.
     """
     rarities = np.zeros(len(plan.score))
     for row in range(len(slots)):
@@ -369,3 +360,4 @@ def judge_rows(
         else:
             s["rows"] += 1
             _judge(s, signs[row], plan, rarities, out[row])
+            signs[row] = rarities

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantum.domain.detectors.bank import Bank, dump_banks, restore_banks
+from quantum.domain.detectors.onset import Evidence, weigh_rarities
 from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 class Robust:
     """A bank of series, judged by the signs of `signs.py` and, if the plan weighs more than these, by `patterns.py`."""
 
-    def __init__(self, days: int, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, days: int, plan: Plan, evidence: Evidence) -> None:
+        self._plan, self._evidence = plan, evidence
         self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score)))}
         if len(plan.score) > SIGNS:
             self._banks["patterns"] = Bank(PATTERNS_STATE)
@@ -53,12 +54,24 @@ class Robust:
         The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
         as 1e150.
         """
-        return self.score_with_evidence(slots, at_ms, values)[0]
+        return self.score_with_rarities(slots, at_ms, values)[0]
 
     def score_with_evidence(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
     ) -> tuple[Scores, NDArray[np.float64]]:
         """Do as `score_and_learn`; also return the evidence for an onset in decades, shape (n,), >= 0."""
+        scores, rarities, rows = self.score_with_rarities(slots, at_ms, values)
+        return scores, weigh_rarities(rarities, rows, self._evidence)
+
+    def score_with_rarities(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
+        """Do as `score_and_learn`; also return what evidence is made of.
+
+        Returns:
+            The scores, the rarity of each sign in decades, shape (n, signs), and how many rows the series had, shape
+            (n,): 0 where a row was not measured, which has no rarities.
+        """
         count, banks = len(slots), self._banks
         for bank in banks.values():
             bank.grow(int(slots.max()) + 1 if count else 0)
@@ -70,7 +83,8 @@ class Robust:
             compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], signs[:, SIGNS:])
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
-        return Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]), columns[1]
+        scores = Scores(columns[0], columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER])
+        return scores, signs, columns[1]
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the whole state as named arrays (copies)."""

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.onset import evidence_of
 from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE
 from quantum.domain.detectors.rarity import Plan, rarity_state
 from quantum.domain.detectors.robust import Robust
@@ -25,12 +26,13 @@ DAYS: Final = 14
 ALL: Final = SIGNS + PATTERNS
 PLAN: Final = Plan(
     score=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
-    evidence=np.array([0.8, 1.4, 0.8, 0.4, 0.2, 0.3, 0.4, 0.8, 0.1, 0.7]),
     prior=np.array([0.1, 0.1, 0.1, 0.1, 1.0, 0.1, 0.1, 1.0, 0.1, 0.1]),
     holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
 )
 """Weights of range, season, mean, spread, residual, repeat, drift, surprise, unlikeness and novelty
 (docs/detection.md says what each brought)."""
+EVIDENCE: Final = evidence_of(np.array([0.8, 1.4, 0.8, 0.4, 0.2, 0.3, 0.4, 0.8, 0.1, 0.7]), power=0.8, cap=11.0)
+"""Of the same signs in the evidence for onsets; `quantum bench nab --leave-out` tells what others would be worth."""
 BYTES: Final = signs_state(DAYS).itemsize + PATTERNS_STATE.itemsize + rarity_state(ALL).itemsize
 """State of one series."""
 
@@ -42,4 +44,4 @@ class RobustEnsemble(Robust):
     version: Final = 4
 
     def __init__(self) -> None:
-        super().__init__(DAYS, PLAN)
+        super().__init__(DAYS, PLAN, EVIDENCE)

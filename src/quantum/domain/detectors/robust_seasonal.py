@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from quantum.domain.detectors.onset import Evidence
 from quantum.domain.detectors.rarity import Plan, rarity_state
 from quantum.domain.detectors.robust import Robust
 from quantum.domain.detectors.signs import SIGNS, signs_state
@@ -25,11 +26,11 @@ DAYS: Final = 8
 """The season reaches a week back, for the price of eight days."""
 PLAN: Final = Plan(
     score=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0]),
-    evidence=np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3]),
     prior=np.array([0.1, 0.1, 0.1, 0.1, 1.0, 0.1]),
     holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
 )
 """Weights of range, season, mean, spread, residual and repeat (docs/detection.md says what each brought)."""
+EVIDENCE: Final = Evidence(np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3]), power=0.8, cap=11.0)
 BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize
 """State of one series."""
 
@@ -41,4 +42,4 @@ class RobustSeasonal(Robust):
     version: Final = 7
 
     def __init__(self) -> None:
-        super().__init__(DAYS, PLAN)
+        super().__init__(DAYS, PLAN, EVIDENCE)
