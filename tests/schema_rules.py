@@ -88,6 +88,17 @@ def _cursor(text: str = "x") -> dict[str, Rule]:
     return {"cursor": Rule(SPENT, query={"cursor": text})}
 
 
+SILENCE: Final[dict[str, Any]] = {
+    "matchers": [{"label": "a", "op": "=", "value": "b"}],
+    "ends_at_ms": 253_402_300_799_000,
+}
+ODD_MATCHERS: Final[dict[str, Rule]] = {
+    "silence_matchers": Rule(
+        "a matcher among them asks for a value", {"matchers": [{"label": "a", "op": "=", "value": ""}]}
+    ),
+    "regex": Rule("a pattern is one of RE2", {"matchers": [{"label": "a", "op": "=~", "value": "("}]}),
+}
+
 BEYOND: Final[dict[str, dict[str, Rule]]] = {
     "GET /api/v1/alerts": _cursor(),
     "GET /api/v1/anomalies": _cursor(),
@@ -127,6 +138,12 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
     },
     "POST /api/v1/replay": _policies(lambda policy: {"policies": [policy], "start_ms": 1, "end_ms": 2})
     | {"replay_range": Rule(ORDER, THEN)},
+    "POST /api/v1/silences": {code: Rule(rule.why, SILENCE | rule.body) for code, rule in ODD_MATCHERS.items()}
+    | {
+        "silence_time": Rule("a silence ends in the future, and lasts a year at most", SILENCE | {"ends_at_ms": 0}),
+        "silence_text": Rule("texts have no NUL", SILENCE | {"comment": "a\0b"}),
+    },
+    "POST /api/v1/silences/preview": ODD_MATCHERS,
     "POST /api/v1/samples": {
         "column_length": Rule(
             "columns are equally long", {"series": [{"labels": {}, "timestamps_ms": [], "values": [1]}]}

@@ -68,6 +68,7 @@ def decoders() -> dict[str, str]:
     from tests.writes import request_2, series
 
     from quantum.adapters.influx_line import decode_lines
+    from quantum.adapters.line_forms import Forms
     from quantum.adapters.remote_write import decode_remote_write, decode_remote_write_2
     from quantum.application.ingest import Limits
     from quantum.application.keys import Keys, KeyTable
@@ -76,6 +77,9 @@ def decoders() -> dict[str, str]:
     rows = [[(1_790_000_000_000 + at, at / 3) for at in range(number + 1)] for number in range(7)]
     first = b"".join(series(*one) for one in zip(labels, rows, strict=True))
     lines = "".join(f"cpu,host=h{n} a={n / 7},b={n}i,c=t {1_790_000_000_000 + n}\n" for n in range(50)) + "bad\n"
+    forms = Forms()
+    for number in (7, 8):
+        known = decode_lines(b"cpu,host=a x=%d.5,y=-1 %d\nup v=3 9" % (number, number), Limits(), 1, 0, forms)
     asked = (
         ("remote-write 1.0", decode_remote_write(first, Limits())),
         ("remote-write 2.0", decode_remote_write_2(request_2(*zip(labels, rows, strict=True)), Limits())),
@@ -85,6 +89,7 @@ def decoders() -> dict[str, str]:
         name: digest(one.row_series, one.at_ms, one.values, repr([one.labels_of(n) for n in range(7)]).encode())
         for name, one in asked
     }
+    found["line protocol again"] = digest(known.at_ms, known.values, known.row_series)
     keys, table = Keys.of([b"k%d" % n for n in range(500)]), KeyTable()
     table.add(keys, np.arange(500))
     found["keys"] = digest(table.find(keys))
@@ -92,7 +97,9 @@ def decoders() -> dict[str, str]:
 
 
 def chunks() -> dict[str, str]:
-    from quantum.adapters.chunks import pack_floats, unpack_floats
+    from quantum.adapters.batch_rows import packed_rows, unpacked_rows
+    from quantum.adapters.chunks import briefly, pack_floats, pack_samples, unpack_floats, unpack_samples
+    from quantum.domain.series import SampleBatch
 
     random = np.random.default_rng(5)
     columns = (
@@ -101,7 +108,16 @@ def chunks() -> dict[str, str]:
         samples()[2],
     )
     packed = [pack_floats(column) for column in columns]
-    return {"chunks": digest(*packed, *map(unpack_floats, packed))}
+    rows = packed_rows(*samples())
+    assert rows is not None
+    order, blocks = pack_samples(SampleBatch(*samples()), briefly)
+    bodies = [block.body for block in blocks]
+    back = unpack_samples(order, bodies)
+    return {
+        "chunks": digest(*packed, *map(unpack_floats, packed)),
+        "rows of the log": digest(rows, *unpacked_rows(rows)),
+        "a sealed piece": digest(order, *bodies, back.slots, back.at_ms, back.values),
+    }
 
 
 def texts() -> dict[str, str]:

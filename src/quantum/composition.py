@@ -37,6 +37,7 @@ from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
 from quantum.adapters.http.series import coverage_routes, series_routes
+from quantum.adapters.http.silences import silence_routes
 from quantum.adapters.http.situation import situation_routes
 from quantum.adapters.http.teaching import teaching_routes
 from quantum.adapters.http.ways import Forwarder
@@ -67,6 +68,7 @@ from quantum.application.quotas import Quotas, Rates
 from quantum.application.scoring import LaneWork, Scoring
 from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
+from quantum.application.silencing import Silencing
 from quantum.application.teaching import Teaching
 from quantum.application.tickets import Tickets
 from quantum.application.timemachine import TimeMachine
@@ -410,6 +412,7 @@ def build_room(
     reach: Reach,
     models: Models,
     teaching: Teaching,
+    silencing: Silencing,
     monitor: Monitor,
     training: TrainingRuns,
     denials: Denials,
@@ -433,6 +436,7 @@ def build_room(
             *incident_list_routes(store),
             *policy_routes(control, budgets),
             *teaching_routes(teaching),
+            *silence_routes(silencing),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),
@@ -574,6 +578,7 @@ class Workspace(containers.DeclarativeContainer):
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
     teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
+    silencing = providers.Singleton(Silencing, control, monitor, store, compiler, clock)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
     )
@@ -608,6 +613,7 @@ class Workspace(containers.DeclarativeContainer):
         reach,
         models,
         teaching,
+        silencing,
         monitor,
         training,
         denials,

@@ -113,6 +113,15 @@ def test_damaged_bytes_are_an_error_and_never_wrong_data(place: int) -> None:
             read(bytes(damaged))
 
 
+@given(st.lists(st.sampled_from([(1, 2), (1, 3), (2, 2), (1, 2, 3), (3,)]), min_size=1, max_size=12))
+def test_series_with_the_very_same_times_are_in_one_block(times: list[tuple[int, ...]]) -> None:
+    rows = [(slot, at_ms, 0.5) for slot, of_series in enumerate(times) for at_ms in of_series]
+    blocks = chunks.pack_samples(batch_of(rows))[1]
+    found = [chunks.slots_of_block(block.body).tolist() for block in blocks]
+    alike = [[slot for slot, one in enumerate(times) if one == kind] for kind in dict.fromkeys(times)]
+    assert found == alike
+
+
 def test_series_of_an_agent_share_their_times_and_cost_little() -> None:
     batch = table(100, 1000)
     _, blocks = chunks.pack_samples(batch)

@@ -79,4 +79,4 @@ async def test_a_state_takes_the_room_of_one_that_was_deleted(url: str) -> None:
                 found = connection.execute("SELECT pg_total_relation_size('checkpoints')").fetchone()
             assert found is not None
             sizes_of_states.append(int(found[0]))
-    assert sizes_of_states[-1] < 3.5 * STATE_BYTES
+    assert max(sizes_of_states) < 2.5 * STATE_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.adapters import recent_rows
-from quantum.adapters.recent_rows import RecentRows, by_series
+from quantum.adapters.recent_rows import RecentRows, begins_anew, by_series, places_by_slot, sorted_by_slot
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -98,3 +99,20 @@ def test_several_threads_may_ask_while_batches_come_in() -> None:
         thread.join()
     assert all(before <= found <= after for before, found, after in counts)
     assert sum(map(len, recent.select(np.arange(3), 0, 1000))) == size
+
+
+@given(st.lists(st.integers(0, 40) | st.integers(0, 10**9), max_size=60))
+def test_rows_sorted_by_slot_are_those_of_a_stable_sort(slots: list[int]) -> None:
+    column = np.array(slots, np.int64)
+    assert places_by_slot(column).tolist() == np.argsort(column, kind="stable").tolist()
+    rows = SampleBatch(column, np.arange(len(slots)), np.arange(float(len(slots))))
+    assert sorted_by_slot(rows).at_ms.tolist() == np.argsort(column, kind="stable").tolist()
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=6))
+def test_parts_of_a_column_begin_anew_where_they_are_not_as_the_one_before(parts: list[list[int]]) -> None:
+    ends = np.cumsum([len(part) for part in parts])
+    starts = np.append(0, ends[:-1])
+    column = np.array([number for part in parts for number in part], np.int64)
+    expected = [True, *(part != before for before, part in pairwise(parts))]
+    assert begins_anew(column, starts, ends).tolist() == expected

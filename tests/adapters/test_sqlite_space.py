@@ -92,6 +92,13 @@ async def test_a_store_that_is_closed_gives_the_room_of_its_sealed_log_back(path
     assert empty <= SPARE * pages
 
 
+async def test_a_store_that_is_closed_leaves_one_file_and_its_lock(path: Path) -> None:
+    async with SqliteStore(str(path)) as store:
+        await fill(store, 3)
+        assert len(await store.samples([0], 0, 10**9)) == 3 * ROWS
+    assert {file.name for file in path.parent.iterdir()} == {"quantum.db", "quantum.db.lock"}
+
+
 async def test_a_state_takes_the_room_of_the_one_that_it_replaces(path: Path) -> None:
     sizes = []
     async with SqliteStore(str(path)) as store:

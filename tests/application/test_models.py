@@ -250,6 +250,16 @@ async def test_a_shadow_that_fell_behind_goes_on_with_the_newest_facts(
     assert served.shadows.skipped == 3
 
 
+async def test_where_nothing_watches_facts_pass_without_a_thread(
+    served: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.shadows._position = (await served.system.store.last())[0]
+    await served.live(3)
+    monkeypatch.setattr(asyncio, "to_thread", None)
+    await turn(served.shadows)
+    assert (served.shadows._position, served.shadows.skipped) == ((await served.system.store.last())[0], 0)
+
+
 async def test_rows_of_a_series_that_nobody_has_named_yet_have_no_opinion(served: Service) -> None:
     await served.live(2)
     await served.add()

@@ -11,6 +11,7 @@ from quantum.adapters.remote_write import decode_remote_write, decompress
 from quantum.application.ingest import Limits
 from quantum.cli import run_command
 from quantum.cli.write_load import STEP_MS, Fleet, Load
+from tools import rivals
 
 FIRST_MS = 1_800_000_000_000
 
@@ -46,6 +47,10 @@ def test_the_measurement_reports_figures_of_a_real_server(capsys: pytest.Capture
         assert result["rss_bytes"] > 1 << 20
         assert result["fdatasync_p50_ms"] > 0
     assert report["machine"]["versions"]["quantum"]
+    rows = rivals.ingest_rows(report)
+    measured = {row["measure"] for row in rows if row["quantum"] > 0}
+    assert {"ingest, 2000 series x 1 (SQLite)", "ingest with detection, 250 series x 20 (SQLite)"} < measured
+    assert rows[-1]["measure"] == "answer to a write, 2000 series x 1 (SQLite)"
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from quantum.cli.mixed_metrics import KINDS, Mixed, make_mixed
 from quantum.cli.servers import Server
 from quantum.cli.stored import stored_parts
 from quantum.cli.write_load import STEP_MS, Fleet, LineLoad
+from tools import rivals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,6 +160,14 @@ def test_the_store_is_measured_and_read_back_bit_by_bit(capsys: pytest.CaptureFi
     assert 0 < result["disk_bytes_per_sample_without_scores"] <= result["disk_bytes_per_sample"]
     assert result["cpu_s_per_million"] > 0
     assert result["rss_bytes"] > 1 << 20
+    rows = rivals.store_rows(report)
+    assert [row["measure"].removesuffix(" (SQLite)") for row in rows] == [
+        "disk, samples and index",
+        "disk, with scores and anomalies",
+        "taking in 0.09 million mixed samples, with all that is done later",
+        "memory after 0.09 million mixed samples",
+    ]
+    assert all(row["quantum"] > 0 for row in rows)
 
 
 @pytest.mark.system
@@ -169,6 +178,8 @@ def test_queries_are_measured_and_their_answers_are_right(capsys: pytest.Capture
         assert result["questions"] == 3
         assert 0 < result["p50_ms"] <= result["p99_ms"]
         assert result["cpu_ms"] > 0
+    rows = rivals.query_rows(report["results"])
+    assert [row["unit"] for row in rows] == [rivals.TIME, "CPU ms/query"] * 3
 
 
 @pytest.mark.system
@@ -181,6 +192,10 @@ def test_growth_is_measured_among_series_and_on_history(capsys: pytest.CaptureFi
     assert all(result["peak_bytes"] >= result["rss_bytes"] > 0 for result in report["results"])
     assert cases["30 days stored"]["stored_before"] > cases["1 hour stored"]["stored_before"] > 0
     assert all(result["cpu_s_per_million"] > 0 for result in report["results"])
+    assert {row["measure"] for row in rivals.growth_rows(report)} >= {
+        "ingest, 10,000 series (SQLite)",
+        "memory, 30 days stored (SQLite)",
+    }
 
 
 @pytest.mark.system

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.facts import JumpDetector
 
@@ -42,6 +42,7 @@ def alone(values: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None)
 @given(tiers_of)
+@example([NONE, NONE])
 def test_a_series_is_scored_as_by_its_own_detector_alone_and_none_is_not_scored(tiers: list[int]) -> None:
     bank = tiered()
     bank.assign(np.array(tiers, np.uint8))

@@ -55,6 +55,9 @@ async def everything_that_has_an_id(system: Watching, tenant: str) -> dict[str, 
     order = {"name": "day", "kind": "window-forest", "selector": "heat", "start_ms": 0, "end_ms": 1}
     run = await system.json("POST", "/api/v1/training-runs", 202, json=order, headers=headers)
     key_id, _ = await new_key(system, tenant)
+    hour_ms = system.clock.now_ms() + 3_600_000
+    quiet = {"matchers": [{"label": "room", "op": "=", "value": "attic"}], "ends_at_ms": hour_ms}
+    silence = await system.json("POST", "/api/v1/silences", 201, json=quiet, headers=headers)
     [series] = (await system.json("GET", "/api/v1/series", headers=headers))["items"]
     [alert] = (await system.json("GET", "/api/v1/alerts", headers=headers))["items"]
     [incident] = (await system.json("GET", "/api/v1/incidents", headers=headers))["items"]
@@ -63,6 +66,7 @@ async def everything_that_has_an_id(system: Watching, tenant: str) -> dict[str, 
         "/api/v1/alerts/": alert["id"],
         "/api/v1/incidents/": incident["id"],
         "/api/v1/policies/": policy["id"],
+        "/api/v1/silences/": silence["id"],
         "/api/v1/receivers/": tenant,
         "/api/v1/models/": tenant,
         "/api/v1/training-runs/": run["id"],

@@ -9,6 +9,7 @@ export const routes: Routes = [
   { path: 'incidents', title: 'Incidents · Quantum', loadComponent: () => import('./incidents/incidents').then((m) => m.Incidents) },
   { path: 'incidents/:id', title: 'Incident · Quantum', loadComponent: () => import('./incidents/incident').then((m) => m.IncidentPage) },
   { path: 'policies', title: 'Policies · Quantum', loadComponent: () => import('./policies/policies').then((m) => m.Policies) },
+  { path: 'silences', title: 'Silences · Quantum', loadComponent: () => import('./silences/silences').then((m) => m.Silences) },
   { path: 'models', title: 'Models · Quantum', loadComponent: () => import('./models/models').then((m) => m.Models) },
   { path: 'audit', title: 'Audit · Quantum', loadComponent: () => import('./audit/audit').then((m) => m.Audit) },
   { path: 'replay', title: 'Time machine · Quantum', loadComponent: () => import('./replay/replay').then((m) => m.Replay) },

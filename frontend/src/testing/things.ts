@@ -30,7 +30,7 @@ export function anAlert(part: Partial<AlertItem> = {}): AlertItem {
   return {
     id: 'a1', policy_id: 'p1', policy_name: 'CPU is busy', policy_version: 3, group: { host: 'a' }, state: 'firing', severity: 'critical',
     summary: 'Look at the queue first.', reason: 'cpu{host="a"} is 0.99, above 0.9', pending_at_ms: AT_MS, firing_at_ms: AT_MS + 10_000,
-    resolved_at_ms: null, changed_at_ms: AT_MS + 10_000, incident_id: 'i1', breaching: 1, peak_score: 0.7, contributors: [aContributor()], ...part,
+    resolved_at_ms: null, changed_at_ms: AT_MS + 10_000, incident_id: 'i1', breaching: 1, peak_score: 0.7, contributors: [aContributor()], silenced_by: null, ...part,
   };
 }
 

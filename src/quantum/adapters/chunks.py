@@ -19,9 +19,10 @@ import msgspec
 import numpy as np
 from pcodec import ChunkConfig, DeltaSpec, standalone
 
-from quantum.adapters.decimals import fewest_digits
+from quantum.adapters.batch_rows import packed_rows, unpacked_rows
+from quantum.adapters.decimals import fewest_digits, fewest_digits_of_each
 from quantum.adapters.ratios import as_ratios
-from quantum.adapters.recent_rows import rows_of
+from quantum.adapters.recent_rows import begins_anew, places_by_slot, rows_of, sorted_by_slot
 from quantum.adapters.wire import CorruptData
 from quantum.domain.rollups import Rollups, roll_up
 from quantum.domain.scoring import ScoredRows
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Care = Callable[[NDArray[Any]], ChunkConfig]
+
 BLOCK_VALUES: Final = 32_768
 """A block stops growing at this many samples. A store reads all of it to get at one series; smaller ones have more rows
 around them."""
@@ -41,11 +44,12 @@ KEPT_VALUES: Final = 2_000_000
 """The same for columns of which queries read a part: 16 MB."""
 OWN_COLUMN: Final = 128
 """From this many samples a series has a compressed column of its own; shorter ones are compressed together."""
-LZ4: Final = b"\x01"
-"""First byte of a packed batch: a fifth of the processor time of zstd, at the same size."""
+ROWS, LZ4 = b"\x02", b"\x01"
+"""First bytes of a packed batch: rows as `batch_rows` writes them, and columns as they are, for what that cannot take.
+Both are compressed by LZ4, in a fifth of the processor time of zstd and to the same size."""
 LONG_COLUMN: Final = 1024
 MANY_SERIES: Final = 16_384
-"""Lengths from which columns are compressed with more care, see `_compressed`."""
+"""Lengths from which columns are compressed with more care, see `by_length`."""
 UNSEARCHED: Final = ChunkConfig(compression_level=4, delta_spec=DeltaSpec.try_consecutive(1))
 SEARCHED: Final = ChunkConfig(compression_level=4)
 THOROUGH: Final = ChunkConfig(compression_level=8)
@@ -60,6 +64,8 @@ PACKED_WHOLE: Final = b"\x93"
 """The first byte of a block of an older version, after its checksum: a list of three."""
 CHECKSUM_BYTES: Final = 4
 DAMAGED: Final = "stored samples are damaged: their checksum does not match"
+ORDER_LEVEL: Final = 1
+"""Of zstd: orders repeat themselves, which any level finds."""
 SCORE_STEPS: Final = 1000.0
 SCORE_BLOCK_ROWS: Final = 4096
 ROLLUP_BLOCK_ROWS: Final = 16_384
@@ -87,6 +93,9 @@ class Block:
 
 def pack_batch(batch: SampleBatch) -> bytes:
     """Return one accepted batch as bytes, small and fast: this is written before the sender is answered."""
+    rows = packed_rows(batch.slots, batch.at_ms, batch.values)
+    if rows is not None:
+        return _sealed(ROWS + bytes(cramjam.lz4.compress_block(rows)))
     raw = np.zeros((3, len(batch)), "<i8")
     for row, column in zip(raw, (batch.slots, batch.at_ms), strict=False):
         row[:1] = column[:1]
@@ -98,6 +107,8 @@ def pack_batch(batch: SampleBatch) -> bytes:
 def unpack_batch(data: bytes) -> SampleBatch:
     """Return the batch of `pack_batch`; raises CorruptData."""
     packed = _opened(data)
+    if packed[:1] == ROWS:
+        return SampleBatch(*unpacked_rows(bytes(cramjam.lz4.decompress_block(packed[1:]))))
     if packed[:1] == LZ4:
         raw = bytes(cramjam.lz4.decompress_block(packed[1:]))
     else:  # written by a version that used zstd, the frames of which begin with another byte
@@ -106,23 +117,52 @@ def unpack_batch(data: bytes) -> SampleBatch:
     return SampleBatch(np.cumsum(slots), np.cumsum(at_ms), values.view("<f8").copy())
 
 
-def pack_samples(batch: SampleBatch) -> tuple[bytes, list[Block]]:
+def by_length(column: NDArray[Any]) -> ChunkConfig:
+    """Return the care that pays for the length of a column.
+
+    To search how the values of a short column follow each other takes five times as long as all the rest, and saves
+    three bytes in a hundred until merging makes a long one of it. For one of a single series, a higher level takes
+    three times as long and saves one byte in a hundred; where it is many series one after the other, a fifth.
+    """
+    return UNSEARCHED if len(column) < LONG_COLUMN else SEARCHED if len(column) < MANY_SERIES else THOROUGH
+
+
+def briefly(_: NDArray[Any]) -> ChunkConfig:
+    """Return the care for a column that will be merged into a longer one soon."""
+    return UNSEARCHED
+
+
+def pack_samples(batch: SampleBatch, care: Care = by_length) -> tuple[bytes, list[Block]]:
     """Return the order of a segment's rows, and its samples as blocks.
 
     Args:
         batch: all rows of the segment in the order accepted.
+        care: how much of it is taken with each column.
     """
-    order = _sealed(bytes(cramjam.zstd.compress(batch.slots.astype("<i4").tobytes(), level=3)))
-    by_slot = np.argsort(batch.slots, kind="stable")
-    sorted_rows = batch.take(by_slot)
-    slots, starts = np.unique(sorted_rows.slots, return_index=True)
-    ends = np.append(starts[1:], len(batch))[: len(starts)]
-    blocks = [
-        _pack_block(slots[members], sorted_rows, starts[members], ends[members])
-        for alike in _with_the_same_times(sorted_rows.at_ms, starts, ends)
+    return pack_order(batch.slots), pack_blocks(batch, care)
+
+
+def pack_order(slots: NDArray[np.int64]) -> bytes:
+    """Return the slot of every row as it was accepted, as bytes."""
+    return _sealed(bytes(cramjam.zstd.compress(slots.astype("<i4").view(np.uint8).data, level=ORDER_LEVEL)))
+
+
+def unpack_order(order: bytes) -> NDArray[np.int64]:
+    """Return the slots of `pack_order`; raises CorruptData."""
+    return np.frombuffer(bytes(cramjam.zstd.decompress(_opened(order))), "<i4").astype(np.int64)
+
+
+def pack_blocks(batch: SampleBatch, care: Care) -> list[Block]:
+    """Return samples as blocks; within a series they are in the order accepted."""
+    rows = sorted_by_slot(batch)
+    starts = np.flatnonzero(np.append(True, rows.slots[1:] != rows.slots[:-1])[: len(rows)])
+    ends = np.append(starts[1:], len(rows))[: len(starts)]
+    slots = rows.slots[starts]
+    return [
+        _pack_block(slots[members], rows, starts[members], ends[members], care)
+        for alike in _with_the_same_times(rows.at_ms, starts, ends)
         for members in _portions(alike, int(ends[alike[0]] - starts[alike[0]]))
     ]
-    return order, blocks
 
 
 def _with_the_same_times(
@@ -130,12 +170,27 @@ def _with_the_same_times(
 ) -> list[NDArray[np.intp]]:
     """Return which series have the very same times: groups of their numbers, by the first of each.
 
+    Neighbours mostly have, so of each run of such series only the first is compared with others.
+    """
+    begins = begins_anew(at_ms, starts, ends)
+    firsts = np.flatnonzero(begins)
+    if len(firsts) <= 1:
+        return [np.arange(len(starts))] * len(firsts)
+    of_first = np.empty(len(firsts), np.intp)
+    for number, members in enumerate(_alike(at_ms, starts[firsts], ends[firsts])):
+        of_first[members] = number
+    groups = of_first[np.cumsum(begins) - 1]
+    return np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+
+
+def _alike(at_ms: NDArray[np.int64], starts: NDArray[np.intp], ends: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Do as `_with_the_same_times` for series that are compared each with each.
+
     Series with the same count, first time and sum are compared as a table; only where these are alike and the rest is
     not, one by one.
     """
-    if not len(starts):
-        return []
-    traits = np.stack([ends - starts, at_ms[starts], np.add.reduceat(at_ms, starts)], axis=1)
+    sums = np.cumsum(at_ms)
+    traits = np.stack([ends - starts, at_ms[starts], sums[ends - 1] - sums[starts]], axis=1)
     _, kinds = np.unique(traits, axis=0, return_inverse=True)
     groups: list[NDArray[np.intp]] = []
     for alike in np.split(np.argsort(kinds, kind="stable"), np.cumsum(np.bincount(kinds))[:-1]):
@@ -155,15 +210,27 @@ def _portions(indices: NDArray[np.intp], length: int) -> Iterator[NDArray[np.int
     return (indices[first : first + size] for first in range(0, len(indices), size))
 
 
-def _pack_block(slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Block:
+def _pack_block(
+    slots: NDArray[np.int64], rows: SampleBatch, starts: NDArray[np.intp], ends: NDArray[np.intp], care: Care
+) -> Block:
     at_ms = rows.at_ms[starts[0] : ends[0]]
+    # nearly always all of them, and then they lie side by side
+    is_whole = int(ends[-1] - starts[0]) == len(slots) * len(at_ms)
+    places = slice(int(starts[0]), int(ends[-1])) if is_whole else (starts[:, None] + np.arange(len(at_ms))).ravel()
+    values = rows.values[places]
     if len(at_ms) >= OWN_COLUMN:
-        places = zip(starts.tolist(), ends.tolist(), strict=True)
-        columns = [pack_floats(rows.values[start:end]) for start, end in places]
+        columns = _columns_of(values.reshape(len(slots), -1), care)
     else:
-        columns = [pack_floats(rows.values[starts[:, None] + np.arange(len(at_ms))].ravel())]
+        columns = [pack_floats(values, care)]
     body = _indexed(slots, at_ms, columns)
     return Block(int(slots.min()), int(slots.max()), int(at_ms.min()), int(at_ms.max()), body)
+
+
+def _columns_of(values: NDArray[np.float64], care: Care) -> list[bytes]:
+    """Return each row of a table as a column; all are looked at in one compiled pass."""
+    whole, digits = np.empty(values.shape, np.int64), np.empty(len(values), np.int64)
+    fewest_digits_of_each(values, whole, digits)
+    return [_packed(*one, care) for one in zip(values, whole, digits.tolist(), strict=True)]
 
 
 def _indexed(slots: NDArray[np.int64], at_ms: NDArray[np.int64], columns: Sequence[bytes]) -> bytes:
@@ -341,33 +408,27 @@ def _table(slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[n
 
 def unpack_samples(order: bytes, bodies: Sequence[bytes]) -> SampleBatch:
     """Return all rows of a segment in the order accepted."""
-    slots = np.frombuffer(bytes(cramjam.zstd.decompress(_opened(order))), "<i4").astype(np.int64)
+    slots = unpack_order(order)
+    places, found = places_by_slot(slots), sorted_by_slot(unpack_blocks(bodies))
     rows = SampleBatch(slots, np.empty(len(slots), np.int64), np.empty(len(slots), np.float64))
-    by_slot = np.argsort(slots, kind="stable")
-    known, starts = np.unique(slots[by_slot], return_index=True)
-    start_of = dict(zip(known.tolist(), starts.tolist(), strict=True))
-    for body in bodies:
-        block = _decode(body)
-        for index, slot in enumerate(block.slots.tolist()):
-            places = by_slot[start_of[slot] : start_of[slot] + len(block.at_ms)]
-            rows.at_ms[places], rows.values[places] = block.at_ms, block.values[index]
+    if len(found):
+        rows.at_ms[places], rows.values[places] = found.at_ms, found.values
     return rows
 
 
-def pack_integers(column: NDArray[np.int64]) -> bytes:
+def unpack_blocks(bodies: Sequence[bytes]) -> SampleBatch:
+    """Return all rows of some blocks, block by block; those of one series in the order accepted."""
+    blocks = map(_decode, bodies)
+    return SampleBatch.concat([_table(block.slots, block.at_ms, block.values) for block in blocks])
+
+
+def pack_integers(column: NDArray[np.int64], care: Care = by_length) -> bytes:
     """Return an int64 column compressed (regular timestamps cost almost nothing)."""
-    return _compressed(np.ascontiguousarray(column, np.int64))
+    return _compressed(np.ascontiguousarray(column, np.int64), care)
 
 
-def _compressed(column: NDArray[Any]) -> bytes:
-    """Return a column compressed, with the care that pays for its length.
-
-    To search how the values of a short column follow each other takes five times as long as all the rest, and saves
-    three bytes in a hundred until merging makes a long one of it. For one of a single series, a higher level takes
-    three times as long and saves one byte in a hundred; where it is many series one after the other, a fifth.
-    """
-    care = UNSEARCHED if len(column) < LONG_COLUMN else SEARCHED if len(column) < MANY_SERIES else THOROUGH
-    return bytes(standalone.simple_compress(column, care))
+def _compressed(column: NDArray[Any], care: Care = by_length) -> bytes:
+    return bytes(standalone.simple_compress(column, care(column)))
 
 
 def unpack_integers(data: bytes) -> NDArray[np.int64]:
@@ -376,7 +437,7 @@ def unpack_integers(data: bytes) -> NDArray[np.int64]:
     return np.zeros(0, np.int64) if found is None else np.asarray(found, np.int64)  # None: there were no values
 
 
-def pack_floats(column: NDArray[np.float64]) -> bytes:
+def pack_floats(column: NDArray[np.float64], care: Care = by_length) -> bytes:
     """Return a float64 column compressed, exact to the bit.
 
     Decimal fractions become integers and quotients of counts become these, where that loses no bit; a leading byte
@@ -384,15 +445,22 @@ def pack_floats(column: NDArray[np.float64]) -> bytes:
     """
     column = np.ascontiguousarray(column, np.float64)
     whole = np.empty(len(column), np.int64)
-    digits = fewest_digits(column, whole)
+    return _packed(column, whole, fewest_digits(column, whole), care)
+
+
+def _packed(column: NDArray[np.float64], whole: NDArray[np.int64], digits: int, care: Care) -> bytes:
+    """Return a column compressed; `whole` and `digits` are what `fewest_digits` says of it."""
     if digits >= 0:
-        return bytes((digits,)) + pack_integers(whole)
-    plain = bytes((PLAIN,)) + _compressed(column)
+        return bytes((digits,)) + _compressed(whole, care)
+    plain = bytes((PLAIN,)) + _compressed(column, care)
     bottoms = np.empty(len(column), np.int64)
     if not as_ratios(column, whole, bottoms):
         return plain
     counts = ((SHARES, whole), (LACKS, bottoms - whole))
-    packed = [bytes((form,)) + msgspec.msgpack.encode([*map(pack_integers, (bottoms, one))]) for form, one in counts]
+    packed = [
+        bytes((form,)) + msgspec.msgpack.encode([_compressed(some, care) for some in (bottoms, one)])
+        for form, one in counts
+    ]
     return min(plain, *packed, key=len)
 
 

@@ -27,11 +27,13 @@ MANTISSA: Final = 2.0**52
 
 
 @inlined
-def _whole_or_none(value: float, power: float) -> tuple[int, bool]:
+def whole_or_none(value: float, power: float) -> tuple[int, bool]:
     """Return a value as so many parts of one, and whether dividing gives the same bits back."""
-    scaled = value * power
     # NaN and infinities fail here; minus zero has no integer
-    if not abs(scaled) < MANTISSA or (value == 0.0 and math.copysign(1.0, value) < 0.0):
+    if not abs(value) < MANTISSA or (value == 0.0 and math.copysign(1.0, value) < 0.0):
+        return 0, False
+    scaled = value * power
+    if not abs(scaled) < MANTISSA:
         return 0, False
     whole = int(np.rint(scaled))
     return whole, whole / power == value and (whole != 0 or value == 0.0)
@@ -49,8 +51,21 @@ def fewest_digits(values: NDArray[np.float64], whole: NDArray[np.int64]) -> int:
         row = 0
         fits = True
         while fits and row < len(values):
-            whole[row], fits = _whole_or_none(values[row], POWERS[digits])
+            whole[row], fits = whole_or_none(values[row], POWERS[digits])
             row += 1
         if fits:
             return digits
     return -1
+
+
+@compiled
+def fewest_digits_of_each(values: NDArray[np.float64], whole: NDArray[np.int64], digits: NDArray[np.int64]) -> None:
+    """Do as `fewest_digits` for each row of a table.
+
+    Args:
+        values: shape (columns, n).
+        whole: shape (columns, n), written.
+        digits: shape (columns,), written.
+    """
+    for column in range(len(values)):
+        digits[column] = fewest_digits(values[column], whole[column])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantum.adapters import influx_line_walk as walk
+from quantum.adapters.line_forms import Forms
 from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
 from quantum.application.keys import Keys
 from quantum.domain.errors import Rejected
@@ -54,7 +55,7 @@ def check_precision(precision: str) -> int:
     return PRECISIONS[precision]
 
 
-def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incoming:
+def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int, forms: Forms | None = None) -> Incoming:
     """Return the numbers of a body; a bad line counts as one refused sample.
 
     Args:
@@ -62,10 +63,38 @@ def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incom
         limits: in force.
         per_ms: unit of the times, as `check_precision` gives it; parts of a millisecond are cut off.
         now_ms: time of lines without one.
+        forms: of bodies that came before; this one may become another. What is returned does not depend on them.
 
     Raises:
         Rejected: `request_series_limit` or `request_sample_limit`.
     """
+    known = None if forms is None else _decode_known(body, limits, per_ms, forms)
+    return known or _decode_new(body, limits, per_ms, now_ms, forms)
+
+
+def _decode_known(body: bytes, limits: Limits, per_ms: int, forms: Forms) -> Incoming | None:
+    """Return the numbers of a body that has a form which is known; None if it has none."""
+    form = forms.find(body)
+    filled = None if form is None else form.filled(body)
+    if form is None or filled is None:
+        return None
+    values, sent = filled
+    at_ms, fits = _in_ms(sent, per_ms)
+    if not fits.all():
+        return None
+    keys = form.keys
+    check_request_size(limits, len(keys), len(values))
+    return Incoming(
+        keys=keys,
+        labels_of=lambda index: labels_of_key(keys[index]),
+        row_series=form.row_series,
+        at_ms=at_ms,
+        values=values,
+        ignored={"strings": 0},
+    )
+
+
+def _decode_new(body: bytes, limits: Limits, per_ms: int, now_ms: int, forms: Forms | None) -> Incoming:
     columns = _walked(body, limits)
     counts = columns.counts.tolist()
     rows, values = columns.rows[: counts[walk.ROWS]], columns.values[: counts[walk.ROWS]]
@@ -74,6 +103,8 @@ def decode_lines(body: bytes, limits: Limits, per_ms: int, now_ms: int) -> Incom
     refusals = _refused_lines(columns.bad[: counts[walk.BAD]].tolist(), counts[walk.BAD])
     _read_rest(body, rows, values)
     at_ms, fits = _times(rows, per_ms, now_ms)
+    if forms is not None and not (counts[walk.BAD] or counts[walk.STRINGS]):
+        forms.learn(body, rows, keys)
     codes = np.where(np.isfinite(values), np.where(fits, 0, walk.TIME), walk.RANGE)
     # nearly always all of them, and then nothing has to be copied
     fit = _fit_rows(rows, codes, refusals) if codes.any() else slice(None)
@@ -106,7 +137,9 @@ def labels_of_key(key: bytes) -> LabelSet:
 
 def warm_up() -> None:
     """Compile the walk, which takes seconds the first time on a machine, before anybody waits for it."""
-    decode_lines(b'a,b=c d=1,e=2i,f=t,g="h" 1\n', Limits(), 1, 0)
+    forms = Forms()
+    for body in (b'a,b=c d=1,e=2i,f=t,g="h" 1\n', b"a,b=c d=1 1\n"):
+        decode_lines(body, Limits(), 1, 0, forms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,14 +210,18 @@ def _read_rest(body: bytes, rows: NDArray[np.int64], values: NDArray[np.float64]
 
 def _times(rows: NDArray[np.int64], per_ms: int, now_ms: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return times in milliseconds, and which of them fit into 64 bits."""
-    sent = rows[:, walk.AT]
-    fits = np.ones(len(sent), np.bool_)
-    if per_ms < 0:
-        fits = (sent <= _INT64.max // -per_ms) & (sent >= -(_INT64.max // -per_ms))
-        at_ms = np.where(fits, sent, 0) * -per_ms
-    else:
-        at_ms = sent // per_ms
+    at_ms, fits = _in_ms(rows[:, walk.AT], per_ms)
     return np.where(rows[:, walk.TIMED] == 1, at_ms, now_ms), fits
+
+
+def _in_ms(sent: NDArray[np.int64], per_ms: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return times as sent in milliseconds, and which of them fit into 64 bits."""
+    if per_ms == 1:
+        return sent, np.ones(len(sent), np.bool_)
+    if per_ms > 0:
+        return sent // per_ms, np.ones(len(sent), np.bool_)
+    fits = (sent <= _INT64.max // -per_ms) & (sent >= -(_INT64.max // -per_ms))
+    return np.where(fits, sent, 0) * -per_ms, fits
 
 
 def _fit_rows(rows: NDArray[np.int64], codes: NDArray[np.int64], refusals: Refusals) -> NDArray[np.bool_]:

@@ -43,7 +43,7 @@ COLUMNS: Final = 10
 SECRETS, SECRET_BITS = 256, 46
 """How many secret numbers a hash needs, and how large they are."""
 
-_NEWLINE, _RETURN, _TAB, _SPACE, _HASH, _QUOTE, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 9, 32, 35, 34, 44, 61, 92
+NEWLINE, _RETURN, _TAB, _SPACE, _HASH, _QUOTE, _COMMA, _EQUALS, _BACKSLASH = 10, 13, 9, 32, 35, 34, 44, 61, 92
 _PLUS, _MINUS, _DOT, _ZERO, _NINE, _INTEGER, _UNSIGNED = 43, 45, 46, 48, 57, 105, 117
 _BLANKS: Final = (_SPACE, _TAB)
 _SIGNS: Final = (_PLUS, _MINUS)
@@ -78,9 +78,9 @@ def message_bytes(data: bytes) -> Sequence[int]:
 @inlined
 def _ends(data: Sequence[int], at: int, end: int) -> bool:
     """Return whether a line ends here, by a newline, by a return and a newline, or with the body."""
-    if at >= end or data[at] == _NEWLINE:
+    if at >= end or data[at] == NEWLINE:
         return True
-    return data[at] == _RETURN and (at + 1 == end or data[at + 1] == _NEWLINE)
+    return data[at] == _RETURN and (at + 1 == end or data[at + 1] == NEWLINE)
 
 
 @inlined
@@ -253,7 +253,7 @@ def _value(data: Sequence[int], at: int, stop: int) -> tuple[int, float]:
 
 
 @inlined
-def _plain_number(data: Sequence[int], at: int, end: int) -> tuple[int, float]:
+def plain_number(data: Sequence[int], at: int, end: int) -> tuple[int, float]:
     """Return (position after it, value) of a number as nearly all are: few digits, a point or none; else (`at`, 0)."""
     start = at + 1 if at < end and data[at] == _MINUS else at
     stop, high, point = start, 0, -1
@@ -267,7 +267,7 @@ def _plain_number(data: Sequence[int], at: int, end: int) -> tuple[int, float]:
             break
         stop += 1
     seen = stop - start - (1 if point >= 0 else 0)
-    ends = stop == end or data[stop] == _COMMA or data[stop] == _SPACE or data[stop] == _NEWLINE
+    ends = stop == end or data[stop] == _COMMA or data[stop] == _SPACE or data[stop] == NEWLINE
     if seen == 0 or not ends:
         return at, 0.0
     value = float(high) if point < 0 else high / _POWERS[stop - point - 1]
@@ -280,7 +280,7 @@ def _fill_value(
 ) -> int:
     """Write the value of a field that is no text; return the position after it, or an error."""
     rows[row, VALUE_AT], rows[row, VALUE_END] = at, 0
-    stop, values[row] = _plain_number(data, at, end)
+    stop, values[row] = plain_number(data, at, end)
     if stop > at:
         return stop
     stop = _past_value(data, at, end)
@@ -320,7 +320,7 @@ def _fill_fields(
 
 
 @compiled
-def _time(data: Sequence[int], at: int, end: int) -> tuple[int, int, int]:
+def read_time(data: Sequence[int], at: int, end: int) -> tuple[int, int, int]:
     """Return (position after it or an error, time, 1 if there is one) of what follows the fields."""
     blank_at = at
     at = _past_blanks(data, at, end)
@@ -414,7 +414,7 @@ def _fill_line(
     at, added, strings = _fill_fields(data, at, end, rows, values, first)
     if at < 0:
         return at
-    at, time, timed = _time(data, at, end)
+    at, time, timed = read_time(data, at, end)
     if at < 0:
         return at
     head_hash = _hash(data[head_at:head_end], 0, secret)
@@ -469,8 +469,8 @@ def fill_columns(
                 at = begin
             elif counts[STRINGS] > strings:  # only in texts is a newline no end
                 for index in range(begin, at):
-                    line += data[index] == _NEWLINE
-        while at < end and data[at] != _NEWLINE:
+                    line += data[index] == NEWLINE
+        while at < end and data[at] != NEWLINE:
             at += 1
         at += 1
     return 0
@@ -502,6 +502,6 @@ def write_keys(
     for index in range(len(series)):
         out[to] = first
         to = _put(data[series[index, 0] : series[index, 1]], out, to + 1)
-        out[to] = _NEWLINE
+        out[to] = NEWLINE
         to = _put(data[series[index, 2] : series[index, 3]], out, to + 1)
         ends[index] = to

@@ -18,7 +18,6 @@ import numpy as np
 
 from quantum.adapters import chunks
 from quantum.adapters.fact_tail import SAMPLES, SCORES, pack_headers, row_count, unpack_headers, unseal_facts
-from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from quantum.adapters.fact_tail import Header, NewSeries
     from quantum.domain.facts import Fact
     from quantum.domain.scoring import ScoredRows
+    from quantum.domain.series import SampleBatch
 
 TOGETHER: Final = 4
 """So many neighbours become one."""
@@ -83,11 +83,10 @@ def pack_piece(
     headers: Sequence[Header],
     rows: SampleBatch,
     scores: ScoredRows,
-    replaces: tuple[int, ...] = (),
 ) -> Piece:
     """Return the stored form of facts: their headers, all their rows in the order accepted, and kept scores."""
-    order, blocks = chunks.pack_samples(rows)
-    return Piece(first, last, len(rows), pack_headers(headers), order, blocks, chunks.pack_scores(scores), replaces)
+    order, blocks = chunks.pack_samples(rows, chunks.briefly)
+    return Piece(first, last, len(rows), pack_headers(headers), order, blocks, chunks.pack_scores(scores))
 
 
 def choose(extents: Sequence[Extent], landmarks: Sequence[int]) -> tuple[int, int] | None:
@@ -111,9 +110,20 @@ def choose(extents: Sequence[Extent], landmarks: Sequence[int]) -> tuple[int, in
 def merge(first: int, parts: Sequence[Stored]) -> Piece:
     """Return neighbouring pieces, the first of which begins at a position, as one."""
     headers = [header for part in parts for header in unpack_headers(part.headers)]
-    rows = SampleBatch.concat([chunks.unpack_samples(part.order, part.samples) for part in parts])
+    order = np.concatenate([chunks.unpack_order(part.order) for part in parts])
+    # in which order they were accepted is known already, so they need not be put back into it
+    blocks = chunks.pack_blocks(chunks.unpack_blocks([one for part in parts for one in part.samples]), chunks.by_length)
     scores = chunks.concat_scores([chunks.unpack_scores(body) for part in parts for body in part.scores])
-    return pack_piece(first, parts[-1].last, headers, rows, scores, tuple(part.last for part in parts))
+    return Piece(
+        first,
+        parts[-1].last,
+        len(order),
+        pack_headers(headers),
+        chunks.pack_order(order),
+        blocks,
+        chunks.pack_scores(scores),
+        tuple(part.last for part in parts),
+    )
 
 
 def having_any(extents: Sequence[tuple[int, ...]], wanted: NDArray[np.int64]) -> list[tuple[int, ...]]:

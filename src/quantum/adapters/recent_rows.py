@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Column = NDArray[np.int64]
+
+SPARSE: Final = 8
+"""Sorting by counting looks at every slot up to the highest; with fewer rows than one in so many it compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,8 @@ def by_series(rows: SampleBatch) -> SampleBatch:
     """Return rows sorted by slot and time, equal ones in the order given."""
     if is_sorted(rows.slots, rows.at_ms):
         return rows
-    # a stable sort of runs is quick, and within a series rows nearly always come in order of time
-    rows = rows.take(np.argsort(rows.slots, kind="stable"))
+    # within a series rows nearly always come in order of time
+    rows = sorted_by_slot(rows)
     if is_sorted(rows.slots, rows.at_ms):
         return rows
     return rows.take(np.lexsort((rows.at_ms, rows.slots)))
@@ -124,3 +127,63 @@ def rows_of(slots: Column, at_ms: Column, wanted: Column, start_ms: int, end_ms:
                 found[count] = row
                 count += 1
     return found[:count]
+
+
+def sorted_by_slot(rows: SampleBatch) -> SampleBatch:
+    """Return rows sorted by slot, those of one slot in the order given."""
+    return rows if is_rising(rows.slots) else rows.take(places_by_slot(rows.slots))
+
+
+def places_by_slot(slots: Column) -> NDArray[np.intp]:
+    """Return which rows come first, second and so on if they are sorted by slot, those of one slot in the order given.
+
+    Slots are dense numbers, so they are counted instead of compared, unless they are few among many.
+    """
+    size = int(slots.max(initial=-1)) + 1
+    if size > SPARSE * len(slots):
+        return np.argsort(slots, kind="stable")
+    places = np.empty(len(slots), np.intp)
+    sort_counting(slots, np.zeros(size + 1, np.intp), places)
+    return places
+
+
+@compiled
+def is_rising(column: Column) -> bool:
+    """Return whether no number is less than the one before."""
+    for row in range(1, len(column)):  # noqa: SIM110 - numba compiles no generators
+        if column[row] < column[row - 1]:
+            return False
+    return True
+
+
+@compiled
+def sort_counting(slots: Column, ends: NDArray[np.intp], places: NDArray[np.intp]) -> None:
+    """Sort rows by slot, those of one slot in the order given.
+
+    Args:
+        slots: of each row.
+        ends: zeros, one more than the highest slot, and one more; of no meaning afterwards.
+        places: shape of `slots`, written: which row comes first, second and so on.
+    """
+    for slot in slots:
+        ends[slot + 1] += 1
+    for slot in range(1, len(ends)):
+        ends[slot] += ends[slot - 1]
+    for row in range(len(slots)):
+        places[ends[slots[row]]] = row
+        ends[slots[row]] += 1
+
+
+@compiled
+def begins_anew(column: Column, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which parts of a column are not the same as the part before; the first is none."""
+    found = np.ones(len(starts), np.bool_)
+    for part in range(1, len(starts)):
+        size = ends[part] - starts[part]
+        if size != ends[part - 1] - starts[part - 1]:
+            continue
+        place = 0
+        while place < size and column[starts[part] + place] == column[starts[part - 1] + place]:
+            place += 1
+        found[part] = place < size
+    return found

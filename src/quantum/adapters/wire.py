@@ -28,6 +28,7 @@ from quantum.domain import (
     models,
     pipeline,
     policies,
+    silences,
     teaching,
 )
 from quantum.domain.errors import Rejected
@@ -85,6 +86,9 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,
+        silences.Silence,
+        facts.PutSilence,
+        facts.EndSilence,
         coverage.Tier,
         coverage.CoverageRule,
         coverage.Allotment,

@@ -85,7 +85,8 @@ class Shadows:
             self._position, _ = await self._log.last()
         facts = await self._stream.take(self._position, FACTS_AT_ONCE)
         if facts:
-            await asyncio.to_thread(self._take, facts, list(self._shadows.values()))
+            if self._shadows:  # a thread is not woken up for nothing at every request
+                await asyncio.to_thread(self._take, facts, list(self._shadows.values()))
             self._position = facts[-1].position
         else:
             newest, _ = await self._log.last()

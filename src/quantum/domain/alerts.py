@@ -75,6 +75,7 @@ class Alert:
             one if it had to hold for a time.
         held_ms: once it is over: how long it was held without a break; None if its policy was edited or deleted.
         detector: name and version of what scored its series.
+        silenced_by: the silence because of which nobody was told that it fires; None if whoever is to be told was told.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Alert:
     peak_at: float | None = None
     held_ms: int | None = None
     detector: str = ""
+    silenced_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quantum.domain.models import TrainedModel
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
+    from quantum.domain.silences import Silence
     from quantum.domain.teaching import Evidence
 
 
@@ -120,6 +121,22 @@ class DeleteReceiver:
 
 
 @dataclass(frozen=True, slots=True)
+class PutSilence:
+    """Let nobody be told of alerts that match, for a time."""
+
+    silence: Silence
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndSilence:
+    """End a silence before its time."""
+
+    silence_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutCoverage:
     """Decide anew which series get which detector; those that change begin to learn anew."""
 
@@ -208,6 +225,8 @@ Command = (
     | UnteachPolicy
     | PutReceiver
     | DeleteReceiver
+    | PutSilence
+    | EndSilence
     | PutCoverage
     | AcknowledgeIncident
     | ResolveIncident

@@ -29,6 +29,7 @@ from quantum.domain.facts import (
     DeletePolicy,
     DeleteReceiver,
     Denied,
+    EndSilence,
     Fact,
     Heartbeat,
     IssueApiKey,
@@ -37,6 +38,7 @@ from quantum.domain.facts import (
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    PutSilence,
     RetireModel,
     RevokeApiKey,
     Samples,
@@ -51,6 +53,7 @@ from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
 from quantum.domain.scoring import Scores
 from quantum.domain.serving import ServedBook
+from quantum.domain.silences import Silence, SilenceBook, labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -112,6 +115,7 @@ class PipelineMemory:
     allotment: Allotment = AS_EVER
     api_keys: tuple[ApiKey, ...] = ()
     lessons: tuple[Lesson, ...] = ()
+    silences: tuple[Silence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,9 @@ class Pipeline:
         self._anomaly_score = anomaly_score
         self._anomalies = AnomalyBook(anomaly_score, detector=self._detector_version)
         self._incidents = IncidentBook()
+        self.silences = SilenceBook(compile_matchers)
         self._watches: dict[str, PolicyWatch] = {}
+        self._withheld: set[tuple[str, LabelSet]] = set()
 
     # ---- facts ------------------------------------------------------------------------------------------------
 
@@ -265,6 +271,7 @@ class Pipeline:
             changes = Changes()
             self._watches[policy_id].evaluate(Evaluation(view, self.labels, changes, self._detector_version))
             self._follow(self._watches[policy_id], changes, now_ms, found)
+        self._tell_what_was_withheld(now_ms, found)
 
     def _follow(self, watch: PolicyWatch, changes: Changes, now_ms: int, found: Conclusions) -> None:
         """Let incidents and notifications follow what a policy's alerts did."""
@@ -274,15 +281,40 @@ class Pipeline:
             alert = found.alerts[transition.alert_id]
             if transition.after is AlertState.FIRING:
                 incident = self._incidents.fire(alert)
-                alert = replace(alert, incident_id=incident.id)
+                alert = self._withhold(watch.policy.id, replace(alert, incident_id=incident.id), now_ms)
                 watch.attach(alert)
             elif transition.before is AlertState.FIRING:
                 incident = self._incidents.mend(alert)
+                self._withheld.discard((watch.policy.id, alert.group))
             else:
                 continue
             found.alerts[alert.id] = alert
             found.incidents[incident.id] = incident
-            found.intents.extend(self._tell(watch.policy, alert, now_ms))
+            if alert.silenced_by is None:
+                found.intents.extend(self._tell(watch.policy, alert, now_ms))
+
+    def _withhold(self, policy_id: str, alert: Alert, now_ms: int) -> Alert:
+        """Return an alert that begins to fire, with the silence that keeps it quiet, if one does."""
+        silence = self.silences.covering(labels_of(alert), now_ms)
+        if silence is None:
+            return alert
+        self._withheld.add((policy_id, alert.group))
+        return replace(alert, silenced_by=silence.id)
+
+    def _tell_what_was_withheld(self, now_ms: int, found: Conclusions) -> None:
+        """Tell of alerts that still fire and that no silence keeps quiet any more."""
+        for policy_id, group in sorted(self._withheld, key=lambda one: (one[0], one[1].pairs)):
+            watch = self._watches[policy_id]
+            alert = watch.timers[group].alert
+            silence = self.silences.covering(labels_of(alert), now_ms)
+            if silence is not None and silence.id == alert.silenced_by:
+                continue
+            alert = replace(alert, silenced_by=None if silence is None else silence.id)
+            watch.attach(alert)
+            found.alerts[alert.id] = alert
+            if silence is None:
+                self._withheld.remove((policy_id, group))
+                found.intents.extend(self._tell(watch.policy, alert, now_ms))
 
     def _tell(self, policy: AlertPolicy, alert: Alert, now_ms: int) -> list[NotificationIntent]:
         return [
@@ -310,6 +342,8 @@ class Pipeline:
             UnteachPolicy: lambda put: self.catalog.policy(put.policy_id),
             PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
             DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
+            PutSilence: lambda put: self.silences.find(put.silence.id),
+            EndSilence: lambda gone: self.silences.find(gone.silence_id),
             PromoteModel: lambda put: self.models.standing(put.model.name),
             RetireModel: lambda gone: self.models.standing(gone.name),
         }
@@ -340,6 +374,10 @@ class Pipeline:
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case IssueApiKey() | RevokeApiKey():
                 self.keys.obey(command, self.at_ms)
+            case PutSilence(silence):
+                self.silences.put(silence, self.at_ms)
+            case EndSilence(silence_id, actor):
+                self.silences.end(silence_id, actor, self.at_ms)
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
@@ -404,7 +442,7 @@ class Pipeline:
         Raises:
             QuantumError: one of them could not be put in force.
         """
-        self.catalog, self._incidents, self._watches = Catalog(), IncidentBook(), {}
+        self.catalog, self._incidents, self._watches, self._withheld = Catalog(), IncidentBook(), {}, set()
         for receiver in receivers:
             self.catalog.put_receiver(PutReceiver(receiver, None, "draft"))
         for policy in policies:
@@ -443,6 +481,7 @@ class Pipeline:
             receivers=self.catalog.receivers,
             api_keys=self.keys.keys,
             lessons=self.catalog.lessons,
+            silences=self.silences.silences,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
@@ -489,6 +528,7 @@ class Pipeline:
         self.models = ServedBook(self._compile)
         self.models.restore(memory.models, self.labels, state.arrays)
         self.keys = KeyRing(memory.api_keys)
+        self.silences = SilenceBook(self._compile, memory.silences)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)
@@ -502,8 +542,11 @@ class Pipeline:
             if policy.enabled:
                 self._start_watch(PolicyWatch(policy, self._compile(policy.matchers)))
                 self._watches[policy.id].restore(state.arrays)
+        self._withheld = set()
         for policy_id, timer in state.memory.timers:
             self._watches[policy_id].timers[timer.alert.group] = timer
+            if timer.alert.silenced_by is not None:
+                self._withheld.add((policy_id, timer.alert.group))
 
     # ---- for people -------------------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@ import { Title } from '@angular/platform-browser';
 import { RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
+import { Me } from '../api/me';
 import { AlertDetail, AlertItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, labelLine, many, moment } from '../parts/format';
 import { Why } from '../parts/why';
+import { matcherText } from '../policies/draft';
 
 @Component({
   selector: 'q-alert',
@@ -16,7 +18,7 @@ import { Why } from '../parts/why';
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
     @if (found(); as f) {
       <div class="head"><div class="grow"><p class="small"><a routerLink="/alerts">Alerts</a></p><h1>{{ f.alert.policy_name }}</h1><p class="muted mono">{{ labelLine(f.alert.group) }}</p></div>
-        <div class="actions"><q-badge [kind]="f.alert.severity" /><q-badge [kind]="f.alert.state" /></div></div>
+        <div class="actions">@if (f.alert.state === 'firing' && !f.alert.silenced_by && me.may('act')) { <a class="button" routerLink="/silences" [queryParams]="{ match: selectorOf(f.alert) }">Silence</a> }<q-badge [kind]="f.alert.severity" /><q-badge [kind]="f.alert.state" /></div></div>
       <section class="card"><div class="body why"><p class="reason">{{ f.alert.reason }}</p>@if (f.alert.summary) { <p class="muted">{{ f.alert.summary }}</p> }
         <p class="small"><a routerLink="/policies" [queryParams]="{ edit: f.alert.policy_id }">Policy {{ f.alert.policy_name }}, version {{ f.alert.policy_version }}</a>@if (f.alert.incident_id) { · <a [routerLink]="['/incidents', f.alert.incident_id]">its incident</a> }</p></div></section>
       @if (f.why; as card) { <q-why [card]="card" /> }
@@ -34,7 +36,7 @@ import { Why } from '../parts/why';
       <section class="card" aria-labelledby="deliveries"><header><h2 id="deliveries">Who was told</h2></header>
         <ul class="rows">@for (one of f.deliveries; track one.id) {
           <li class="row"><span class="grow"><b>{{ one.receiver }}</b>&ngsp;<span class="muted small">{{ one.alert_state }} · {{ moment(one.at_ms) }} · {{ many(one.attempts, 'attempt') }}</span><br><span class="small">{{ one.detail }}</span></span><span class="chip {{ one.outcome === 'sent' ? 'ok' : one.outcome === 'failed' ? 'critical' : 'pending' }}">{{ one.outcome === 'open' ? 'being tried' : one.outcome === 'failed' ? 'given up' : 'told' }}</span></li>
-        } @empty { <li class="empty">Its policy names no receiver, so nobody was told.</li> }</ul></section>
+        } @empty { <li class="empty">@if (f.alert.silenced_by) { A <a routerLink="/silences" [queryParams]="{ state: 'all' }">silence</a> keeps it quiet, so nobody was told. } @else { Its policy names no receiver, so nobody was told. }</li> }</ul></section>
     } @else if (!error()) { <div class="skeleton"></div> }
   </div>`,
   styles: `.reason { font-size: 1.1rem; } .why { display: grid; gap: 8px; } ol { list-style: none; }`,
@@ -47,6 +49,7 @@ export class AlertPage {
   protected readonly labelLine = labelLine;
   protected readonly many = many;
   protected readonly moment = moment;
+  protected readonly me = inject(Me);
   private readonly api = inject(Api);
   private readonly title = inject(Title);
 
@@ -54,6 +57,12 @@ export class AlertPage {
     effect(() => void this.load(this.id()));
     const stop = inject(Live).watch<AlertItem>('alerts', (one) => one.id === this.id() && void this.load(one.id), () => void this.load(this.id()));
     inject(DestroyRef).onDestroy(stop);
+  }
+
+  /** What silences this alert and others like it: its policy and where it is. */
+  protected selectorOf(alert: AlertItem): string {
+    const labels = { alertname: alert.policy_name, ...alert.group };
+    return matcherText(Object.entries(labels).map(([label, value]) => ({ label, op: '=' as const, value })));
   }
 
   private async load(id: string): Promise<void> {

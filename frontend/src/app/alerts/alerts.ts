@@ -23,7 +23,7 @@ const FILTERS: Record<string, AlertState[]> = { all: [], firing: ['firing'], pen
       @for (one of list.items() ?? []; track one.id) {
         <li><a class="row" [routerLink]="['/alerts', one.id]">
           <span class="grow"><b class="lines">{{ one.policy_name }} <span class="muted small">{{ labelLine(one.group) }}</span></b><span class="clip muted small">{{ one.reason }}</span></span>
-          <span class="muted small">{{ duration(clock.nowMs() - one.pending_at_ms) }} ago</span><q-badge [kind]="one.severity" /><q-badge [kind]="one.state" />
+          <span class="muted small">{{ duration(clock.nowMs() - one.pending_at_ms) }} ago</span>@if (one.silenced_by) { <span class="chip">silenced</span> }<q-badge [kind]="one.severity" /><q-badge [kind]="one.state" />
         </a></li>
       } @empty { <li class="empty">{{ list.items() ? empty() : list.error() ? 'It could not be read.' : 'Reading…' }}</li> }
     </ul></section>

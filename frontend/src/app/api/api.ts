@@ -2,8 +2,8 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -59,6 +59,10 @@ export class Api {
   /** What would have happened under some policies, or with none given under those of the time; null if it was stopped. */
   replay = (policies: PolicyRequest[] | null, start_ms: number, end_ms: number, stop: Observable<unknown>) =>
     this.post<ReplayReport | null>('replay', { start_ms, end_ms, ...(policies ? { policies } : {}) }, stop);
+  silences = (state: SilenceState[]) => this.get<{ items: SilenceItem[] }>('silences', { state });
+  previewSilence = (matchers: Matcher[]) => this.post<SilencePreview>('silences/preview', { matchers });
+  createSilence = (silence: SilenceRequest) => this.post<SilenceItem>('silences', silence);
+  endSilence = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/silences/${id}`));
   receivers = () => this.get<{ items: ReceiverItem[] }>('receivers');
   createReceiver = (name: string, url: string, secret: string) =>
     this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });

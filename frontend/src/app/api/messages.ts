@@ -37,6 +37,7 @@ export interface AlertItem {
   id: string; policy_id: string; policy_name: string; policy_version: number; group: Labels; state: AlertState; severity: Severity;
   summary: string; reason: string; pending_at_ms: number; firing_at_ms: number | null; resolved_at_ms: number | null;
   changed_at_ms: number; incident_id: string | null; breaching: number; peak_score: number; contributors: Contributor[];
+  silenced_by: string | null;
 }
 export interface AlertPage { items: AlertItem[]; next_cursor: string | null }
 export interface TransitionItem { seq: number; at_ms: number; before: AlertState | null; after: AlertState; reason: string }
@@ -67,6 +68,13 @@ export interface IncidentItem {
 export interface IncidentPageMessage { items: IncidentItem[]; next_cursor: string | null }
 export interface IncidentDetail { incident: IncidentItem; alerts: AlertItem[] }
 export interface Matcher { label: string; op: '=' | '!=' | '=~' | '!~'; value: string }
+export type SilenceState = 'pending' | 'active' | 'over';
+export interface SilenceItem {
+  id: string; state: SilenceState; matchers: Matcher[]; starts_at_ms: number; ends_at_ms: number; comment: string; author: string;
+  created_at_ms: number; ended_by: string;
+}
+export interface SilenceRequest { matchers: Matcher[]; ends_at_ms: number; comment: string }
+export interface SilencePreview { firing: number; fired: number; since_ms: number; examples: AlertItem[] }
 /** To which side of what was expected a series has to be odd; either, if it is not said. */
 export type Direction = 'above' | 'below' | 'either';
 export type Condition =

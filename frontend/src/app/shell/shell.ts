@@ -33,6 +33,7 @@ const LINKS: Link[] = [
   { path: '/alerts', name: 'Alerts', key: 'g a', right: 'read' },
   { path: '/incidents', name: 'Incidents', key: 'g i', right: 'read' },
   { path: '/policies', name: 'Policies', key: 'g p', right: 'read' },
+  { path: '/silences', name: 'Silences', key: 'g s', right: 'read' },
   { path: '/replay', name: 'Time machine', key: 'g t', right: 'read' },
   { path: '/models', name: 'Models', key: 'g m', right: 'read' },
   { path: '/audit', name: 'Audit', key: 'g u', right: 'administer' },

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, Response
-from litestar.enums import ScopeType
+from litestar.enums import MediaType, ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 
@@ -97,4 +98,20 @@ def _problem(scope: Scope, error: Exception) -> Response[Any]:
 
 
 async def _send(scope: Scope, receive: Receive, send: Send, response: Response[Any]) -> None:
-    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+    content = b"" if response.content is None else response.content
+    if type(content) is not bytes or response.cookies or response.background:
+        await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+        return
+    status = response.status_code or HTTPStatus.OK
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    if status != HTTPStatus.NO_CONTENT:
+        told = {name for name, _ in headers}
+        described = ((b"content-type", _media_of(response)), (b"content-length", b"%d" % len(content)))
+        headers += [pair for pair in described if pair[0] not in told]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+def _media_of(response: Response[Any]) -> bytes:
+    media = str(getattr(response.media_type, "value", response.media_type) or MediaType.JSON.value)
+    return (f"{media}; charset={response.encoding}" if media.startswith("text/") else media).encode("latin-1")

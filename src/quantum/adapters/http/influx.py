@@ -17,6 +17,7 @@ from quantum.adapters.http.bodies import Bounds, encoding_of, require_type
 from quantum.adapters.http.ingest import take_in
 from quantum.adapters.http.problems import MEDIA_TYPE, TYPE_PREFIX, request_id_of
 from quantum.adapters.influx_line import check_precision, decode_lines
+from quantum.adapters.line_forms import Forms
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def influx_routes(ingest: Ingest, bounds: Bounds, clock: Clock, release: str) ->
         clock: gives the time of lines that have none.
         release: version of this program.
     """
+    forms = Forms()
 
     @post(["/write", "/influx/write", "/api/v2/write", "/influx/api/v2/write"], include_in_schema=False)
     async def write_lines(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -50,7 +52,7 @@ def influx_routes(ingest: Ingest, bounds: Bounds, clock: Clock, release: str) ->
         ignored: dict[str, int] = {}
 
         def decode(body: bytes, limits: Limits) -> Incoming:
-            incoming = decode_lines(body, limits, per_ms, clock.now_ms())
+            incoming = decode_lines(body, limits, per_ms, clock.now_ms(), forms)
             ignored.update(incoming.ignored)
             return incoming
 

@@ -207,7 +207,7 @@ class ContributorItem(Message):
 
 
 class AlertItem(Message):
-    """An alert; `reason` is a sentence."""
+    """An alert; `reason` is a sentence. `silenced_by` is the silence because of which nobody was told of it."""
 
     id: str
     policy_id: str
@@ -226,6 +226,7 @@ class AlertItem(Message):
     breaching: int
     peak_score: float
     contributors: list[ContributorItem]
+    silenced_by: str | None
 
 
 class AlertPage(Message):

@@ -44,6 +44,7 @@ STATUS_OF_REASON: Final = {
     "insecure": 400,
     "forbidden": 403,
     "incident_state": 409,
+    "silence_state": 409,
     "tenant_not_served": 403,
     "host": 400,
     "origin": 403,

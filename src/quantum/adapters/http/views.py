@@ -28,6 +28,8 @@ from quantum.domain.policies import (
 from quantum.domain.wording import rarity_words, reached_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -223,6 +225,7 @@ def alert(one: Alert) -> m.AlertItem:
         breaching=one.breaching,
         peak_score=one.peak_score,
         contributors=[contributor(each) for each in one.contributors],
+        silenced_by=one.silenced_by,
     )
 
 
@@ -380,7 +383,7 @@ def policy(one: AlertPolicy) -> m.PolicyItem:
         id=one.id,
         version=one.version,
         name=one.name,
-        matchers=[m.MatcherItem(label=each.label, op=each.op.value, value=each.value) for each in one.matchers],
+        matchers=matchers(one.matchers),
         condition=_condition_item(one.condition),
         by=list(one.by),
         for_ms=one.for_ms,
@@ -412,12 +415,22 @@ def _condition_item(one: Condition) -> c.ConditionItem:
             )
 
 
+def matchers(found: Iterable[Matcher]) -> list[m.MatcherItem]:
+    """Return matchers."""
+    return [m.MatcherItem(label=each.label, op=each.op.value, value=each.value) for each in found]
+
+
+def asked_matchers(asked: Iterable[m.MatcherItem]) -> tuple[Matcher, ...]:
+    """Return the matchers that a request has."""
+    return tuple(Matcher(each.label, MatchOp(each.op), each.value) for each in asked)
+
+
 def asked_policy(body: m.PolicyRequest, policy_id: str) -> AlertPolicy:
     """Return the policy that a request describes; what it does not say has its default."""
     return AlertPolicy(
         id=policy_id,
         name=body.name,
-        matchers=tuple(Matcher(each.label, MatchOp(each.op), each.value) for each in body.matchers),
+        matchers=asked_matchers(body.matchers),
         condition=_asked_condition(body.condition),
         by=tuple(body.by),
         for_ms=body.for_ms,

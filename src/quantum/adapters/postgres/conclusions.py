@@ -100,10 +100,11 @@ PROMOTE_MODEL: Final = (
     "UPDATE models SET state = 'promoted', promoted_at_ms = %s WHERE tenant = %s AND name = %s AND version = %s"
 )
 LARGE_STATE: Final = 100_000
-"""Bytes of a state from which on it is worth a VACUUM of its own that the next one gets the room of an old one."""
+"""Bytes of a state from which on it is worth a VACUUM of its own that it gets the room of an old one."""
 FORGET_CHECKPOINTS: Final = (
     "DELETE FROM checkpoints WHERE tenant = %s AND landmark_at_ms IS NULL AND position NOT IN ("
-    "SELECT position FROM checkpoints WHERE tenant = %s ORDER BY position DESC LIMIT %s)"
+    "SELECT position FROM (SELECT position FROM checkpoints WHERE tenant = %s UNION SELECT CAST(%s AS BIGINT)) AS known"
+    " ORDER BY position DESC LIMIT %s)"
 )
 END: Final = 2**62
 
@@ -282,14 +283,20 @@ class PostgresConclusions:
     async def save(self, position: int, state: bytes, landmark_at_ms: int | None = None) -> None:
         """See CheckpointStore."""
 
-        async def put(connection: Connection, _: Undo) -> None:
-            await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
-            await change(connection, FORGET_CHECKPOINTS, self._tenant, self._tenant, KEPT_CHECKPOINTS)
+        async def forget(connection: Connection, _: Undo) -> None:
+            kept = (self._tenant, self._tenant, position, KEPT_CHECKPOINTS)
+            await change(connection, FORGET_CHECKPOINTS, *kept)
 
-        await self._engine.write(put)
+        async def put(connection: Connection, undo: Undo) -> None:
+            await forget(connection, undo)
+            await change(connection, CHECKPOINTS, self._tenant, position, landmark_at_ms, state)
+
         if len(state) >= LARGE_STATE:
-            with suppress(Unavailable):  # the state is saved, and the next one's turn comes again
+            # those that go make room for the one that comes, which they can once their going is committed
+            await self._engine.write(forget)
+            with suppress(Unavailable):  # then it takes room of its own
                 await reuse_states(self._engine)
+        await self._engine.write(put)
 
     async def landmarks(self) -> list[tuple[int, int]]:
         """See CheckpointStore."""

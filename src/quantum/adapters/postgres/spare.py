@@ -3,7 +3,7 @@
 Sealing and merging write every sample some times over, so what is dead would soon be more than what lives. Here it is
 counted, and given back once it is a twentieth of all: so what a VACUUM reads is in proportion to what was written. A
 state of the pipeline is one row, and may be as large as the samples of an hour: the room of the one that it replaces is
-given back at once, for the next.
+given back before it comes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Spare:
 
 
 async def reuse_states(engine: Engine) -> None:
-    """Let the next state have the room of the ones that were deleted.
+    """Let a state that is about to come have the room of the ones that were deleted.
 
     Raises:
         Unavailable: the database did not do it.

@@ -64,6 +64,7 @@ class Engine:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._writer = threading.Thread(target=self._write_for_ever, name="sqlite-writer", daemon=True)
         self._local = threading.local()
+        self._reading: list[sqlite3.Connection] = []
         self._lock_file: int | None = None
         self._opened = threading.Event()
         self._connection: sqlite3.Connection
@@ -115,6 +116,9 @@ class Engine:
         self._jobs.put(None)
         self._writer.join()
         self._readers.shutdown()
+        # the last connection that is closed empties the write-ahead log and deletes it: otherwise it stays, megabytes
+        for reader in self._reading:
+            reader.close()
         self._connection.close()
         if self._lock_file is not None:
             os.close(self._lock_file)
@@ -210,6 +214,7 @@ class Engine:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = self._connect()
+                self._reading.append(connection)
             connection.execute("BEGIN")
             try:
                 return work(connection)

@@ -120,12 +120,15 @@ class Tiered:
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
     ) -> Scores:
         """Score the rows, then learn from them; see `Detector`. Rows of the tier `none` score 0 and have no band."""
-        if len(slots):
-            self._number(np.full(max(0, int(slots.max()) + 1 - self._count), FULL, np.uint8))
+        fresh = int(slots.max(initial=-1)) + 1 - self._count
+        if fresh > 0:
+            self._number(np.full(fresh, FULL, np.uint8))
         tiers, inner = self._tiers[slots], self._inner[slots]
         if not tiers.any():
             return self.full.score_and_learn(inner, at_ms, values)
         scores = Scores(np.zeros(len(slots)), *(np.full(len(slots), np.nan) for _ in range(3)))
+        if tiers.min() == NONE:
+            return scores
         for tier, detector in ((FULL, self.full), (CHEAP, self.cheap)):
             rows = np.flatnonzero(tiers == tier)
             if len(rows):

@@ -1,0 +1,156 @@
+"""Silences: for a time, nobody is told of alerts that match. All else goes on: they fire, resolve and are recorded.
+
+What was not told because of a silence is told when the silence ends, if the alert still fires then. Who was told that
+an alert fires is told that it resolved, silence or not; who was not told the one is not told the other.
+
+>>> SilenceBook(MatcherCompiler(lambda pattern: pattern.__eq__)).covering(LabelSet.of({"host": "a"}), 0) is None
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler
+from quantum.domain.policies import MAX_MATCHERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from quantum.domain.alerts import Alert
+
+MAX_SILENCES: Final = 1000
+"""How many may be pending or in force at once."""
+REMEMBERED: Final = 1000
+"""How many that are over are kept, so that an alert can be traced to the silence that kept it quiet."""
+MAX_SILENCE_MS: Final = 366 * 86_400_000
+MAX_COMMENT: Final = 1000
+ALERT_NAME: Final = "alertname"
+"""Under this label an alert has the name of its policy, as Prometheus' alerts have that of their rule."""
+SEVERITY: Final = "severity"
+
+
+class SilenceState(StrEnum):
+    """Life of a silence."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Alerts that match all matchers are told to nobody in `[starts_at_ms, ends_at_ms)`.
+
+    Attributes:
+        id: 16 hex digits.
+        matchers: of an alert's labels: those of its group, the policy's name as `alertname`, and `severity`.
+        comment: why, in the words of who made it.
+        ended_by: who ended it before its time; empty if nobody did.
+    """
+
+    id: str
+    matchers: tuple[Matcher, ...]
+    starts_at_ms: int
+    ends_at_ms: int
+    comment: str
+    author: str
+    created_at_ms: int
+    ended_by: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it silences, as a selector."""
+        return "{" + ",".join(str(one) for one in self.matchers) + "}"
+
+    def state(self, at_ms: int) -> SilenceState:
+        """Return what it is at a time."""
+        if at_ms >= self.ends_at_ms:
+            return SilenceState.OVER
+        return SilenceState.ACTIVE if at_ms >= self.starts_at_ms else SilenceState.PENDING
+
+
+def labels_of(alert: Alert) -> LabelSet:
+    """Return the labels by which silences know an alert; those of its group come first where names are the same."""
+    return LabelSet.of({ALERT_NAME: alert.policy_name, SEVERITY: alert.severity.value} | dict(alert.group.pairs))
+
+
+def check_silence(silence: Silence, compile_matchers: MatcherCompiler, now_ms: int) -> Callable[[LabelSet], bool]:
+    """Return the predicate of a silence that makes sense.
+
+    Raises:
+        Rejected: `silence_matchers`, `silence_time` or `silence_text`; `regex` for a pattern that is refused.
+    """
+    if not 1 <= len(silence.matchers) <= MAX_MATCHERS:
+        raise Rejected("silence_matchers", f"a silence has 1 to {MAX_MATCHERS} matchers")
+    matches = compile_matchers(silence.matchers)
+    if matches(LabelSet(())):
+        raise Rejected("silence_matchers", "at least one matcher must ask for a value, or every alert would match")
+    if len(silence.comment) > MAX_COMMENT or "\x00" in silence.comment:
+        raise Rejected("silence_text", f"a comment has at most {MAX_COMMENT} characters and no NUL")
+    if not 0 < silence.ends_at_ms - silence.starts_at_ms <= MAX_SILENCE_MS:
+        raise Rejected("silence_time", "a silence ends after it starts, and lasts 366 days at most")
+    if silence.ends_at_ms <= now_ms:
+        raise Rejected("silence_time", "a silence ends in the future")
+    return matches
+
+
+class SilenceBook:
+    """All silences that are not over, and the last `REMEMBERED` that are."""
+
+    def __init__(self, compile_matchers: MatcherCompiler, silences: Iterable[Silence] = ()) -> None:
+        self._compile = compile_matchers
+        self._silences = {one.id: one for one in silences}
+        self._matches = {one.id: compile_matchers(one.matchers) for one in self._silences.values()}
+
+    @property
+    def silences(self) -> tuple[Silence, ...]:
+        """All, in the order in which they were made."""
+        return tuple(self._silences.values())
+
+    def find(self, silence_id: str) -> Silence | None:
+        """Return one by id; None if it is not there or was forgotten."""
+        return self._silences.get(silence_id)
+
+    def put(self, silence: Silence, now_ms: int) -> None:
+        """Put a silence in force; the same one again changes nothing.
+
+        Raises:
+            Rejected: see `check_silence`; `too_many_silences`.
+        """
+        if silence.id in self._silences:
+            return
+        matches = check_silence(silence, self._compile, now_ms)
+        over = [one.id for one in self._silences.values() if one.state(now_ms) is SilenceState.OVER]
+        if len(self._silences) - len(over) >= MAX_SILENCES:
+            raise Rejected("too_many_silences", f"there are {MAX_SILENCES} silences that are not over; end some first")
+        for forgotten in over[: max(0, len(over) - REMEMBERED)]:
+            del self._silences[forgotten], self._matches[forgotten]
+        self._silences[silence.id], self._matches[silence.id] = silence, matches
+
+    def end(self, silence_id: str, actor: str, now_ms: int) -> None:
+        """End a silence now.
+
+        Raises:
+            NotFound: there is none.
+            Rejected: `silence_state`, when it is over already.
+        """
+        silence = self._silences.get(silence_id)
+        if silence is None:
+            raise NotFound(f"there is no silence {silence_id}")
+        if silence.state(now_ms) is SilenceState.OVER:
+            raise Rejected("silence_state", f"silence {silence_id} is over already")
+        starts_at_ms = min(silence.starts_at_ms, now_ms)
+        self._silences[silence_id] = replace(silence, starts_at_ms=starts_at_ms, ends_at_ms=now_ms, ended_by=actor)
+
+    def covering(self, labels: LabelSet, now_ms: int) -> Silence | None:
+        """Return the silence that keeps an alert with these labels quiet now: of several the one that lasts longest."""
+        found = [
+            one
+            for one in self._silences.values()
+            if one.state(now_ms) is SilenceState.ACTIVE and self._matches[one.id](labels)
+        ]
+        return max(found, key=lambda one: (one.ends_at_ms, one.id), default=None)
