@@ -42,7 +42,7 @@ LOCKED_S: Final = float(os.environ.get("TEST_LOCKED_S", "1"))
 LASTING: Final = ("F12", "F17")
 """What lasts is done less often where everything is done often."""
 BUSY_READERS: Final = 50
-AT_ONCE_S: Final = 0.1
+AT_ONCE_S: Final = float(os.environ.get("TEST_AT_ONCE_S", "0.1"))
 """A refusal during an outage may take so long, in 99 of 100 cases, once the outage has been noticed."""
 NOTICE_S: Final = 1.0
 SLOW: Final = (
@@ -197,14 +197,14 @@ def read_while_away(base: str, answers: list[Answer]) -> None:
             time.sleep(READ_EVERY_S)
 
 
-def check_refusals(who: str, answers: list[Answer], begin_s: float, tell: Callable[[str], None]) -> None:
-    """All were refused, and at once."""
+def check_refusals(who: str, answers: list[Answer], begin_s: float, tell: Callable[[str], None]) -> float:
+    """All were refused; return how soon, in 99 of 100 cases."""
     end_s = begin_s + OUTAGE_S
     found = [(status, took_s) for at_s, status, took_s in answers if begin_s + NOTICE_S < at_s < end_s]
     assert {status for status, _ in found} == {AGAIN}
     p99_s = float(np.percentile([took_s for _, took_s in found], 99))
     tell(f"faults: outage: {who} are refused within {1000 * p99_s:.0f} ms (p99 of {len(found)})")
-    assert p99_s <= AT_ONCE_S
+    return p99_s
 
 
 def check_unharmed(answers: list[Answer], begin_s: float) -> None:
@@ -220,6 +220,7 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
     generator = np.random.default_rng(seed)
     client = LedgerClient(tmp_path / "ledger", POLICY_NAME)
     took_s: dict[str, list[float]] = {}
+    refused_s: list[float] = []
     with server_behind_a_proxy() as server, run_sink() as sink:
         url = f"postgresql://quantum@127.0.0.1:{server.proxy.port}/postgres"
         environment = {**ALONE, "QUANTUM_STORE__KIND": "postgres", "QUANTUM_STORE__URL": url}
@@ -234,8 +235,8 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                     begin_s = time.monotonic()
                     all_harms[name]()
                     if name == "F12 outage":
-                        check_refusals("senders", client.answers, begin_s, tell)
-                        check_refusals("readers", read, begin_s, tell)
+                        refused_s.append(check_refusals("senders", client.answers, begin_s, tell))
+                        refused_s.append(check_refusals("readers", read, begin_s, tell))
                     if name.startswith("F18"):
                         check_unharmed(client.answers, begin_s)
                     took_s.setdefault(name, []).append(recovered_after_s(client, program))
@@ -253,4 +254,6 @@ def test_whatever_happens_to_the_database_nothing_is_lost_doubled_or_told_twice(
                 client.stop()
     for name, times in sorted(took_s.items()):
         tell(f"faults: postgres, seed {seed}: {name}, {len(times)} times, goes on within {max(times):.2f} s")
+    # last, so that a machine that was slow for once does not keep the books from being held against the store
+    assert max(refused_s) <= AT_ONCE_S
     assert max(max(times) for times in took_s.values()) <= RECOVER_WITHIN_S
