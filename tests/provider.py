@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KEY: Final = SigningKey("of the provider")
 PLACE: Final = f"{ISSUER}/protocol/openid-connect"
 LIFE_S: Final = 60
+PERSON: Final = str(claims(0)["sub"])
+"""Whose all sessions are."""
 
 
 @dataclass
@@ -106,8 +108,9 @@ class Provider:
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         if asked is None or asked["code_challenge"] != challenge or asked["redirect_uri"] != form["redirect_uri"]:
             return 400, b'{"error":"invalid_grant"}'
-        id_token = KEY.token(claims(self.clock.now_ms(), typ="ID", aud=CLIENT, nonce=asked["nonce"]) | self.id_claims)
-        return self._granted(secrets.token_hex(4), id_token)
+        session = secrets.token_hex(4)
+        said = claims(self.clock.now_ms(), typ="ID", aud=CLIENT, nonce=asked["nonce"], sid=session) | self.id_claims
+        return self._granted(session, KEY.token(said))
 
     async def _refresh(self, token: str) -> tuple[int, bytes]:
         session = self._live.pop(token, None)
@@ -137,6 +140,25 @@ class Provider:
         """Let nobody be signed in any more, as an administrator does."""
         for session in set(self._live.values()):
             self._end(session)
+
+    def sessions(self) -> list[str]:
+        """Return the sessions of who is signed in, oldest first."""
+        return list(dict.fromkeys(self._live.values()))
+
+    def notice(self, **others: Any) -> dict[str, Any]:
+        """Return the claims of a logout token, as Keycloak has them; those that are None are left out."""
+        now_s = self.clock.now_ms() // 1000
+        found = {
+            "iss": ISSUER,
+            "aud": CLIENT,
+            "iat": now_s,
+            "exp": now_s + 120,
+            "jti": secrets.token_hex(8),
+            "sub": PERSON,
+            "typ": "Logout",
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        } | others
+        return {name: value for name, value in found.items() if value is not None}
 
     def _granted(self, session: str, id_token: str) -> tuple[int, bytes]:
         refresh_token = secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""What `compose.yaml` and the Dockerfile say is understood by the program, and opens no door."""
+"""What the Compose files and the Dockerfile say is understood by the program, and opens no door."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.parts import keycloak
 
-from quantum.adapters.http.login import CALLBACK
+from quantum.adapters.http.login import BACK_CHANNEL, CALLBACK
 from quantum.loading import load_settings
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ROOT: Final = Path(__file__).parents[1]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 ROLES: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.roles.yaml").read_text())["services"]
 """Goes over the other: services of both are put together, member by member."""
+SIGNING_IN: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.keycloak.yaml").read_text())["services"]
+"""Goes over the first, too."""
 DOCKERFILE: Final = (ROOT / "deploy/images/Dockerfile").read_text()
 DEFAULTED: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
 
@@ -55,10 +57,15 @@ def test_the_address_of_the_database_is_that_of_the_service() -> None:
     assert settings_of_compose().store.url == f"postgresql://{user}:{password}@postgres/{database['POSTGRES_DB']}"
 
 
-@pytest.mark.parametrize("service", COMPOSE["services"])
-def test_ports_are_open_to_this_machine_alone(service: str) -> None:
-    for port in COMPOSE["services"][service].get("ports", []):
+@pytest.mark.parametrize("services", [COMPOSE["services"], ROLES, SIGNING_IN])
+def test_ports_are_open_to_this_machine_alone(services: dict[str, Any]) -> None:
+    for port in (port for service in services.values() for port in service.get("ports", [])):
         assert ip_address(filled(port).split(":")[0]).is_loopback
+
+
+def test_without_keycloak_one_port_is_open() -> None:
+    ports = [filled(port) for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert ports == [f"127.0.0.1:8470:{settings_of_compose().server.port}"]
 
 
 def test_the_program_has_no_rights_and_writes_to_its_volume_alone() -> None:
@@ -74,15 +81,15 @@ def test_every_service_is_bounded_and_comes_back(service: str) -> None:
     assert {"mem_limit", "restart", "stop_grace_period"} <= set(COMPOSE["services"][service])
 
 
-def test_keycloak_is_the_tested_version_and_starts_only_if_asked_for() -> None:
-    service = COMPOSE["services"]["keycloak"]
-    assert service["profiles"] == ["keycloak"]
+def test_keycloak_is_the_tested_version_is_bounded_and_starts_only_if_asked_for() -> None:
+    service = SIGNING_IN["keycloak"]
+    assert "keycloak" not in COMPOSE["services"]
     assert service["image"] == f"quay.io/keycloak/keycloak:{keycloak.VERSION}"
-    assert not any("keycloak" in other.get("depends_on", {}) for other in COMPOSE["services"].values())
+    assert {"mem_limit", "restart", "stop_grace_period"} <= set(service)
 
 
 def test_keycloak_imports_the_realm_that_is_shipped_with_every_variable_set() -> None:
-    service = COMPOSE["services"]["keycloak"]
+    service = SIGNING_IN["keycloak"]
     assert "--import-realm" in service["command"]
     (volume,) = service["volumes"]
     source, target, mode = volume.split(":")
@@ -93,18 +100,20 @@ def test_keycloak_imports_the_realm_that_is_shipped_with_every_variable_set() ->
 
 
 def test_browsers_and_the_program_reach_keycloak_at_its_one_address() -> None:
-    service, program = COMPOSE["services"]["keycloak"], COMPOSE["services"]["quantum"]
+    service, program = SIGNING_IN["keycloak"], COMPOSE["services"]["quantum"]
     place = urlsplit(service["environment"]["KC_HOSTNAME"])
     assert (place.scheme, place.hostname) == ("http", "localhost")
     assert service["network_mode"] == "service:quantum"
     assert service["environment"]["KC_HTTP_PORT"] == str(place.port)
-    assert f"127.0.0.1:{place.port}:{place.port}" in program["ports"]
-    settings = load_settings(None, environment_of(program) | {"QUANTUM_AUTH__MODE": "keycloak"})
+    assert SIGNING_IN["quantum"]["ports"] == [f"127.0.0.1:{place.port}:{place.port}"]
+    settings = load_settings(None, environment_of(program, SIGNING_IN["quantum"]))
+    assert settings.auth.mode == "keycloak"
     realm = json.loads(keycloak.REALM.read_text())
     assert settings.auth.issuer == f"{place.geturl()}/realms/{realm['realm']}"
     clients = {client["clientId"]: client for client in realm["clients"]}
-    port = filled(program["ports"][0]).split(":")[1]
-    assert f"http://localhost:{port}{CALLBACK}" in clients[settings.auth.dashboard_client]["redirectUris"]
+    client, port = clients[settings.auth.dashboard_client], filled(program["ports"][0]).split(":")[1]
+    assert f"http://localhost:{port}{CALLBACK}" in client["redirectUris"]
+    assert client["attributes"]["backchannel.logout.url"] == f"http://localhost:{settings.server.port}{BACK_CHANNEL}"
 
 
 def test_without_keycloak_nobody_has_to_sign_in() -> None:

@@ -32,7 +32,7 @@ from quantum.adapters.http.health import Vitals, health_routes
 from quantum.adapters.http.influx import influx_routes
 from quantum.adapters.http.ingest import ingest_routes
 from quantum.adapters.http.live import LiveSockets, live_route
-from quantum.adapters.http.login import LOGIN, SignIn, login_routes, logout_route
+from quantum.adapters.http.login import LOGIN, SignIn, back_channel_route, login_routes, logout_route
 from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
@@ -378,14 +378,17 @@ def build_sessions(
     return Sessions(transients, keycloak, clock, oidc.refresh, oidc.end, lifetimes)
 
 
-def build_sign_in(settings: Settings, oidc: Oidc, sessions: Sessions, workspaces: Mapping[str, Any]) -> SignIn | None:
+def build_sign_in(
+    settings: Settings, oidc: Oidc, keycloak: Keycloak, sessions: Sessions, workspaces: Mapping[str, Any]
+) -> SignIn | None:
     """Return how browsers sign in; None where they cannot."""
     sockets = [one.sockets() for one in workspaces.values()]
     door = Doorkeeper(
         {tenant: one.denials() for tenant, one in workspaces.items()},
         {tenant: one.attendances() for tenant, one in workspaces.items()},
     )
-    return SignIn(oidc, sessions, sockets, door) if settings.auth.dashboard_client else None
+    signs_in = bool(settings.auth.dashboard_client)
+    return SignIn(oidc, keycloak.check_logout_token, sessions, sockets, door) if signs_in else None
 
 
 def build_terms(settings: Settings, tenant: str) -> Terms:
@@ -488,7 +491,7 @@ def build_app(
     """Return the HTTP application."""
     return create_app(
         rooms={tenant: one.room() for tenant, one in workspaces.items()},
-        raw_routes=[*health_routes(vitals), *login_routes(sign_in)],
+        raw_routes=[*health_routes(vitals), *login_routes(sign_in), back_channel_route(sign_in)],
         json_routes=[session_route(identity, LOGIN if sign_in else ""), logout_route(sign_in)],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
@@ -718,7 +721,7 @@ class Process(containers.DeclarativeContainer):
     sign_in = providers.Selector(
         settings.provided.auth.mode,
         stub=providers.Object(None),
-        keycloak=providers.Singleton(build_sign_in, settings, oidc, sessions, workspaces),
+        keycloak=providers.Singleton(build_sign_in, settings, oidc, keycloak, sessions, workspaces),
     )
     app = providers.Singleton(
         build_app, settings, workspaces, admission, tickets, sign_in, vitals, quotas, forwarder, traces

@@ -219,7 +219,12 @@ async def test_people_are_told_in_a_page_and_programs_in_a_problem(scene: Scene)
 
 async def test_without_an_identity_provider_there_is_nothing_to_sign_in_to() -> None:
     async with Watching() as system:
-        for method, path in (("GET", "login"), ("GET", "login/callback"), ("POST", "logout")):
+        for method, path in (
+            ("GET", "login"),
+            ("GET", "login/callback"),
+            ("POST", "logout"),
+            ("POST", "session/backchannel-logout"),
+        ):
             assert (await system.http.request(method, f"/api/v1/{path}")).status_code == 404
         assert (await system.get("/api/v1/session"))["sign_in"] == ""
         assert (await system.get("/api/v1/session"))["may"] == ["read", "act", "administer", "send"]

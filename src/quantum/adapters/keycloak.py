@@ -26,6 +26,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from quantum.application.ports import Principal
+from quantum.application.sessions import Notice, There
 from quantum.domain.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ KEYS_USABLE_MS: Final = 86_400_000
 MAX_JUDGED: Final = 10_000
 MAX_MISSED: Final = 1000
 HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
+TOKENS: Final = frozenset({"JWT"})
+LOGOUT_TOKENS: Final = frozenset({"JWT", "logout+jwt"})
+"""What headers call themselves; for logout tokens the second is recommended, and not needed."""
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+MAX_ID_CHARS: Final = 255
 SEGMENTS: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII).fullmatch
 TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}").fullmatch
 
@@ -202,8 +208,8 @@ class Keycloak:
             self._judged.popitem(last=False)
         return principal
 
-    async def check_id_token(self, token: str, client: str, nonce: str) -> None:
-        """Return if an ID token was given to a client for one attempt to sign in (OpenID Connect Core, 3.1.3.7).
+    async def check_id_token(self, token: str, client: str, nonce: str) -> There:
+        """Return whose an ID token is, given to a client for one attempt to sign in (OpenID Connect Core, 3.1.3.7).
 
         Raises:
             Rejected: `invalid_credential`.
@@ -217,14 +223,37 @@ class Keycloak:
         if claims.get("nonce") != nonce:
             raise _refusal("it is of another attempt to sign in")
         _check_times(claims, self._clock.now_ms())
+        return _there(claims)
+
+    async def check_logout_token(self, token: str, client: str) -> Notice:
+        """Return what a logout token says to a client (OpenID Connect Back-Channel Logout 1.0, 2.6).
+
+        Whether it was shown before is not looked at.
+
+        Raises:
+            Rejected: `invalid_credential`.
+            Unavailable: it cannot be judged now.
+        """
+        if len(token) > MAX_TOKEN_CHARS:
+            raise _refusal("it is too long")
+        claims = await self._claims(token, LOGOUT_TOKENS)
+        audience, events, there = claims.get("aud"), claims.get("events"), _there(claims)
+        is_ours = client in (audience if isinstance(audience, list) else [audience])
+        if claims.get("iss") != self._trust.issuer or not is_ours:
+            raise _refusal("it is no logout token for this client")
+        if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict) or "nonce" in claims:
+            raise _refusal("it is no logout token")
+        if there == There() or not (notice_id := _id(claims, "jti")):
+            raise _refusal("it does not say whose session is over, or has no id of its own")
+        return Notice(notice_id, there, _check_times(claims, self._clock.now_ms()) + LEEWAY_MS)
 
     async def _judge(self, token: str) -> Principal:
         return principal_of(await self._claims(token), self._trust, self._clock.now_ms())
 
-    async def _claims(self, token: str) -> dict[str, Any]:
+    async def _claims(self, token: str, types: frozenset[str] = TOKENS) -> dict[str, Any]:
         """Return what a token says whose signature is that of the issuer."""
         header, payload, _ = segments(token)
-        kid = _key_id(_members(header))
+        kid = _key_id(_members(header), types)
         key = await self.keys.find(kid)
         try:
             jws.deserialize_compact(token, key, algorithms=[ALGORITHM])
@@ -270,9 +299,19 @@ def _members(part: bytes) -> dict[str, Any]:
     return found
 
 
-def _key_id(header: dict[str, Any]) -> str:
-    if header.get("alg") != ALGORITHM or header.get("typ") != "JWT" or not HEADER_MEMBERS.issuperset(header):
-        raise _refusal(f"its header is not that of an access token signed with {ALGORITHM}")
+def _there(claims: dict[str, Any]) -> There:
+    return There(person=_id(claims, "sub"), session=_id(claims, "sid"))
+
+
+def _id(claims: dict[str, Any], name: str) -> str:
+    """Return an id that a token has; the empty string if it has none, or none that could be one."""
+    found = claims.get(name)
+    return found if isinstance(found, str) and len(found) <= MAX_ID_CHARS else ""
+
+
+def _key_id(header: dict[str, Any], types: frozenset[str]) -> str:
+    if header.get("alg") != ALGORITHM or header.get("typ") not in types or not HEADER_MEMBERS.issuperset(header):
+        raise _refusal(f"its header is not that of a token of this kind signed with {ALGORITHM}")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
         raise _refusal("it does not say with which key it is signed")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from quantum.application.ports import Clock
+    from quantum.application.sessions import There
 
 TIMEOUT_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 200_000
@@ -84,7 +86,7 @@ class Oidc:
         self,
         issuer: str,
         client: str,
-        check_id_token: Callable[[str, str, str], Awaitable[None]],
+        check_id_token: Callable[[str, str, str], Awaitable[There]],
         clock: Clock,
         ask: Callable[[str, Mapping[str, str] | None], Awaitable[tuple[int, bytes]]] | None = None,
     ) -> None:
@@ -93,7 +95,8 @@ class Oidc:
         Args:
             issuer: the only one that is believed.
             client: our name there.
-            check_id_token: raises Rejected unless an ID token is the issuer's, for a client, with a nonce.
+            check_id_token: returns whose an ID token is. Raises Rejected unless it is the issuer's, for a client, with
+                a nonce.
             clock: what time it is.
             ask: returns status and body of a GET, or of a POST if there is a form. Raises Unavailable.
         """
@@ -130,8 +133,8 @@ class Oidc:
         """
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         grant = await self._grant(form | {"code_verifier": attempt.verifier})
-        await self._check_id_token(grant.id_token, self.client, attempt.nonce)
-        return _tokens(grant)
+        there = await self._check_id_token(grant.id_token, self.client, attempt.nonce)
+        return replace(_tokens(grant), there=there)
 
     async def refresh(self, refresh_token: str) -> Tokens:
         """Return newer tokens; the refresh token is used up. Raises Rejected if it is no good, or Unavailable."""

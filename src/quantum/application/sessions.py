@@ -4,6 +4,9 @@ A session holds the tokens that the identity provider gave for it. They are rene
 minute or before they expire if that is sooner: so roles that were changed, and sessions that were ended there, are
 noticed within a minute. A renewal uses the refresh token up, and showing one twice ends everything, so only one
 renewal of a session is under way at any time, in all processes together.
+
+The provider may also say that a session there is over, and is heeded at once. What is kept has no list of sessions,
+so that a copy of it lets nobody in; the end is kept beside them instead, and every session is held against it.
 """
 
 from __future__ import annotations
@@ -39,16 +42,40 @@ MEANS: Final = "session"
 
 
 @dataclass(frozen=True, slots=True)
+class There:
+    """What an identity provider calls somebody, and their session there; empty where it does not say."""
+
+    person: str = ""
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """What an identity provider grants.
 
     Attributes:
         expires_in_s: how long the access token is good.
+        there: whose they are, when they are granted to somebody who signs in.
     """
 
     access_token: str
     refresh_token: str
     expires_in_s: int
+    there: There = There()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An identity provider's word that a session there is over; without a session, all of a person's are.
+
+    Attributes:
+        id: of the notice, which counts once.
+        until_ms: from then on it is believed no more.
+    """
+
+    id: str
+    there: There
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +87,7 @@ class Session:
         until_ms: when it ends, however much it is used.
         subject: who began it; empty in sessions that older versions began.
         tenant: theirs.
+        person_there: what the identity provider calls them, and `session_there` their session there.
     """
 
     access_token: str
@@ -69,6 +97,8 @@ class Session:
     until_ms: int
     subject: str = ""
     tenant: str = ""
+    person_there: str = ""
+    session_there: str = ""
 
     def dump(self) -> bytes:
         """Return it as bytes, from which `Session(**json.loads(...))` makes it again."""
@@ -129,8 +159,11 @@ class Sessions:
         principal = await self._others.identify(tokens.access_token)
         credential = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         begun = self._session(tokens, self._clock.now_ms() + self._lifetimes.longest_ms)
-        session = replace(begun, subject=principal.subject, tenant=principal.tenant)
+        who, there = (principal.subject, principal.tenant), tokens.there
+        session = replace(begun, subject=who[0], tenant=who[1], person_there=there.person, session_there=there.session)
         await self._kept.add(credential, session.dump(), self._rest_ms(session))
+        if there.session:
+            await self._kept.add(_whose(there.session), json.dumps(who).encode(), self._lifetimes.longest_ms)
         return credential, principal
 
     async def identify(self, credential: str) -> Principal:
@@ -138,6 +171,9 @@ class Sessions:
         if not credential.startswith(PREFIX):
             return await self._others.identify(credential)
         session = await self._find(credential)
+        if await self._is_ended(session):
+            await self.forget(credential)
+            raise _over()
         if self._is_due(session):
             session = await self._renewed(credential)
         try:
@@ -153,11 +189,50 @@ class Sessions:
     async def forget(self, credential: str) -> Session | None:
         """Let a session be over, here; return what it was. Raises Unavailable."""
         found = await self._kept.take(credential)
-        return None if found is None else Session(**json.loads(found))
+        if found is None:
+            return None
+        session = Session(**json.loads(found))
+        if session.session_there:
+            await self._kept.take(_whose(session.session_there))
+        return session
 
     async def end(self, session: Session) -> bool:
         """Let a session that was forgotten here be over at the identity provider, too; return whether it is."""
         return await self._ended_there(session.refresh_token)
+
+    async def heed(self, notice: Notice) -> tuple[str, str]:
+        """Let the sessions be over that a notice is about, in every process; return subject and tenant of who had one.
+
+        Both are empty where that is not known: nobody has it any more, or the notice is about a person.
+
+        Raises:
+            Rejected: `logout_token`: it was heeded already.
+            Unavailable: it cannot be kept; the same notice may be shown again.
+        """
+        heeded, now_ms = f"notice {notice.id}", self._clock.now_ms()
+        if not await self._kept.add(heeded, b"", notice.until_ms - now_ms):
+            raise Rejected("logout_token", "this logout token was shown before")
+        there, longest_ms = notice.there, self._lifetimes.longest_ms
+        end, value = _end_of(there), str(now_ms).encode()
+        try:
+            if not await self._kept.add(end, value, longest_ms):
+                await self._kept.replace(end, value, longest_ms)
+            whose = await self._kept.take(_whose(there.session)) if there.session else None
+        except Unavailable:
+            with suppress(Unavailable):
+                await self._kept.take(heeded)
+            raise
+        subject, tenant = json.loads(whose) if whose else ("", "")
+        return subject, tenant
+
+    async def _is_ended(self, session: Session) -> bool:
+        """Return whether the identity provider said so since the session began."""
+        begun_ms = session.until_ms - self._lifetimes.longest_ms
+        for there in (There(session=session.session_there), There(person=session.person_there)):
+            ended_ms = await self._kept.find(_end_of(there)) if there != There() else None
+            if ended_ms is not None and begun_ms <= int(ended_ms):
+                return True
+        return False
 
     async def _find(self, credential: str) -> Session:
         found = await self._kept.find(credential)
@@ -206,7 +281,14 @@ class Sessions:
         except Unavailable:
             self._away_until_ms = self._clock.now_ms() + AWAY_MS
             return session
-        renewed = replace(self._session(tokens, session.until_ms), subject=session.subject, tenant=session.tenant)
+        newer = self._session(tokens, session.until_ms)
+        renewed = replace(
+            session,
+            access_token=newer.access_token,
+            refresh_token=newer.refresh_token,
+            renew_at_ms=newer.renew_at_ms,
+            expires_at_ms=newer.expires_at_ms,
+        )
         if not await self._kept.replace(credential, renewed.dump(), self._rest_ms(renewed)):
             # signed out meanwhile, with a refresh token that was used up already
             await self._ended_there(tokens.refresh_token)
@@ -230,6 +312,16 @@ class Sessions:
 
     def _rest_ms(self, session: Session) -> int:
         return min(self._lifetimes.idle_ms, session.until_ms - self._clock.now_ms())
+
+
+def _end_of(there: There) -> str:
+    """Return under what the end of a session there is kept, or that of all of a person's."""
+    return f"end of session {there.session}" if there.session else f"end of person {there.person}"
+
+
+def _whose(session_there: str) -> str:
+    """Return under what is kept who has a session there."""
+    return f"whose is session {session_there}"
 
 
 def _over() -> Rejected:

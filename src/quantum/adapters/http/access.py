@@ -62,6 +62,8 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "GET /api/v1/login": ANYBODY,
     "GET /api/v1/login/callback": ANYBODY,
     "POST /api/v1/logout": ANYBODY,
+    # the identity provider, whose signature is judged there
+    "POST /api/v1/session/backchannel-logout": ANYBODY,
     # samples
     "POST /api/v1/samples": SENDERS,
     "POST /prometheus/api/v1/write": SENDERS,

@@ -32,6 +32,7 @@ from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.prometheus_api import QUERIES
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
+from quantum.adapters.http.turnstile import Turnstile
 from quantum.application.control import TENANT
 from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
@@ -246,7 +247,8 @@ def create_app(
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     inside = _front(room, layers)(app.asgi_handler)
-    app.asgi_handler = edge(Tracing(traces)(inside) if traces else inside)
+    whole = edge(Tracing(traces)(inside) if traces else inside)
+    app.asgi_handler = Turnstile()(whole) if others else whole
     return app
 
 

@@ -109,6 +109,10 @@ class LiveSockets:
         over = [socket for socket in self.sockets if socket.scope["state"][STANDING].is_by(credential)]
         await asyncio.gather(*(_close(socket, farewell) for socket in over))
 
+    async def look_again(self, subject: str, tenant: str) -> None:
+        """Close somebody's sockets if they may not stay any more; all are looked at every `LOOK_AGAIN_MS` anyway."""
+        await asyncio.gather(*(_look(socket, subject, tenant, self._clock.now_ms()) for socket in list(self.sockets)))
+
     async def close_all(self) -> None:
         """Tell every watcher to come back later: this process is going away."""
         farewell = Farewell(GOING_AWAY, "restarting; reconnect")
@@ -222,8 +226,7 @@ class Conversation:
             try:
                 await self._standing.check(self._clock.now_ms())
             except Rejected as refusal:
-                code = FORBIDDEN if refusal.reason == "forbidden" else UNAUTHENTICATED
-                raise Farewell(code, refusal.reason) from None
+                raise _farewell(refusal) from None
 
     # ---- speaking ---------------------------------------------------------------------------------------------
 
@@ -255,6 +258,20 @@ def _parting(end: BaseException | None) -> Farewell:
     if not isinstance(end, WebSocketDisconnect):
         log.error("a live socket failed", exc_info=end)
     return Farewell(GOING_AWAY, "this end is gone")
+
+
+def _farewell(refusal: Rejected) -> Farewell:
+    """Return how to part from who may not stay."""
+    return Farewell(FORBIDDEN if refusal.reason == "forbidden" else UNAUTHENTICATED, refusal.reason)
+
+
+async def _look(socket: Socket, subject: str, tenant: str, now_ms: int) -> None:
+    standing: Standing = socket.scope["state"][STANDING]
+    if (standing.principal.subject, standing.principal.tenant) == (subject, tenant):
+        try:
+            await standing.check(now_ms)
+        except Rejected as refusal:
+            await _close(socket, _farewell(refusal))
 
 
 async def _close(socket: Socket, farewell: Farewell) -> None:

@@ -9,11 +9,13 @@ from hmac import compare_digest
 from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 import structlog
 from litestar import Request, Response, get, post
 
 from quantum.adapters.http import cookies
+from quantum.adapters.http.bodies import Bounds, read_body, require_type
 from quantum.adapters.http.edge import is_loopback, name_of
 from quantum.adapters.http.problems import on_domain_error
 from quantum.adapters.http.sign_in_messages import SignedOut
@@ -21,17 +23,19 @@ from quantum.adapters.oidc import Attempt
 from quantum.domain.errors import NotFound, QuantumError, Rejected, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.http.live import LiveSockets
     from quantum.adapters.oidc import Oidc
     from quantum.application.denials import Doorkeeper
-    from quantum.application.sessions import Sessions
+    from quantum.application.sessions import Notice, Sessions
 
 LOGIN: Final = "/api/v1/login"
 CALLBACK: Final = "/api/v1/login/callback"
+BACK_CHANNEL: Final = "/api/v1/session/backchannel-logout"
+MAX_FORM_BYTES: Final = 20_000
 SECRET_BYTES: Final = 32
 ATTEMPT_S: Final = 600
 """So long signing in may take."""
@@ -73,8 +77,16 @@ Browser = Request[Any, Any, Any]
 class SignIn:
     """What browsers do to sign in and out; without an identity provider there is nothing to sign in to."""
 
-    def __init__(self, oidc: Oidc, sessions: Sessions, sockets: Sequence[LiveSockets], door: Doorkeeper) -> None:
+    def __init__(
+        self,
+        oidc: Oidc,
+        check_logout_token: Callable[[str, str], Awaitable[Notice]],
+        sessions: Sessions,
+        sockets: Sequence[LiveSockets],
+        door: Doorkeeper,
+    ) -> None:
         self._oidc = oidc
+        self._check_logout_token = check_logout_token
         self._sessions = sessions
         self._sockets = sockets
         self._door = door
@@ -149,6 +161,26 @@ class SignIn:
         gone = cookies.cookie(request, cookies.SESSION, "", "strict", 0)
         return Response(SignedOut(end_session=leads_to), status_code=HTTPStatus.OK, cookies=[gone])
 
+    async def heed(self, request: Browser) -> Response[None]:
+        """Let a session be over that the identity provider says is, and note whose it was.
+
+        Raises:
+            Rejected: `content_type`, `body_too_large` or `logout_token`; the last is 400, as the standard has it.
+            Unavailable: the token cannot be judged, or the end not be kept; the provider may try again.
+        """
+        token = await _logout_token(request)
+        try:
+            notice = await self._check_logout_token(token, self._oidc.client)
+        except Rejected as refusal:
+            raise Rejected("logout_token", str(refusal)) from None
+        subject, tenant = await self._sessions.heed(notice)
+        log.info("signed out by the identity provider", subject=subject, tenant=tenant)
+        if subject:
+            for sockets in self._sockets:
+                await sockets.look_again(subject, tenant)
+            await self._door.left(subject, tenant)
+        return Response(None, status_code=HTTPStatus.OK)
+
     async def _farewell(self, request: Browser) -> str:
         try:
             return await self._oidc.farewell(_own(request, "/"))
@@ -196,6 +228,16 @@ def logout_route(sign_in: SignIn | None) -> HTTPRouteHandler:
     return logout
 
 
+def back_channel_route(sign_in: SignIn | None) -> HTTPRouteHandler:
+    """Return the handler by which the identity provider says that a session there is over."""
+
+    @post(BACK_CHANNEL, include_in_schema=False, status_code=HTTPStatus.OK)
+    async def heed(request: Browser) -> Response[None]:
+        return await _there(sign_in).heed(request)
+
+    return heed
+
+
 def place_in(text: str) -> str:
     """Return a path of this dashboard; its beginning for what is none, or could be read as another site's address."""
     own = text.startswith("/") and not text.startswith("//") and text.isascii() and text.isprintable()
@@ -217,6 +259,18 @@ def _for_people(request: Browser, failure: QuantumError) -> Response[Any]:
     headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-type"}
     page = PAGE.format(escape(str(failure)))
     return Response(page.encode(), status_code=answer.status_code, media_type="text/html", headers=headers)
+
+
+async def _logout_token(request: Browser) -> str:
+    """Return the token of a form that has one (OpenID Connect Back-Channel Logout 1.0, 2.5)."""
+    require_type(request, "application/x-www-form-urlencoded", charset="utf-8")
+    bounds = Bounds(max_body_bytes=MAX_FORM_BYTES, max_decoded_bytes=MAX_FORM_BYTES)
+    with bounds.hold() as hold:
+        body = await read_body(request, bounds, hold)
+    found = parse_qs(body.decode("latin-1")).get("logout_token", [])
+    if len(found) != 1:
+        raise Rejected("logout_token", "the form does not have 'logout_token' once")
+    return found[0]
 
 
 def _check_secure(request: Browser) -> None:

@@ -1,0 +1,107 @@
+"""The outermost layer where several tenants are served: it lets the requests of a sender begin one by one.
+
+Eight requests that arrive at the same moment would all be worked on before the loop looks for others again, and would
+keep the threads of others waiting for the interpreter. Here a sender begins one of them in a pass of the loop, and the
+next only when nobody else's request has begun just now and is not answered yet; but it waits for that no longer than a
+request usually takes. Who is alone, or sends one request after another, does not notice.
+
+Senders are told apart before anybody knows who they are: by what they show, unjudged, or else by their address. Who
+shows something else each time gets as many turns as without this layer, and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
+PATIENCE_S: Final = 0.006
+"""So long at most a turn waits for requests of others, and so young are those that it waits for: most take less."""
+SHOWN: Final = (b"authorization", b"cookie")
+
+
+class Turnstile(ASGIMiddleware):
+    """Lets the requests of each sender begin in turns, in the order in which they came."""
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        """Take how long a turn waits for others."""
+        self._patience_s = patience_s
+        self._lines: dict[object, deque[asyncio.Future[None]]] = {}
+        """Of each sender whose last request began in this pass, or who has more of them: these, oldest first."""
+        self._inside: dict[object, tuple[object, float]] = {}
+        """Sender and begin of each request that is worked on, oldest first."""
+        self._held: dict[object, asyncio.TimerHandle] = {}
+        """Of senders whose turn waits for others: what ends that."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """See ASGIMiddleware."""
+        if scope["type"] != ScopeType.HTTP:
+            await next_app(scope, receive, send)
+            return
+        sender, request = sender_of(scope), object()
+        await self._turn_of(sender)
+        self._inside[request] = sender, time.monotonic()
+        try:
+            await next_app(scope, receive, send)
+        finally:
+            del self._inside[request]
+            self._look_at_held()
+
+    async def _turn_of(self, sender: object) -> None:
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(sender)
+        if line is None:
+            self._lines[sender] = deque()
+            loop.call_soon(self._next, sender)
+            return
+        turn = loop.create_future()
+        line.append(turn)
+        await turn
+
+    def _next(self, sender: object) -> None:
+        """Let the next begin, unless it is better to wait for others."""
+        if not self._lines[sender]:
+            del self._lines[sender]
+        elif self._is_in_the_way(sender):
+            self._held[sender] = asyncio.get_running_loop().call_later(self._patience_s, self._let_begin, sender)
+        else:
+            self._let_begin(sender)
+
+    def _let_begin(self, sender: object) -> None:
+        self._held.pop(sender, None)
+        line = self._lines[sender]
+        while line:
+            turn = line.popleft()
+            if not turn.done():  # who was cancelled takes no turn
+                turn.set_result(None)
+                break
+        asyncio.get_running_loop().call_soon(self._next, sender)
+
+    def _is_in_the_way(self, sender: object) -> bool:
+        """Return whether a request of somebody else has begun just now and is not answered yet."""
+        since_s = time.monotonic() - self._patience_s
+        for other, begun_s in reversed(self._inside.values()):
+            if begun_s < since_s:
+                return False
+            if other != sender:
+                return True
+        return False
+
+    def _look_at_held(self) -> None:
+        for sender in list(self._held):
+            if not self._is_in_the_way(sender):
+                self._held.pop(sender).cancel()
+                self._let_begin(sender)
+
+
+def sender_of(scope: Scope) -> object:
+    """Return what a sender is told from others by."""
+    shown = next((value for name, value in scope["headers"] if name in SHOWN), None)
+    return shown or (scope["client"][0] if scope["client"] else None)
