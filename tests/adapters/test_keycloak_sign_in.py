@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -11,8 +13,10 @@ from tests.parts.keycloak_pages import KeycloakPages
 from tests.signing_in import COOKIE, POLICY, begin, come_back, who
 from tests.watching import Watching
 
+from quantum.adapters.http.login import BACK_CHANNEL
 from quantum.adapters.memory import ManualClock, SystemClock
 from quantum.application.sessions import RENEW_AFTER_MS
+from quantum.domain.facts import Attendance
 from quantum.settings import Auth, Settings, Store
 
 if TYPE_CHECKING:
@@ -62,6 +66,17 @@ async def sign_in(system: Watching, browser: httpx.AsyncClient, pages: KeycloakP
     # tokens are made by the other clock
     system.clock.advance(max(0, SystemClock().now_ms() - system.clock.now_ms()))
     assert answer.status_code == 303, answer.text
+
+
+@contextmanager
+def told_at(keycloak: KeycloakServer, address: str) -> Iterator[None]:
+    """Let Keycloak say at an address what the shipped realm has it say at another."""
+    attributes = keycloak.admin("GET", "/quantum/clients?clientId=quantum-dashboard").json()[0]["attributes"]
+    assert attributes["backchannel.logout.url"] == BASE + BACK_CHANNEL
+    other = attributes | {"backchannel.logout.url": f"http://{address}{BACK_CHANNEL}"}
+    keycloak.change_client("quantum-dashboard", attributes=other)
+    yield
+    keycloak.change_client("quantum-dashboard", attributes=attributes)
 
 
 async def refresh_token(system: Watching, browser: httpx.AsyncClient) -> str:
@@ -125,6 +140,31 @@ async def test_a56_a_user_who_is_disabled_is_out_within_a_minute(
         assert (await browser.get("/api/v1/overview")).status_code == 401
     finally:
         keycloak.admin("PUT", place, {"enabled": True})
+
+
+async def test_a_session_that_is_ended_in_keycloak_is_over_before_keycloak_says_that_it_is_done(
+    system: Watching, browser: httpx.AsyncClient, pages: KeycloakPages, people: dict[str, str], keycloak: KeycloakServer
+) -> None:
+    async with system.served() as address:
+        with told_at(keycloak, address):
+            await sign_in(system, browser, pages, "sign-in-viewer")
+            assert (await who(browser))["subject"] == "sign-in-viewer"
+            place = f"/quantum/users/{people['sign-in-viewer']}/logout"
+            await asyncio.to_thread(keycloak.admin, "POST", place)
+            assert (await who(browser))["subject"] == ""
+
+
+async def test_who_signs_out_here_is_noted_once_though_keycloak_says_so_too(
+    system: Watching, browser: httpx.AsyncClient, pages: KeycloakPages, people: dict[str, str], keycloak: KeycloakServer
+) -> None:
+    assert people
+    async with system.served() as address:
+        with told_at(keycloak, address):
+            await sign_in(system, browser, pages, "sign-in-viewer")
+            assert (await browser.post("/api/v1/logout", headers=SELF)).json() == {"end_session": ""}
+            facts = await system.container.store().read(0, 1000)
+            acts = [fact.body.action for fact in facts if isinstance(fact.body, Attendance)]
+            assert acts == ["sign_in", "sign_out"]
 
 
 @pytest.mark.parametrize(

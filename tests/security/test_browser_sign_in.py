@@ -1,15 +1,18 @@
-"""A real browser signs in through a real Keycloak to the real program, whose sessions are in a real Redis."""
+"""A real browser signs in through a real Keycloak to the real program: its sessions in a real Redis, or behind TLS."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import TYPE_CHECKING, Final
 
+import httpx
 import pytest
 from tests.parts import need
+from tests.parts.authority import Authority
 from tests.parts.keycloak import PASSWORD
 from tests.parts.program import ALONE, run_quantum
 from tests.parts.redis import run_redis
+from tests.parts.tls_front import run_tls_front
 
 from tools import prepare
 
@@ -80,3 +83,31 @@ def test_a_browser_signs_in_and_may_do_what_its_user_may_and_signs_out(
                 assert browser.wait(BROWSED_WITHIN_S) == 0, "".join(said) + program.child.text()[-3000:]
     assert "qs_" not in (tmp_path / "quantum.log").read_text()
     assert "ticket=" not in (tmp_path / "quantum.log").read_text()
+
+
+def test_behind_tls_a_browser_keeps_the_session_for_this_host_alone(
+    keycloak: KeycloakServer, programs: Path, tmp_path: Path
+) -> None:
+    keycloak.add_user("tls-viewer", "viewer")
+    certificate, key = Authority(tmp_path).issue("front", "127.0.0.1")
+    environment = ALONE | {
+        "QUANTUM_AUTH__MODE": "keycloak",
+        "QUANTUM_AUTH__ISSUER": keycloak.issuer,
+        "QUANTUM_SERVER__TRUSTED_PROXIES": "127.0.0.1/32",
+    }
+    log = tmp_path / "quantum.log"
+    with (
+        run_quantum(tmp_path / "data", log, environment=environment, ready_within_s=READY_WITHIN_S) as program,
+        run_tls_front(httpx.URL(program.base).port or 0, certificate, key) as base,
+    ):
+        let_come_back(keycloak, base)
+        ended = subprocess.run(
+            [programs / "node", "e2e/over-tls.mjs", base, PASSWORD, "tls-viewer"],
+            cwd=prepare.ROOT / "frontend",
+            env={"CHROMIUM": str(need("chromium"))},
+            capture_output=True,
+            text=True,
+            timeout=BROWSED_WITHIN_S,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr + program.child.text()[-3000:]
