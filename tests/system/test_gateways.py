@@ -181,10 +181,10 @@ def test_through_a_gateway_people_of_several_tenants_may_do_what_their_roles_say
         keycloak.add_user(name, role, tenant=home)
     keycloak.add_user("gateway-other", "admin", tenant=other)
     shared = environment | {
-        "QUANTUM_TENANTS": json.dumps([home, other]),
+        "QUANTUM_TENANTS": f"{home},{other}",
         "QUANTUM_AUTH__MODE": "keycloak",
         "QUANTUM_AUTH__ISSUER": keycloak.issuer,
-        "QUANTUM_SERVER__TRUSTED_PROXIES": '["127.0.0.1/32"]',
+        "QUANTUM_SERVER__TRUSTED_PROXIES": "127.0.0.1/32",
     }
     with ExitStack() as stack:
 
@@ -196,7 +196,7 @@ def test_through_a_gateway_people_of_several_tenants_may_do_what_their_roles_say
             return stack.enter_context(running)
 
         writer = start("all")
-        gateway = start("gateway", QUANTUM_GATEWAY__WRITERS=json.dumps([writer.base]))
+        gateway = start("gateway", QUANTUM_GATEWAY__WRITERS=writer.base)
 
         # what members of one tenant send, those of another do not see
         tokens = {name: bearer(keycloak, name) for name in (people["admin"], "gateway-other")}

@@ -50,8 +50,11 @@ describe('the overview', () => {
     expect(page.find<HTMLAnchorElement>('.row').getAttribute('href')).toBe('/series/00000000000000aa');
   });
 
-  it('shows how far publishing is behind, where something is published', async () => {
+  it('says nothing of publishing where nothing is published', async () => {
     expect((await Page.open('/', { 'GET overview': anOverview() })).text).not.toContain('Publishing lag');
+  });
+
+  it('shows how far publishing is behind', async () => {
     const page = await Page.open('/', { 'GET overview': anOverview({ publishing_lag_ms: 90_000 }) });
     expect(page.texts('dt')).toContain('Publishing lag');
     expect(page.texts('dd.odd')).toEqual([page.texts('dd')[page.texts('dt').indexOf('Publishing lag')]]);
