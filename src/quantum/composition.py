@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from importlib.metadata import version
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +20,9 @@ from dependency_injector import containers, providers
 
 from quantum.adapters import footprint, wire
 from quantum.adapters.addresses import Reach
-from quantum.adapters.http.alerts import alert_routes, incident_list_routes
-from quantum.adapters.http.api_keys import api_key_routes
-from quantum.adapters.http.app import Room, create_app, session_route
-from quantum.adapters.http.audit import audit_route
 from quantum.adapters.http.bodies import Bounds
-from quantum.adapters.http.control import incident_routes, policy_routes, receiver_routes, replay_routes
-from quantum.adapters.http.explaining import explaining_routes
-from quantum.adapters.http.health import Vitals, health_routes
-from quantum.adapters.http.influx import influx_routes
-from quantum.adapters.http.ingest import ingest_routes
-from quantum.adapters.http.live import LiveSockets, live_route
-from quantum.adapters.http.login import LOGIN, SignIn, back_channel_route, login_routes, logout_route
-from quantum.adapters.http.models import model_routes, training_routes
-from quantum.adapters.http.otlp import otlp_routes
-from quantum.adapters.http.prometheus_api import prometheus_routes
-from quantum.adapters.http.proxies import Proxies
-from quantum.adapters.http.series import coverage_routes, series_routes
-from quantum.adapters.http.silences import silence_routes
-from quantum.adapters.http.situation import situation_routes
-from quantum.adapters.http.teaching import teaching_routes
+from quantum.adapters.http.live import LiveSockets
+from quantum.adapters.http.login import SignIn
 from quantum.adapters.http.ways import Forwarder
 from quantum.adapters.linear_patterns import full_match, groups_of
 from quantum.adapters.memory import MemoryFeed, MemoryStream, SystemClock
@@ -102,13 +84,12 @@ from quantum.measured import (
     build_worker_gauges,
     build_worker_vitals,
 )
+from quantum.served import build_app, build_room
 from quantum.settings import Retention as Terms
 from quantum.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from litestar import Litestar
 
     from quantum.adapters.kafka import KafkaLanes, KafkaPublication, KafkaWork
     from quantum.adapters.keycloak import Keycloak
@@ -420,88 +401,6 @@ def build_promql(store: Store, monitor: Monitor, compiler: MatcherCompiler, keep
         parse_promql,
         groups_of,
         keeping.with_data,
-    )
-
-
-def build_room(
-    store: Store,
-    ingest: Ingest,
-    queries: Queries,
-    why: Why,
-    forecasts: Forecasts,
-    budgets: Budgets,
-    control: Control,
-    machine: TimeMachine,
-    keys: ApiKeys,
-    sockets: LiveSockets,
-    bounds: Bounds,
-    promql: PromQueries,
-    clock: SystemClock,
-    reach: Reach,
-    models: Models,
-    teaching: Teaching,
-    silencing: Silencing,
-    monitor: Monitor,
-    training: TrainingRuns,
-    denials: Denials,
-) -> Room:
-    """Return the handlers of a tenant's requests."""
-    release = version("quantum")
-    return Room(
-        raw_routes=[
-            *ingest_routes(ingest, bounds),
-            *influx_routes(ingest, bounds, clock, release),
-            *otlp_routes(ingest, bounds),
-            live_route(sockets),
-            *prometheus_routes(promql, clock, release),
-        ],
-        json_routes=[
-            *situation_routes(queries, store, release),
-            *series_routes(queries),
-            *coverage_routes(queries),
-            *explaining_routes(queries, why, forecasts),
-            *alert_routes(store, store, why),
-            *incident_list_routes(store),
-            *policy_routes(control, budgets),
-            *teaching_routes(teaching),
-            *silence_routes(silencing),
-            *receiver_routes(control, reach),
-            *incident_routes(control, store),
-            *replay_routes(machine, control),
-            *model_routes(models, monitor),
-            *training_routes(training),
-            audit_route(store),
-            *api_key_routes(keys),
-        ],
-        denials=denials,
-    )
-
-
-def build_app(
-    settings: Settings,
-    workspaces: Mapping[str, Any],
-    identity: Admission,
-    tickets: Tickets,
-    sign_in: SignIn | None,
-    vitals: Vitals,
-    quotas: Quotas,
-    forwarder: Forwarder | None,
-    traces: Traces | None,
-) -> Litestar:
-    """Return the HTTP application."""
-    return create_app(
-        rooms={tenant: one.room() for tenant, one in workspaces.items()},
-        raw_routes=[*health_routes(vitals), *login_routes(sign_in), back_channel_route(sign_in)],
-        json_routes=[session_route(identity, LOGIN if sign_in else ""), logout_route(sign_in)],
-        allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
-        allowed_origins=frozenset(settings.server.allowed_origins),
-        identity=identity,
-        tickets=tickets,
-        quotas=quotas,
-        vitals=vitals,
-        proxies=Proxies([ip_network(one) for one in settings.server.trusted_proxies]),
-        forwarder=forwarder,
-        traces=traces,
     )
 
 

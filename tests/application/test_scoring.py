@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from tests.facts import START_MS, JumpDetector, full_match, labels, policy
 from quantum.adapters import wire
 from quantum.adapters.memory import ManualClock, MemoryFeed, MemoryLanes, MemoryStream
 from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.application import monitoring
 from quantum.application.ingest import Ingest, Limits, incoming_readings
 from quantum.application.monitoring import Monitor
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
@@ -53,8 +55,11 @@ class Unreliable:
         self.lanes = lanes
         self.loses = 0
         self.problem = ""
+        self.is_away = False
 
     async def ask(self, tasks: Sequence[Task]) -> list[Answer]:
+        if self.is_away:
+            await asyncio.Event().wait()
         answers = await self.lanes.ask(tasks)
         if self.loses:
             self.loses -= 1
@@ -219,6 +224,24 @@ async def test_samples_are_taken_in_while_nobody_scores_and_the_end_does_not_wai
         made.unreliable.problem = ""
         await made.monitor.run_once()
         assert made.monitor.pipeline.position == position + 2
+
+
+async def test_the_end_waits_for_nobody_who_has_stopped_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "FAREWELL_S", 0.1)
+    async with system(2) as made:
+        await story(made, range(5))
+        position = made.monitor.pipeline.position
+        made.unreliable.is_away = True
+        made.clock.advance(1000)
+        await made.ingest.accept(incoming_readings([(HOSTS[0], 1.0)], made.clock.now_ms()))
+        pump = asyncio.create_task(made.monitor.run_once())
+        await asyncio.sleep(0.2)  # facts gather for a moment before they are asked about
+        pump.cancel()
+        await made.monitor.close()
+        assert made.monitor.pipeline.position == position
+        made.unreliable.is_away = False
+        await made.monitor.run_once()
+        assert made.monitor.pipeline.position == position + 1
 
 
 async def test_whose_own_detector_scores_says_so_when_the_end_cannot_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ GROUP_FACTS: Final = 256
 GROUP_ROWS: Final = 100_000
 GATHER_S: Final = 0.1
 """Facts that come within this time of the last ones that were taken in are taken in together, unless somebody waits."""
+FAREWELL_S: Final = 10.0
+"""How long the end waits for scores from elsewhere; whoever stops the process gives it half a minute in all."""
 HEARTBEAT_MS: Final = 1000
 SEAL_AFTER_MS: Final = 300_000
 SEAL_AFTER_ROWS: Final = 300_000
@@ -354,16 +356,23 @@ class Monitor:
         return fact
 
     async def close(self) -> None:
-        """Take in what is left, seal it and save the state, so that the next start is quick."""
-        await asyncio.gather(*self._taking, return_exceptions=True)
+        """Take in what is left, seal it and save the state, so that the next start is quick.
+
+        Who scores elsewhere may have stopped before, and is waited for no longer than `FAREWELL_S`: the next start goes
+        on from the checkpoint and the log.
+        """
         try:
-            await self._catch_up()
-            await self._seal()
-            await self._save(is_sealed=True)
-        except Unavailable:
+            async with asyncio.timeout(None if self._scoring is None else FAREWELL_S):
+                await asyncio.gather(*self._taking, return_exceptions=True)
+                await self._catch_up()
+                await self._seal()
+                await self._save(is_sealed=True)
+        except (Unavailable, TimeoutError):
+            for taking in self._taking:
+                taking.cancel()
+            await asyncio.gather(*self._taking, return_exceptions=True)
             if self._scoring is None:
                 raise
-            # who scores may have stopped before; the next start goes on from the checkpoint and the log
 
     # ---- taking facts in --------------------------------------------------------------------------------------
 
