@@ -66,7 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FAULTS):
             item.add_marker("system")
-        together = "keycloak" if "keycloak" in getattr(item, "fixturenames", ()) else str(item.path)
+        needs_keycloak = "keycloak" in getattr(item, "fixturenames", ()) or "[keycloak" in item.name
+        together = "keycloak" if needs_keycloak else str(item.path)
         item.add_marker(pytest.mark.xdist_group(together))
 
 
