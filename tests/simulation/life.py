@@ -132,6 +132,7 @@ class Workspace:
                 clock,
                 np.random.default_rng(world.loop.pick(1 << 30)),
             ),
+            "publisher": None,
             "shadows": shadows,
             "training": TrainingRuns(
                 store,
