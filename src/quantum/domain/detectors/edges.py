@@ -8,7 +8,7 @@ depends on it.
 >>> state = np.zeros(1, EDGES_STATE)
 >>> expected, lower, upper = np.array([np.nan, 25.01]), np.array([np.nan, 25.006]), np.array([np.nan, 25.014])
 >>> keep_edges(state, np.zeros(2, np.int64), np.array([25.0, 26.0]), np.ones(2, np.uint8), expected, lower, upper)
->>> lower[1], upper[1]
+>>> float(lower[1]), float(upper[1])
 (25.0, 26.0)
 """
 
