@@ -24,8 +24,18 @@ from quantum.adapters import wire
 from quantum.application import monitoring, upkeep
 from quantum.application.ingest import Incoming, Receipt
 from quantum.domain.errors import Conflict, NotFound, Rejected, Unavailable
-from quantum.domain.facts import AcknowledgeIncident, DeletePolicy, PutPolicy, PutReceiver, WebhookReceiver
+from quantum.domain.facts import (
+    AcknowledgeIncident,
+    DeletePolicy,
+    EndSilence,
+    PutPolicy,
+    PutReceiver,
+    PutSilence,
+    WebhookReceiver,
+)
+from quantum.domain.labels import Matcher, MatchOp
 from quantum.domain.policies import Absence, AnomalyScore, Severity
+from quantum.domain.silences import ALERT_NAME, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -293,7 +303,7 @@ class World:
     async def _do_harm(self) -> None:
         for _ in range(self.plan.harms):
             await asyncio.sleep(self.loop.below(15))
-            match self.loop.pick(4):
+            match self.loop.pick(5):
                 case 0:
                     self.loop.note("outage")
                     self.disk.is_away = True
@@ -397,11 +407,13 @@ class World:
             await self._obey(PutPolicy(self._new_policy(number), None, "ann"))
         for number in range(self.loop.pick(5)):
             await asyncio.sleep(self.loop.below(8))
-            match self.loop.pick(4):
+            match self.loop.pick(5):
                 case 0:
                     await self._obey(PutPolicy(self._new_policy(self.loop.pick(3)), None, f"bob {number}"))
                 case 1:
                     await self._obey(DeletePolicy(f"p{self.loop.pick(3)}", None, f"bob {number}"))
+                case 2:
+                    await self._keep_quiet(number)
                 case _:
                     await self._acknowledge(f"bob {number}")
 
@@ -415,6 +427,23 @@ class World:
             severity=Severity.CRITICAL,
             receivers=(("ops",), ("ops", "dev"))[self.loop.pick(2)],
         )
+
+    async def _keep_quiet(self, number: int) -> None:
+        """Silence the alerts of a policy for some seconds; end that before its time, or not."""
+        now_ms = self.clock.now_ms()
+        made = Silence(
+            id=f"s{number}",
+            matchers=(Matcher(ALERT_NAME, MatchOp.EQUAL, f"p{self.loop.pick(3)}"),),
+            starts_at_ms=now_ms,
+            ends_at_ms=now_ms + 1000 * (1 + self.loop.pick(60)),
+            comment="",
+            author=f"bob {number}",
+            created_at_ms=now_ms,
+        )
+        await self._obey(PutSilence(made, f"bob {number}"))
+        if self.loop.chance(0.5):
+            await asyncio.sleep(self.loop.below(8))
+            await self._obey(EndSilence(made.id, f"bob {number}"))
 
     async def _acknowledge(self, actor: str) -> None:
         from quantum.application.ports import Page
