@@ -175,12 +175,13 @@ def test_what_is_posted_at_one_gateway_is_seen_at_the_other_whatever_goes_away(
 def test_through_a_gateway_people_of_several_tenants_may_do_what_their_roles_say(
     environment: dict[str, str], keycloak: KeycloakServer, tmp_path: Path
 ) -> None:
-    home, other = environment["QUANTUM_STORE__TENANT"], f"other-{os.getpid()}"
+    home, other = f"home-{os.getpid()}", f"other-{os.getpid()}"
     people = {name: f"gateway-{name}" for name in ("viewer", "operator", "admin")}
     for role, name in people.items():
         keycloak.add_user(name, role, tenant=home)
     keycloak.add_user("gateway-other", "admin", tenant=other)
     shared = environment | {
+        "QUANTUM_STORE__TENANT": home,
         "QUANTUM_TENANTS": f"{home},{other}",
         "QUANTUM_AUTH__MODE": "keycloak",
         "QUANTUM_AUTH__ISSUER": keycloak.issuer,
