@@ -284,6 +284,13 @@ async def test_who_signs_out_is_a_stranger_here_and_at_the_provider(scene: Scene
     assert (await browser.post("/api/v1/logout", headers=SELF)).json() == {"end_session": ""}
 
 
+async def test_a_provider_that_names_no_session_of_its_own_is_no_hindrance(scene: Scene) -> None:
+    scene.provider.id_claims = {"sid": None}
+    browser = await scene.signed_in()
+    assert (await browser.post("/api/v1/logout", headers=SELF)).json() == {"end_session": ""}
+    assert (await who(browser))["subject"] == ""
+
+
 @pytest.mark.parametrize("trouble", ["away", "refuses", "never known"])
 async def test_where_the_provider_does_not_end_it_the_browser_is_sent_to(scene: Scene, trouble: str) -> None:
     browser = await scene.signed_in()

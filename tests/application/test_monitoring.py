@@ -19,7 +19,7 @@ from quantum.application import monitoring
 from quantum.application.control import Control, install_defaults, policy_id
 from quantum.application.ingest import Ingest, Limits, incoming_readings
 from quantum.application.keeping import Keeping
-from quantum.application.monitoring import Monitor, StateCodec, Tick
+from quantum.application.monitoring import Monitor, StateCodec, Tick, follow_all
 from quantum.application.ports import AlertFilter, Page
 from quantum.application.upkeep import Upkeep
 from quantum.domain.alerts import Alert, AlertState, Incident
@@ -473,3 +473,17 @@ async def test_facts_come_together_until_somebody_waits_for_one(
             await system.ingest.accept(incoming_readings([(CPU, float(value))], system.clock.now_ms()))
         await asyncio.wait_for(system.monitor.expect((await store.last())[0]), 20)
         assert groups == [5]
+
+
+def test_who_follows_is_told_of_facts_before_they_are_taken_and_of_steps_after_in_order() -> None:
+    told: list[str] = []
+
+    def follower(name: str) -> Any:
+        def begun(facts: Sequence[Fact]) -> Any:
+            told.append(f"{name}: {len(facts)} facts")
+            return lambda steps: told.append(f"{name}: {len(steps)} steps")
+
+        return begun
+
+    follow_all([follower("traces"), follower("topics")])([])([])
+    assert told == ["traces: 0 facts", "topics: 0 facts", "traces: 0 steps", "topics: 0 steps"]

@@ -187,6 +187,10 @@ async def test_what_is_held_in_memory_is_published_without_reading_the_log_again
         assert await world.publisher.publish_next() is False
 
 
+def test_where_nothing_is_held_there_is_nothing_after_any_position() -> None:
+    assert Fresh(10, 10).after(7, 10) == []
+
+
 async def test_while_topics_are_away_memory_is_bounded_and_the_log_is_read_afterwards_once() -> None:
     async with SqliteStore(MEMORY) as store:
         world = World(store, held_rows=4)

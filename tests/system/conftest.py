@@ -34,7 +34,8 @@ def quiet_quantum(tmp_path: Path) -> Iterator[Program]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has to have the machine for itself, so that `-m "not system"` leaves the rest."""
+    """Mark what has to have the machine for itself, so that `-m "not system"` leaves the rest, the longest first."""
+    items.sort(key=lambda item: item.path.name not in UNHURRIED)
     for item in items:
         if item.path.is_relative_to(HERE) and item.path.name not in UNHURRIED:
             item.add_marker("system")
