@@ -136,6 +136,15 @@ def run(facts: list[Fact], pipeline: Pipeline | None = None) -> tuple[Pipeline, 
     return pipeline, [pipeline.step(fact).effects for fact in facts]
 
 
+def run_with_restart(log: Log, cut: int) -> tuple[Pipeline, list[Effects]]:
+    """Run a story as `run` does, with a restart after so many facts: a fresh pipeline goes on from the state."""
+    first, before = run(log.facts[:cut])
+    second = new_pipeline()
+    second.restore(first.dump(), {slot: series for series, slot in log.slots.items()})
+    _, after = run(log.facts[cut:], second)
+    return second, before + after
+
+
 def history(effects: list[Effects]) -> list[tuple[int, AlertState]]:
     """Return (second since the start, state) of every transition."""
     return [(one.at_ms // 1000 % 100_000, one.after) for each in effects for one in each.transitions]

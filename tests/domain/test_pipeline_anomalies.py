@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.facts import Log, labels, run, silent_for
 
-from quantum.domain.alerts import AlertState
 from quantum.domain.anomalies import ENDS, GROWS, OPENS, QUIET_ROWS, SUSTAINED_ROWS, SUSTAINED_SCORE, follow_rows
 from quantum.domain.facts import (
     Samples,
@@ -17,9 +16,6 @@ from quantum.domain.facts import (
 from quantum.domain.series import SampleBatch
 
 CPU = labels("cpu", host="a")
-CPU_B = labels("cpu", host="b")
-STALE = float(np.array([0x7FF0000000000002], np.uint64).view(np.float64)[0])
-PENDING, FIRING, RESOLVED, WITHDRAWN = AlertState
 
 
 def test_an_anomaly_opens_grows_and_ends_after_some_quiet_samples() -> None:

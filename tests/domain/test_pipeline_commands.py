@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from tests.facts import Log, labels, new_pipeline, policy, run, states
 
@@ -28,8 +27,6 @@ from quantum.domain.labels import Matcher, MatchOp
 from quantum.domain.policies import Comparison, Threshold
 
 CPU = labels("cpu", host="a")
-CPU_B = labels("cpu", host="b")
-STALE = float(np.array([0x7FF0000000000002], np.uint64).view(np.float64)[0])
 PENDING, FIRING, RESOLVED, WITHDRAWN = AlertState
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.facts import START_MS, Log, full_match, labels, new_pipeline, policy, run, silent_for
+from tests.facts import START_MS, Log, full_match, labels, new_pipeline, policy, run, run_with_restart, silent_for
 
 from quantum.domain.alerts import AlertState, Effects
 from quantum.domain.audit import Outcome
@@ -302,11 +302,8 @@ def test_whoever_is_told_that_it_fires_is_told_that_it_resolved_and_nobody_else_
 def test_a_restart_anywhere_changes_nothing(steps: list[tuple[str, Any]], cut: int) -> None:
     log = log_of(steps)
     whole, told_whole = run(log.facts)
-    first, told_first = run(log.facts[:cut])
-    second = new_pipeline()
-    second.restore(first.dump(), {slot: series for series, slot in log.slots.items()})
-    _, told_second = run(log.facts[cut:], second)
-    assert repr(told_first + told_second) == repr(told_whole)
+    second, effects = run_with_restart(log, cut)
+    assert repr(effects) == repr(told_whole)
     assert repr(second.dump().memory) == repr(whole.dump().memory)
 
 

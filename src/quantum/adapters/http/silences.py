@@ -83,22 +83,9 @@ class SilencePreview(Message):
 def silence_routes(silencing: Silencing) -> list[HTTPRouteHandler]:
     """Return the handlers."""
 
-    def view(one: Silence) -> SilenceItem:
-        return SilenceItem(
-            id=one.id,
-            state=silencing.state(one),
-            matchers=views.matchers(one.matchers),
-            starts_at_ms=one.starts_at_ms,
-            ends_at_ms=one.ends_at_ms,
-            comment=one.comment,
-            author=one.author,
-            created_at_ms=one.created_at_ms,
-            ended_by=one.ended_by,
-        )
-
     @get("/api/v1/silences", operation_id="listSilences", tags=TAGS, summary="Silences, the newest first")
     async def listing(states: States = None) -> SilenceList:
-        found = [view(one) for one in silencing.every()]
+        found = [_view(one, silencing) for one in silencing.every()]
         return SilenceList(items=[one for one in found if not states or one.state in states])
 
     @post("/api/v1/silences", operation_id="createSilence", tags=TAGS, summary="Let nobody be told, for a time")
@@ -106,11 +93,11 @@ def silence_routes(silencing: Silencing) -> list[HTTPRouteHandler]:
         matchers, actor = views.asked_matchers(data.matchers), principal_of(request).subject
         made = await silencing.make(matchers, data.starts_at_ms, data.ends_at_ms, data.comment, actor)
         headers = {"Location": f"/api/v1/silences/{made.id}"}
-        return Response(view(made), status_code=HTTP_201_CREATED, headers=headers)
+        return Response(_view(made, silencing), status_code=HTTP_201_CREATED, headers=headers)
 
     @get("/api/v1/silences/{silence_id:str}", operation_id="getSilence", tags=TAGS, summary="One silence")
     async def one_silence(silence_id: Key) -> SilenceItem:
-        return view(silencing.silence(silence_id))
+        return _view(silencing.silence(silence_id), silencing)
 
     @delete("/api/v1/silences/{silence_id:str}", operation_id="endSilence", tags=TAGS, summary="End a silence now")
     async def end(silence_id: Key, request: Request[Any, Any, Any]) -> None:
@@ -133,3 +120,17 @@ def silence_routes(silencing: Silencing) -> list[HTTPRouteHandler]:
         )
 
     return [listing, create, one_silence, end, preview]
+
+
+def _view(one: Silence, silencing: Silencing) -> SilenceItem:
+    return SilenceItem(
+        id=one.id,
+        state=silencing.state(one),
+        matchers=views.matchers(one.matchers),
+        starts_at_ms=one.starts_at_ms,
+        ends_at_ms=one.ends_at_ms,
+        comment=one.comment,
+        author=one.author,
+        created_at_ms=one.created_at_ms,
+        ended_by=one.ended_by,
+    )
