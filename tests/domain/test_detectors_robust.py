@@ -375,6 +375,7 @@ HEARD = (
     "job of the hour",
     "job of the night",
     "busy weekend",
+    "job of the week",
 )
 
 

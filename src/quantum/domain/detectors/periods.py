@@ -66,7 +66,7 @@ LEAST_BINS: Final = 8
 """A shorter period is none yet."""
 LONGEST_MS: Final = 40 * 86_400_000
 """What the ring spans at most: five weeks and more."""
-SEARCH_BINS: Final = 96
+SEARCH_BINS: Final = 48
 """Bins between two searches for a period."""
 TURNS_SEEN: Final = 2.5
 """So many periods have to be in the ring for one to be found."""
@@ -221,6 +221,12 @@ def _centre(readings: NDArray[float64], has: NDArray[float64], count: int) -> fl
     slope, power = moment / square, 0.0
     for index in range(count):
         readings[index] = has[index] * (readings[index] - mean - slope * (index - middle))
+    before = readings[0]
+    for index in range(count):
+        # a period is no whole number of bins, so a short peak is now in one bin and now in the next
+        here, after = readings[index], readings[min(index + 1, count - 1)]
+        readings[index] = 0.25 * before + 0.5 * here + 0.25 * after
+        before = here
         power += readings[index] * readings[index]
     return power / total
 
