@@ -11,8 +11,8 @@ it before it is forgotten.
 
 A bin that is complete is compared with the same bin of the last periods: lowest and highest value of three bins with
 those of as many, give or take one, in the period that is most like it. So a peak that is missing is as far away as one
-that should not be there. The distance counts beyond three times the second largest of the last eight periods: a series that
-is only nearly periodic is judged by what it does itself, and one missed job does not make the next one usual.
+that should not be there. The distance counts beyond three times the second largest of the last eight periods: a series
+that is only nearly periodic is judged by what it does itself, and one missed job does not make the next one usual.
 
 What two of the last periods had here excuses a residual: a job that runs by the clock is far from the level of the
 last rows each time, and no event.

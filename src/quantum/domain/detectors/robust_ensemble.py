@@ -1,4 +1,4 @@
-"""The default detector: twelve signs of the unusual, each told by its rarity, in 23 KB a series.
+"""The default detector: twelve signs of the unusual, each told by its rarity, in 24 KB a series.
 
 The six signs of `signs.py` with a season of fourteen days, the four of `patterns.py` and the two of `periods.py`,
 judged by `rarity.py`.
