@@ -46,6 +46,7 @@ RECONNECT_FOR_S: Final = 2.0
 """How long the readers' pool tries by itself: its pauses double, so it finds a database late that was long away."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """All statements of a reader see the same moment."""
+ENCODING: Final = "UTF8"
 SCHEMA: Final = ""
 """The tenant whose lease guards the schema."""
 NETWORK: Final = {
@@ -444,7 +445,7 @@ class Engine:
 
 
 async def connect(url: str) -> Connection:
-    """Return a connection that commits by itself, to a server that keeps what it has committed.
+    """Return a connection that commits by itself, to a database that keeps any text, and what it has committed.
 
     Raises:
         Unavailable: there is none to be had.
@@ -452,11 +453,21 @@ async def connect(url: str) -> Connection:
     with translated("the database cannot be reached"):
         connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
         try:
+            _refuse_encodings(connection.info.parameter_status("server_encoding"))
             refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
         except BaseException:
             await connection.close()
             raise
         return connection
+
+
+def _refuse_encodings(encoding: str | None) -> None:
+    """Raise Unavailable if the database keeps text in another encoding than labels need, which are of any language."""
+    if encoding != ENCODING:
+        raise Unavailable(
+            f"the database's encoding is {encoding}, but {ENCODING} is needed: name one in store.url that was made by"
+            f" CREATE DATABASE quantum TEMPLATE template0 ENCODING '{ENCODING}'"
+        )
 
 
 async def migrate(connection: Connection, patience: Patience) -> int:
