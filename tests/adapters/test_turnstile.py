@@ -70,16 +70,38 @@ async def test_who_comes_alone_does_not_wait() -> None:
     assert passage.begun == [("calm", 0)]
 
 
-async def test_a_sender_waits_for_anothers_request_that_has_begun_until_it_is_answered() -> None:
+async def test_who_comes_more_often_waits_until_anothers_request_is_answered() -> None:
     passage = Passage()
     tasks = [asyncio.create_task(passage.ask("slow", 0))]
     tasks += [asyncio.create_task(passage.ask("noisy", number)) for number in range(4)]
     await passes(30)
-    assert passage.begun == [("slow", 0), ("noisy", 0)]
+    assert passage.begun == [("slow", 0), ("noisy", 0), ("noisy", 1)]
     passage.go_on.set()
     await passes(30)
     assert passage.begun == [("slow", 0), *(("noisy", number) for number in range(4))]
     await asyncio.gather(*tasks)
+    late = asyncio.create_task(passage.ask("noisy", 4))
+    await asyncio.sleep(0)
+    assert passage.begun[-1] == ("noisy", 4), "nobody is under way"
+    await late
+
+
+async def test_who_comes_less_often_waits_for_nobody() -> None:
+    passage = Passage()
+    tasks = [asyncio.create_task(passage.ask("slow", number)) for number in range(3)]
+    await passes(30)
+    await passage.ask("calm", 0)
+    assert passage.begun[-1] == ("calm", 0)
+    passage.go_on.set()
+    await asyncio.gather(*tasks)
+
+
+def test_how_often_somebody_came_is_forgotten_after_two_stretches_of_time() -> None:
+    turnstile = Turnstile()
+    for at_s, came in ((10.0, 1), (10.5, 2), (11.1, 3), (11.9, 4), (12.2, 3), (15.0, 1)):
+        turnstile._note("noisy", at_s)
+        assert turnstile._how_often("noisy") == came
+    assert turnstile._how_often("calm") == 0
 
 
 async def test_beside_others_a_sender_begins_its_next_once_its_last_is_answered() -> None:

@@ -1,9 +1,9 @@
 """The outermost layer where several tenants are served: it lets the requests of a sender begin one by one.
 
 Eight requests that arrive at the same moment would all be worked on before the loop looks for others again, and would
-keep the threads of others waiting for the interpreter. Here a sender begins one of them in a pass of the loop. The next
-begins only when nobody else's request has begun just now and is not answered yet, and, if others were there lately, not
-before its own last one is answered either: whoever comes then finds one request under way, not eight. But a turn waits
+keep the threads of others waiting for the interpreter. Here a sender begins one of them in a pass of the loop. It waits
+while a request of somebody who came less often has begun just now and is not answered yet, and, if others were there
+lately, until its own last one is answered: whoever comes then finds one request under way, not eight. But a turn waits
 no longer than a request usually takes. Who is alone, or sends one request after another, does not notice.
 
 Senders are told apart before anybody knows who they are: by what they show, unjudged, or else by their address. Who
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from litestar.enums import ScopeType
@@ -29,6 +29,8 @@ PATIENCE_S: Final = 0.006
 """So long at most a turn waits for requests of others, and so young are those that it waits for: most take less."""
 LATELY_S: Final = 60.0
 """Who was there so lately may come again any moment: most senders send every 10 to 60 s."""
+STRETCH_S: Final = 1.0
+"""Who came how often is counted over this time and as long before it."""
 SHOWN: Final = (b"authorization", b"cookie")
 
 
@@ -44,6 +46,9 @@ class Turnstile(ASGIMiddleware):
         """Sender and begin of each request that is worked on, oldest first."""
         self._held: dict[object, asyncio.TimerHandle] = {}
         """Of senders whose turn waits for others: what ends that."""
+        self._begun, self._begun_before = Counter[object](), Counter[object]()
+        """How many requests of each sender began in the stretch of time that began last, and in the one before it."""
+        self._since_s = 0.0
         self._last: tuple[object, float] = (None, -lately_s)
         """The sender that began last, and when."""
         self._other_s = -lately_s
@@ -71,7 +76,7 @@ class Turnstile(ASGIMiddleware):
         if line is None:
             line = self._lines[sender] = deque()
             loop.call_soon(self._next, sender)
-            if not self._is_busy(sender):
+            if not self._is_in_the_way(sender):
                 return
         turn = loop.create_future()
         line.append(turn)
@@ -97,7 +102,14 @@ class Turnstile(ASGIMiddleware):
         asyncio.get_running_loop().call_soon(self._next, sender)
 
     def _note(self, sender: object, now_s: float) -> None:
-        """Remember who was there lately."""
+        """Remember who was there lately, and how often."""
+        if now_s > self._since_s + STRETCH_S:
+            self._begun, self._begun_before = (
+                Counter(),
+                self._begun if now_s < self._since_s + 2 * STRETCH_S else Counter(),
+            )
+            self._since_s = now_s
+        self._begun[sender] += 1
         last, begun_s = self._last
         if last != sender:
             self._other_s = begun_s
@@ -111,7 +123,11 @@ class Turnstile(ASGIMiddleware):
 
     def _is_in_the_way(self, sender: object) -> bool:
         """Return whether it is better to let requests be answered that have begun just now."""
-        return any(other != sender for other in self._just_begun()) or self._is_busy(sender)
+        often = self._how_often(sender)
+        return any(self._how_often(other) < often for other in self._just_begun()) or self._is_busy(sender)
+
+    def _how_often(self, sender: object) -> int:
+        return self._begun[sender] + self._begun_before[sender]
 
     def _just_begun(self) -> Iterator[object]:
         """Yield the senders of requests that have begun just now and are not answered yet."""
