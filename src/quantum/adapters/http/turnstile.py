@@ -104,11 +104,9 @@ class Turnstile(ASGIMiddleware):
     def _note(self, sender: object, now_s: float) -> None:
         """Remember who was there lately, and how often."""
         if now_s > self._since_s + STRETCH_S:
-            self._begun, self._begun_before = (
-                Counter(),
-                self._begun if now_s < self._since_s + 2 * STRETCH_S else Counter(),
-            )
-            self._since_s = now_s
+            follows = now_s < self._since_s + 2 * STRETCH_S
+            self._begun_before = self._begun if follows else Counter()
+            self._begun, self._since_s = Counter(), now_s
         self._begun[sender] += 1
         last, begun_s = self._last
         if last != sender:
