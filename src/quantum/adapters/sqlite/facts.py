@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from quantum.adapters.sqlite.engine import Engine
     from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
+    from quantum.application.scoring import Writer
     from quantum.domain.scoring import ScoredRows
 
 EXTENTS: Final = (
@@ -123,6 +124,10 @@ class SqliteFacts:
     async def last(self) -> tuple[int, int]:
         """See FactLog."""
         return await self._engine.write(lambda _, __: (self._tail.position, self._tail.at_ms))
+
+    async def has(self, writer: Writer, position: int) -> bool:  # noqa: ARG002 - a file has no other that takes over
+        """See LaneSource."""
+        return position <= (await self.last())[0]
 
     async def read(self, after: int, max_rows: int) -> list[Fact]:
         """See FactLog."""
