@@ -24,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quantum.adapters.fact_tail import Undo
 from quantum.adapters.postgres.lease import FORGETFUL, LEASE_MS, Lease, refuse_if_forgetful, this_process
-from quantum.adapters.postgres.reigns import GoneBack, Seen, Sight
+from quantum.adapters.postgres.reigns import GoneBack, Sight
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
 from quantum.adapters.postgres.walls import look_at_walls, put_up_walls
@@ -393,7 +393,7 @@ class Engine:
 
     def _see(self) -> None:
         if self._committed is not None:
-            self.sight.seen = Seen(self._lease.epoch, self._lease.holder, *self._committed)
+            self.sight.reach(*self._committed)
 
     async def keep_sight(self) -> None:
         """Keep how far the log is known to be committed; the database is not asked, so it may be away.

@@ -15,7 +15,7 @@ from quantum.adapters.postgres.conclusions import PostgresConclusions
 from quantum.adapters.postgres.engine import Engine, Patience
 from quantum.adapters.postgres.facts import PostgresFacts
 from quantum.adapters.postgres.models import PostgresModels
-from quantum.adapters.postgres.reigns import GoneBack, Seen, is_there
+from quantum.adapters.postgres.reigns import GoneBack, is_there
 from quantum.adapters.postgres.rollups import PostgresRollups
 from quantum.adapters.postgres.statements import fetch
 from quantum.domain.labels import LabelSet
@@ -38,8 +38,7 @@ class PostgresReader:
 
     async def has(self, writer: Writer, position: int) -> bool:
         """See LaneSource."""
-        seen = Seen(*writer, position, 0)
-        return await self._engine.read(partial(is_there, tenant=self._tenant, seen=seen))
+        return await self._engine.read(partial(is_there, tenant=self._tenant, writer=writer, position=position))
 
     async def __aenter__(self) -> Self:
         """Connect to a database that somebody else has made.

@@ -2,8 +2,8 @@
 
 A replica that takes over may lack what its primary had committed last. It is a sound database then, in which positions
 that were given to facts already are given again. Each writer therefore notes, before it writes anything, at which
-position it begins: its *reign*. Whoever has seen a log under one reign up to a position knows from the reigns after it
-whether that is still there: none of them may begin before.
+position it begins: its *reign*. Whoever has seen a log knows its newest reigns, and where it ended then. Up to the last
+reign that the database has as well both are one log, and until either of them has another reign after that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quantum.adapters.postgres.statements import Connection
+    from quantum.application.scoring import Writer
 
+REIGNS: Final = 16
+"""So many are remembered of a log that was seen."""
 NEWEST: Final = "SELECT position, at_ms FROM facts WHERE tenant = %s ORDER BY position DESC LIMIT 1"
 SINCE: Final = (
     "SELECT epoch, holder, position, lost_after, lost_upto FROM reigns WHERE tenant = %s AND epoch >= %s ORDER BY epoch"
@@ -61,20 +64,23 @@ class Reign:
     lost_after: int = 0
     lost_upto: int = 0
 
+    @property
+    def key(self) -> tuple[int, str]:
+        """By what it is told from all others, in any copy of the database."""
+        return self.epoch, self.holder
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """How far somebody has seen a log.
 
     Attributes:
-        epoch: of the reign that was the newest then.
-        holder: the writer of it.
-        position: of the newest fact, of that reign or one before.
+        reigns: the newest `REIGNS` that there were, in order; at least one.
+        position: of the newest fact.
         at_ms: time of that fact.
     """
 
-    epoch: int
-    holder: str
+    reigns: tuple[Reign, ...]
     position: int
     at_ms: int
 
@@ -97,28 +103,34 @@ class Gap:
         at = datetime.fromtimestamp(self.seen.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
         return (
             f"the database has gone back: of tenant {self.tenant!r} the facts {self.after + 1:,} to"
-            f" {self.seen.position:,} are missing, which {describe(self.seen.holder)} had written by {at}; bring back"
-            f" the database that has them, or go on without them: quantum run --accept-loss {self.accepted_as}"
+            f" {self.seen.position:,} are missing, which {describe(self.seen.reigns[-1].holder)} had written by {at};"
+            " bring back the database that has them, or go on without them:"
+            f" quantum run --accept-loss {self.accepted_as}"
         )
 
 
 def kept_of(seen: Seen, reigns: Sequence[Reign], end: int) -> int:
     """Return up to which position a database still has what was seen.
 
+    It is exact if the database has one of the reigns that were seen, or these are all that there were; what is kept may
+    be less otherwise.
+
     Args:
         seen: how far its log was seen.
-        reigns: of the database, from the epoch that was seen on.
+        reigns: of the database, in order, from the epoch of the first one that was seen on.
         end: position of its newest fact.
     """
-    others = [one.position for one in reigns if (one.epoch, one.holder) != (seen.epoch, seen.holder)]
+    there, known = {one.key for one in reigns}, {one.key for one in seen.reigns}
+    others = [one.position for one in seen.reigns if one.key not in there]
+    others += [one.position for one in reigns if one.key not in known]
     return min([seen.position, end, *others])
 
 
 def gap_in(tenant: str, seen: Seen, reigns: Sequence[Reign], end: int) -> Gap | None:
     """Return what is missing of what was seen; None if nothing is, or a writer was told to go on without it."""
     after = kept_of(seen, reigns, end)
-    known = any(one.lost_after <= after and seen.position <= one.lost_upto for one in reigns)
-    return None if known or after == seen.position else Gap(tenant, after, seen)
+    is_known = any(one.lost_after <= after and seen.position <= one.lost_upto for one in reigns)
+    return None if is_known or after == seen.position else Gap(tenant, after, seen)
 
 
 class Sight:
@@ -145,8 +157,10 @@ class Sight:
         if self._file is None or not self._file.exists():
             return
         try:
-            self.seen = self._kept = Seen(**json.loads(self._file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+            newest, *before = (Reign(**one) for one in reversed(found.pop("reigns")))
+            self.seen = self._kept = Seen((*reversed(before), newest), **found)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise Unavailable(f"{self._file}, which says how far the log was seen, cannot be read: {error}") from None
 
     async def keep(self) -> None:
@@ -203,9 +217,9 @@ class Sight:
         """Return what is missing, how far the log is, and up to where it is what was seen."""
         # the end first: what is appended after it belongs to a reign that may begin after it
         end, at_ms = await end_of(connection, self.tenant)
-        first = 0 if self.seen is None else self.seen.epoch
-        reigns = [Reign(*row) for row in await fetch(connection, SINCE, self.tenant, first)]
-        newest = Seen(reigns[-1].epoch, reigns[-1].holder, end, at_ms) if reigns else self.seen
+        first = 0 if self.seen is None else self.seen.reigns[0].epoch
+        reigns = await reigns_since(connection, self.tenant, first)
+        newest = Seen(tuple(reigns[-REIGNS:]), end, at_ms) if reigns else self.seen
         if self.seen is None:
             return None, newest, end
         return gap_in(self.tenant, self.seen, reigns, end), newest, kept_of(self.seen, reigns, end)
@@ -217,10 +231,21 @@ class Sight:
             GoneBack: as `look`.
         """
         gap = await self.look(connection)
-        end, at_ms = await end_of(connection, self.tenant)
+        end, _ = await end_of(connection, self.tenant)
         lost = (0, 0) if gap is None else (gap.after, gap.seen.position)
         await change(connection, BEGIN, self.tenant, epoch, holder, end, *lost)
-        self.seen = Seen(epoch, holder, end, at_ms)
+        self.seen = None  # what was seen before is there, or given up
+        await self.look(connection)
+
+    def reach(self, position: int, at_ms: int) -> None:
+        """Note up to where the log is committed, in the reign that was the newest when it was looked at last."""
+        if self.seen is not None:
+            self.seen = replace(self.seen, position=position, at_ms=at_ms)
+
+
+async def reigns_since(connection: Connection, tenant: str, epoch: int) -> list[Reign]:
+    """Return the reigns from an epoch on, in order."""
+    return [Reign(*row) for row in await fetch(connection, SINCE, tenant, epoch)]
 
 
 async def end_of(connection: Connection, tenant: str) -> tuple[int, int]:
@@ -237,8 +262,9 @@ async def losses_of(connection: Connection, tenant: str) -> list[tuple[int, int]
     return [(int(after) + 1, int(upto)) for after, upto in await fetch(connection, LOSSES, tenant, begins_after)]
 
 
-async def is_there(connection: Connection, tenant: str, seen: Seen) -> bool:
-    """Return whether a database has what was seen, accepted or not."""
+async def is_there(connection: Connection, tenant: str, writer: Writer, position: int) -> bool:
+    """Return whether a database has what it had up to a position when somebody was its writer."""
     end, _ = await end_of(connection, tenant)
-    reigns = [Reign(*row) for row in await fetch(connection, SINCE, tenant, seen.epoch)]
-    return kept_of(seen, reigns, end) == seen.position
+    reigns = await reigns_since(connection, tenant, writer.epoch)
+    is_known = any(one.key == writer for one in reigns[:1])
+    return is_known and min([end, *(one.position for one in reigns[1:])]) >= position
