@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from psycopg.conninfo import make_conninfo
 from tests.adapters.test_postgres import HASTY, aside, until
+from tests.application.test_scoring import new_work
+from tests.contracts.test_lane_source import send
 from tests.parts.postgres import sql
 
 from quantum.adapters.postgres import GoneBack, PostgresFollower, PostgresReader, PostgresStore, survey
 from quantum.adapters.postgres.reigns import REIGNS, Gap, Reign, Seen, Sight, gap_in, kept_of
-from quantum.application.scoring import Writer
+from quantum.application.scoring import Task, Writer
 from quantum.domain.errors import Unavailable
 from quantum.domain.facts import Heartbeat
 
@@ -310,3 +312,27 @@ async def test_a_worker_learns_whether_a_log_has_what_it_had_under_another_write
             assert store.as_writer() == Writer(writer.epoch + 1, writer.holder)
             assert [await reader.has(writer, position) for position in (4, 5, 6, 8)] == [True, True, False, False]
             assert await reader.has(store.as_writer(), 15)
+
+
+async def test_what_a_lane_has_learnt_of_facts_that_are_lost_is_unlearnt(database: str) -> None:
+    """Though the log is as long again as it was when the lane learnt it."""
+    async with opened(database) as store, PostgresReader(database, "t", HASTY) as reader:
+        work = new_work(reader, 1)
+        await send(store, 0)
+        past, before = Past(database), store.as_writer()
+        for number in range(1, 5):
+            await send(store, number)
+        await work.do(Task(0, 5, 5, writer=before))
+    await past.again()
+    await aside(database, "UPDATE leases SET expires_ms = 0")
+    await aside(database, "DELETE FROM series WHERE position > 1")
+    async with opened(database) as store, PostgresReader(database, "t", HASTY) as reader:
+        work._source = reader
+        for number in range(11, 15):
+            await send(store, number)
+        task = Task(0, 5, 5, wants_state=True, writer=store.as_writer())
+        found, anew = await work.do(task), await new_work(reader, 1).do(task)
+        assert found.state is not None
+        assert anew.state is not None
+        assert all(found.state[name].tobytes() == one.tobytes() for name, one in anew.state.items())
+        assert work.rewinds == 2

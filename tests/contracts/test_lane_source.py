@@ -12,6 +12,7 @@ from tests.stores import IMPATIENT
 from quantum.adapters.postgres import PostgresReader, PostgresStore
 from quantum.application.monitoring import Recent
 from quantum.application.ports import SampleProposal
+from quantum.application.scoring import NOBODY
 from quantum.domain.errors import NotFound, Unavailable
 from quantum.domain.facts import Heartbeat, Samples, Started
 from quantum.domain.series import SampleBatch
@@ -81,6 +82,14 @@ async def test_where_the_log_begins_is_seen_when_facts_were_forgotten(store: Sto
         assert await source.begins_after() == 2
         with pytest.raises(NotFound):
             await source.read(0, 10)
+
+
+async def test_the_log_has_what_it_had_under_a_writer_and_not_more(store: Store) -> None:
+    async with reading(store) as source:
+        for number in range(2):
+            await send(store, number)
+        writer = store.as_writer() if isinstance(store, PostgresStore) else NOBODY
+        assert [await source.has(writer, position) for position in (0, 1, 2, 3)] == [True, True, True, False]
 
 
 async def test_a_reader_says_what_is_the_matter_with_an_address() -> None:
