@@ -23,6 +23,7 @@ from tests.parts.redis import run_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.parts.postgres import Cluster
@@ -108,10 +109,12 @@ def test_f19_a_database_that_went_back_is_noticed_by_all_and_written_to_only_onc
             "QUANTUM_REDIS__URL": stack.enter_context(run_redis(tmp_path / "redis")).url,
         }
 
-        def start(name: str, *arguments: str, **more: str) -> Program:
-            log = tmp_path / f"{name}.log"
-            running = run_quantum(tmp_path / name, log, *arguments, environment=environment | more)
-            return stack.enter_context(running)
+        def run(name: str, *arguments: str, **variables: str) -> AbstractContextManager[Program]:
+            told, log = environment | variables, tmp_path / f"{name}.log"
+            return run_quantum(tmp_path / name, log, *arguments, environment=told, ready_within_s=SETTLE_WITHIN_S)
+
+        def start(name: str, *arguments: str, **variables: str) -> Program:
+            return stack.enter_context(run(name, *arguments, **variables))
 
         writer = start("writer")
         gateway = start("gateway", "--role", "gateway", QUANTUM_GATEWAY__WRITERS=writer.base)
@@ -141,7 +144,7 @@ def test_f19_a_database_that_went_back_is_noticed_by_all_and_written_to_only_onc
         assert end_of(replica) == end
 
         for arguments in (("--accept-loss", name), ()):
-            with run_quantum(tmp_path / "writer", tmp_path / "again.log", *arguments, environment=environment) as again:
+            with run("writer", *arguments) as again:
                 assert stored(again, "kept") == kept
                 if arguments:
                     assert stored(again, "lost") == []

@@ -198,7 +198,8 @@ class Engine:
 
     async def _look_and_keep(self, connection: Connection) -> None:
         await self.sight.look(connection)
-        await self.sight.keep()
+        with suppress(Unavailable):  # to wait is possible without the file; once it writes, the process complains
+            await self.sight.keep()
 
     async def _begin(self, connection: Connection, _: Undo) -> None:
         await self.sight.begin(connection, self._lease.epoch, self._lease.holder)
