@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.parts.postgres import Cluster
     from tests.parts.program import Program
 
+HOUR_MS: Final = 3_600_000
 ROWS: Final = 10
 MISSING: Final = r"the facts ([\d,]+) to ([\d,]+) are missing.*--accept-loss (default:\d+-\d+)"
 END: Final = "SELECT greatest((SELECT max(position) FROM facts), (SELECT max(last_position) FROM segments))"
@@ -48,7 +49,8 @@ def stored(program: Program, name: str) -> list[int]:
     if series is None:
         return []
     path = f"/api/v1/series/{series['fingerprint']}/window"
-    window = program.get(path, start_ms=1, end_ms=time.time_ns() // 1_000_000, points=1000)
+    now_ms = time.time_ns() // 1_000_000
+    window = program.get(path, start_ms=now_ms - HOUR_MS, end_ms=now_ms, points=1000)
     return [at_ms for at_ms, value in zip(window["at_ms"], window["value"], strict=True) if value is not None]
 
 
