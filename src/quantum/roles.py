@@ -204,7 +204,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await _open_all(process, workspaces.values(), stack, role)
+        await _open_all(settings, process, workspaces.values(), stack, role)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
@@ -238,11 +238,15 @@ def _stores(settings: Settings, workspaces: Iterable[Any]) -> list[Any]:
     return [workspace.store() for workspace in workspaces] if settings.store.kind == "postgres" else []
 
 
-async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
+async def _open_all(
+    settings: Settings, process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str
+) -> None:
     """Open what the process has once, and then its tenants."""
     _follow_requests(process, stack)
     for workspace in workspaces:
-        await stack.enter_async_context(workspace.store())
+        store = await stack.enter_async_context(workspace.store())
+        if settings.store.kind == "postgres":
+            stack.push_async_callback(_keep_last_sight, store)
     for part in (process.webhooks(), process.counters(), process.transients()):
         await stack.enter_async_context(part)
     for workspace in workspaces:
@@ -361,6 +365,11 @@ def _keeping_sight(workspace: Any) -> Callable[[], Awaitable[None]]:
         await workspace.store().keep_sight()
 
     return keep
+
+
+async def _keep_last_sight(store: Any) -> None:
+    with contextlib.suppress(Unavailable):  # said by then, each second
+        await store.keep_sight()
 
 
 def _name_of(pump: str, settings: Settings, workspace: Any) -> str:

@@ -20,7 +20,7 @@ from tests.application.test_scoring import new_work
 from tests.contracts.test_lane_source import send
 from tests.parts.postgres import sql
 
-from quantum.adapters.postgres import GoneBack, PostgresFollower, PostgresReader, PostgresStore, survey
+from quantum.adapters.postgres import GoneBack, Patience, PostgresFollower, PostgresReader, PostgresStore, survey
 from quantum.adapters.postgres.reigns import REIGNS, Gap, Reign, Seen, Sight, gap_in, kept_of
 from quantum.application.scoring import Task, Writer
 from quantum.domain.errors import Unavailable
@@ -50,10 +50,12 @@ def file_of_sight(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def opened(
-    url: str, file: Path | None = None, *accepted: str, patience: object = HASTY
+    url: str, file: Path | None = None, *accepted: str, patience: Patience = HASTY
 ) -> AsyncIterator[PostgresStore]:
-    async with PostgresStore(url, "t", patience, file, accepted) as store:  # type: ignore[arg-type] # one of two
+    """Yield a store that keeps how far it came at its end, as the roles let it."""
+    async with PostgresStore(url, "t", patience, file, accepted) as store:
         yield store
+    await store.keep_sight()
 
 
 def kept_in(file: Path) -> int:
@@ -155,7 +157,7 @@ def test_what_was_seen_is_read_again_and_a_file_that_does_not_read_or_cannot_be_
         asyncio.run(sight.keep())
 
 
-async def test_a_writer_keeps_how_far_it_came_when_it_is_told_to_and_at_its_end(database: str, file: Path) -> None:
+async def test_a_writer_keeps_how_far_it_came_when_it_is_told_to_and_after_its_end(database: str, file: Path) -> None:
     async with opened(database, file) as store:
         await beat(store, 2)
         await store.keep_sight()

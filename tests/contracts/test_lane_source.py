@@ -12,7 +12,6 @@ from tests.stores import IMPATIENT
 from quantum.adapters.postgres import PostgresReader, PostgresStore
 from quantum.application.monitoring import Recent
 from quantum.application.ports import SampleProposal
-from quantum.application.scoring import NOBODY
 from quantum.domain.errors import NotFound, Unavailable
 from quantum.domain.facts import Heartbeat, Samples, Started
 from quantum.domain.series import SampleBatch
@@ -88,8 +87,7 @@ async def test_the_log_has_what_it_had_under_a_writer_and_not_more(store: Store)
     async with reading(store) as source:
         for number in range(2):
             await send(store, number)
-        writer = store.as_writer() if isinstance(store, PostgresStore) else NOBODY
-        assert [await source.has(writer, position) for position in (0, 1, 2, 3)] == [True, True, True, False]
+        assert [await source.has(store.as_writer(), position) for position in (0, 1, 2, 3)] == [True, True, True, False]
 
 
 async def test_a_reader_says_what_is_the_matter_with_an_address() -> None:

@@ -246,8 +246,6 @@ class Engine:
                     await self._lease.release(self._connection)
         await self._drop()
         await self._pool.close()
-        with suppress(Unavailable):  # said by then, each second
-            await self.keep_sight()
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
