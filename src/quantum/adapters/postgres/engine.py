@@ -44,6 +44,8 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
+HELLO_S: Final = 10.0
+"""How long a server that has taken a connection may take to answer the first question."""
 RECONNECT_FOR_S: Final = 2.0
 """How long the readers' pool tries by itself: its pauses double, so it finds a database late that was long away."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -462,8 +464,19 @@ class Engine:
             await self._try_to_connect()
             if isinstance(failure.__cause__, PoolTimeout):
                 raise
-        await self._pool.check()  # after a restart of the server every connection is dead
+        await self._check_pool()  # after a restart of the server every connection is dead
         return await self._read(work)
+
+    async def _check_pool(self) -> None:
+        """Let the pool have no connection that is dead; one on which nothing comes any more costs it all it has."""
+        try:
+            async with asyncio.timeout(self._patience.reader_s):
+                await self._pool.check()
+        except TimeoutError:
+            # what was being looked at when that was given up is lost to the pool
+            stuck, self._pool = self._pool, _new_pool(self._url, self._patience.reader_s)
+            await self._pool.open()
+            await stuck.close(GOODBYE_S)
 
     async def alone(self, work: Callable[[Connection], Awaitable[None]]) -> None:
         """Run work that belongs into no transaction, on a connection of its own, however long it takes.
@@ -531,7 +544,8 @@ async def connect(url: str) -> Connection:
     with translated("the database cannot be reached"):
         connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
         try:
-            refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
+            async with asyncio.timeout(HELLO_S):
+                refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
         except BaseException:
             await connection.close()
             raise
