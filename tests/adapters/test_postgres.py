@@ -474,6 +474,21 @@ async def test_neighbours_of_a_refused_request_are_done(database: str) -> None:
         assert (await store.last())[0] == 2
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_keep_any_text_is_refused_by_the_name_of_its_encoding(
+    database: str, encoding: str
+) -> None:
+    name = f"encoded_{os.getpid()}"
+    sql(database, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    address = make_conninfo(database, dbname=name)
+    try:
+        for ask in (PostgresStore(address, "t", HASTY).__aenter__, lambda: survey(address, "t")):
+            with pytest.raises(Unavailable, match=f"the database's encoding is {encoding}, but UTF8 is needed"):
+                await ask()
+    finally:
+        sql(database, f"DROP DATABASE {name}")
+
+
 # ---- durability ---------------------------------------------------------------------------------------------------
 
 

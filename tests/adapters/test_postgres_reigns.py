@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import shutil
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Final
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from tests.adapters.test_postgres import HASTY, aside, until
 from tests.application.test_scoring import new_work
 from tests.contracts.test_lane_source import send
 from tests.parts.postgres import sql
-from tests.parts.proxy import run_proxy
 
 from quantum.adapters.postgres import GoneBack, Patience, PostgresFollower, PostgresReader, PostgresStore, survey
 from quantum.adapters.postgres.reigns import REIGNS, Gap, Reign, Seen, Sight, gap_in, kept_of
@@ -299,24 +298,6 @@ async def test_who_follows_a_log_that_goes_back_stops_even_if_the_loss_is_accept
         assert "the facts 6 to 8" in follower.ending
     async with PostgresFollower(database, "t", HASTY) as follower:
         assert await follower.last() == (15, 1000)
-
-
-async def test_a_reader_whose_connections_say_nothing_any_more_gets_others(database: str) -> None:
-    async with opened(database) as store:
-        await beat(store, 1)
-        parts = conninfo_to_dict(database)
-        with run_proxy(f"{parts['host']}/.s.PGSQL.5432") as proxy:
-            url = make_conninfo(database, host="127.0.0.1", port=proxy.port)
-            async with PostgresFollower(url, "t", replace(HASTY, reader_s=1.0)) as follower:
-                proxy.hold()
-                async with asyncio.timeout(ENOUGH_S):
-                    await follower._engine._check_pool()
-                proxy.release()
-                await beat(store, 1)
-                async with asyncio.timeout(ENOUGH_S):
-                    while (await follower.last())[0] < 2:
-                        with suppress(Unavailable):
-                            await follower.follow()
 
 
 async def test_a_worker_learns_whether_a_log_has_what_it_had_under_another_writer(database: str) -> None:

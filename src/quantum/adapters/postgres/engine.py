@@ -44,8 +44,6 @@ ATTEMPTS: Final = 6
 """How often a transaction is tried that the database asks to repeat."""
 FIRST_PAUSE_S: Final = 0.01
 GOODBYE_S: Final = 5.0
-HELLO_S: Final = 10.0
-"""How long a server that has taken a connection may take to answer the first question."""
 RECONNECT_FOR_S: Final = 2.0
 """How long the readers' pool tries by itself: its pauses double, so it finds a database late that was long away."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -54,6 +52,7 @@ LESSER: Final = (
     "the database has gone back: no fact is missing, but what was concluded from the last ones; this Quantum ends, and"
     " concludes it again when it is started"
 )
+ENCODING: Final = "UTF8"
 SCHEMA: Final = ""
 """The tenant whose lease guards the schema."""
 NETWORK: Final = {
@@ -464,19 +463,8 @@ class Engine:
             await self._try_to_connect()
             if isinstance(failure.__cause__, PoolTimeout):
                 raise
-        await self._check_pool()  # after a restart of the server every connection is dead
+        await self._pool.check()  # after a restart of the server every connection is dead
         return await self._read(work)
-
-    async def _check_pool(self) -> None:
-        """Let the pool have no connection that is dead; one on which nothing comes any more costs it all it has."""
-        try:
-            async with asyncio.timeout(self._patience.reader_s):
-                await self._pool.check()
-        except TimeoutError:
-            # what was being looked at when that was given up is lost to the pool
-            stuck, self._pool = self._pool, _new_pool(self._url, self._patience.reader_s)
-            await self._pool.open()
-            await stuck.close(GOODBYE_S)
 
     async def alone(self, work: Callable[[Connection], Awaitable[None]]) -> None:
         """Run work that belongs into no transaction, on a connection of its own, however long it takes.
@@ -536,7 +524,7 @@ class Engine:
 
 
 async def connect(url: str) -> Connection:
-    """Return a connection that commits by itself, to a server that keeps what it has committed.
+    """Return a connection that commits by itself, to a database that keeps any text, and what it has committed.
 
     Raises:
         Unavailable: there is none to be had.
@@ -544,12 +532,21 @@ async def connect(url: str) -> Connection:
     with translated("the database cannot be reached"):
         connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
         try:
-            async with asyncio.timeout(HELLO_S):
-                refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
+            _refuse_encodings(connection.info.parameter_status("server_encoding"))
+            refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
         except BaseException:
             await connection.close()
             raise
         return connection
+
+
+def _refuse_encodings(encoding: str | None) -> None:
+    """Raise Unavailable if the database keeps text in another encoding than labels need, which are of any language."""
+    if encoding != ENCODING:
+        raise Unavailable(
+            f"the database's encoding is {encoding}, but {ENCODING} is needed: name one in store.url that was made by"
+            f" CREATE DATABASE quantum TEMPLATE template0 ENCODING '{ENCODING}'"
+        )
 
 
 async def migrate(connection: Connection, patience: Patience) -> int:
