@@ -160,9 +160,11 @@ def run_keycloak(home: Path) -> Iterator[KeycloakServer]:
 
 def _built() -> Path:
     """Return a distribution that is ready to start; make it if this machine has none yet."""
-    cache = _cache()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts"
     ready = cache / f"keycloak-{VERSION}-ready"
-    with _locked(cache):
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "keycloak.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists():
             making = cache / f"keycloak-{VERSION}-making"
             shutil.rmtree(making, ignore_errors=True)
@@ -170,27 +172,6 @@ def _built() -> Path:
             subprocess.run([making / "bin/kc.sh", *BUILD], env=os.environ | _environment(), check=True, timeout=600)
             making.rename(ready)
     return ready
-
-
-def unpack_distribution(place: Path) -> None:
-    """Let the distribution be in a directory that is not there yet, as it is shipped."""
-    cache = _cache()
-    with _locked(cache):
-        archive = _downloaded(cache)
-    _unpack(archive, place)
-
-
-def _cache() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache
-
-
-@contextmanager
-def _locked(cache: Path) -> Iterator[None]:
-    with (cache / "keycloak.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _downloaded(cache: Path) -> Path:

@@ -1,7 +1,7 @@
 """`python -m tests.images.standins`: make the images of the parts in Compose's files where none can be pulled.
 
-They get the names that `compose.yaml` and what goes over it give, so that these files are tried as they are: order,
-health checks, networks, volumes, limits. What is in them is Debian's, and Kafka and Keycloak from Maven Central.
+They get the names that `compose.yaml` and `compose.roles.yaml` give, so that these files are tried as they are: order,
+health checks, networks, volumes, limits. What is in them is Debian's, and Kafka's jars from Maven Central.
 `debian:bookworm-slim` has to be there; `debootstrap --variant=minbase bookworm rootfs` and
 `tar -C rootfs -c . | docker import - debian:bookworm-slim` make one that is good enough.
 """
@@ -16,15 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.parts.kafka import jars
-from tests.parts.keycloak import VERSION, unpack_distribution
 
 HERE: Final = Path(__file__).parent
-IMAGES: Final = {
-    "postgres": "postgres:15",
-    "redis": "redis:7",
-    "kafka": "apache/kafka:4.1.1",
-    "keycloak": f"quay.io/keycloak/keycloak:{VERSION}",
-}
+IMAGES: Final = {"postgres": "postgres:15", "redis": "redis:7", "kafka": "apache/kafka:4.1.1"}
 
 
 def main() -> int:
@@ -35,7 +29,6 @@ def main() -> int:
         (context / "libs").mkdir()
         for jar in jars().glob("*.jar"):
             shutil.copy(jar, context / "libs")
-        unpack_distribution(context / "keycloak")
         for name, image in IMAGES.items():
             build: list[str | Path] = [
                 "docker",
