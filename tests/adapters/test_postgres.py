@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -126,7 +126,8 @@ async def test_a_restart_of_the_server_is_outlived(tmp_path: Path) -> None:
                 server.kill()
             with pytest.raises(Unavailable):
                 await store.append(Heartbeat(), 0)
-            assert await store.last() == (10, 0)  # nothing had begun, so the memory is right
+            with suppress(Unavailable):  # as soon as something had been sent it is not known to be right
+                assert await store.last() == (10, 0)
             with pytest.raises(Unavailable):
                 await store.recorded_upto()
             with cluster.running():
@@ -650,6 +651,6 @@ def test_every_statement_stays_inside_what_cockroachdb_accepts(text: str) -> Non
 
 def test_each_step_of_the_schema_is_one_definition_that_may_be_repeated() -> None:
     for step in STEPS:
-        assert len(re.findall(r"\bCREATE\b", step)) == 1
+        assert len(re.findall(r"\b(?:CREATE|ALTER)\b", step)) == 1
         assert "IF NOT EXISTS" in step
         assert ";" not in step

@@ -25,6 +25,7 @@ from quantum.adapters.pieces import Unsealing, having_any, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
+from quantum.application.scoring import NOBODY
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Attendance, Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from quantum.adapters.sqlite.engine import Engine
     from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
+    from quantum.application.scoring import Writer
     from quantum.domain.scoring import ScoredRows
 
 EXTENTS: Final = (
@@ -125,6 +127,14 @@ class SqliteFacts:
     async def last(self) -> tuple[int, int]:
         """See FactLog."""
         return await self._engine.write(lambda _, __: (self._tail.position, self._tail.at_ms))
+
+    def as_writer(self) -> Writer:
+        """Return nobody: of a file there is no copy that takes over, so it does not matter who writes it."""
+        return NOBODY
+
+    async def has(self, writer: Writer, position: int) -> bool:  # noqa: ARG002 - as above
+        """See LaneSource."""
+        return position <= (await self.last())[0]
 
     async def read(self, after: int, max_rows: int) -> list[Fact]:
         """See FactLog."""
