@@ -27,8 +27,6 @@ from quantum.domain.scoring import DECADES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from quantum.domain.detectors import Detector
-
 DAYS: Final = 30
 SERIES: Final = 100
 SEED: Final = 2026
@@ -85,7 +83,7 @@ def _measure(measure: str, kind: str, interval_ms: int, series: int, seed: int, 
     return make_row(measure, f"times as often, give or take {chance:.1g}", {k: n.mean() for k, n in told.items()})
 
 
-def rows_told(bank: Detector, values: np.ndarray, interval_ms: int) -> int:
+def rows_told(bank: Robust, values: np.ndarray, interval_ms: int) -> int:
     """Return how many rows of a series are told as coming once in as many rows as it has, or less often."""
     at_ms = np.arange(len(values), dtype=np.int64) * interval_ms
     scores = bank.score_and_learn(np.zeros(len(values), np.int64), at_ms, values)

@@ -242,7 +242,8 @@ def _told(s: Any, depth: float) -> float:
     doubt = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * s["judged"] / DOUBTED_ROWS)
     many = np.float64(s["reached"][step]) + doubt
     supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + doubt * A_DECADE))
-    return max(first, _rarity_of_step(s, step) + supported)
+    told: float = max(first, _rarity_of_step(s, step) + supported)
+    return told
 
 
 @compiled
