@@ -32,20 +32,10 @@ from quantum.domain.errors import NotFound, Overloaded, Unavailable
 from quantum.domain.facts import Heartbeat, NoteIncident, WebhookReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 HASTY: Final = Patience(start_ms=0, answer_s=20.0, reader_s=5.0)
 OTHER_PROCESS: Final = "elsewhere 1 2.00 3-pid:[4]"
-
-
-@pytest.fixture
-def database(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of an empty database of this test alone."""
-    name = "q" + re.sub(r"\W", "_", request.node.name.lower())[:40]
-    sql(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    sql(postgres_url, f"CREATE DATABASE {name}")
-    yield make_conninfo(postgres_url, dbname=name)
-    sql(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @asynccontextmanager

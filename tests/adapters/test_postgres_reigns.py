@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from psycopg.conninfo import make_conninfo
 from tests.adapters.test_postgres import HASTY, aside, until
 from tests.application.test_scoring import new_work
 from tests.contracts.test_lane_source import send
@@ -27,20 +25,10 @@ from quantum.domain.errors import Unavailable
 from quantum.domain.facts import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 WAITING: Final = replace(HASTY, start_ms=60_000)
 ENOUGH_S: Final = 60.0
-
-
-@pytest.fixture(name="database")
-def empty_database(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of an empty database of this test alone."""
-    name = "r" + re.sub(r"\W", "_", request.node.name.lower())[:40]
-    sql(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    sql(postgres_url, f"CREATE DATABASE {name}")
-    yield make_conninfo(postgres_url, dbname=name)
-    sql(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(name="file")
