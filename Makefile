@@ -6,6 +6,8 @@ ARGS ?=
 SEEDS ?= 100
 SEED ?= 0
 BIN := .venv/bin
+# bytecode is kept, whatever the environment says: without it every start of the program takes twice the processor time
+export PYTHONDONTWRITEBYTECODE :=
 ROUNDS ?= 50
 LONG_ROUNDS ?= 3
 # of these `make test` leaves out what needs Docker, and what takes long; `make image-test` and `make faults` have it
@@ -45,6 +47,7 @@ test: ## every test, with real parts; a part that is missing is installed or is 
 	@$(PYTHON) -m tools.prepare --dev
 ifeq ($(strip $(ARGS)),)
 	@status=0; set -x; \
+	$(BIN)/python -m tests.compiling || status=1; \
 	$(BIN)/pytest $(TESTS) -m "not system" $(SHARED) $(COVERED) --cov-report= || status=1; \
 	$(BIN)/pytest $(TESTS) -m system $(COVERED) --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=100 || status=1; \
 	exit $$status

@@ -17,7 +17,26 @@ if TYPE_CHECKING:
     from tests.parts.keycloak import KeycloakServer
 
 FIGURE: Final = "figure"
-FAULTS: Final = Path(__file__).parent / "faults"
+HERE: Final = Path(__file__).parent
+FAULTS: Final = HERE / "faults"
+UNTRACED: Final = (
+    *(HERE / name for name in ("cli", "faults", "simulation", "system", "tools")),
+    *(HERE.parent / "src/quantum" / name for name in ("adapters", "cli")),
+)
+"""Tests of what is around domain and application: these have others for their coverage, and are slow when traced."""
+UNTRACED_FILES: Final = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("batch_rows", "chunks", "columnar_json", "decimal_texts", "exposition", "influx_line", "json_columns"),
+        *("line_forms", "otlp", "ratios", "recent_rows", "relabel", "remote_write", "remote_write_2", "statsd"),
+        *("keycloak_tokens", "postgres", "postgres_space", "sqlite_space"),
+        *("alert_store", "checkpoint_store", "delivery", "fact_log", "merging_and_forgetting", "notification_queue"),
+        *("policy_store", "rollup_store", "sample_store", "store_machine"),
+    )
+)
+"""The same in folders in which others are traced: decoders, codecs and stores."""
+TRACED_FILES: Final = frozenset({"test_promql_against_prometheus.py"})
+"""Where all functions of PromQL are asked for."""
 
 
 def pytest_configure() -> None:
@@ -62,13 +81,25 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark faults as `system`; keep together, where several processes share the tests, what shares a costly part."""
+    """Mark faults as `system`; keep together, where several processes share the tests, what shares a costly part.
+
+    Tracing for the coverage of domain and application takes 1.8 times the processor time, so not everything is traced.
+    """
     for item in items:
+        if not is_traced(item.path):
+            item.add_marker(pytest.mark.no_cover)
         if item.path.is_relative_to(FAULTS):
             item.add_marker("system")
         needs_keycloak = "keycloak" in getattr(item, "fixturenames", ()) or "[keycloak" in item.name
         together = "keycloak" if needs_keycloak else str(item.path)
         item.add_marker(pytest.mark.xdist_group(together))
+
+
+def is_traced(path: Path) -> bool:
+    """Return whether the tests in a file count for the coverage of domain and application."""
+    if path.parent.name in {"adapters", "contracts"} and path.name in UNTRACED_FILES:
+        return False
+    return path.name in TRACED_FILES or not any(path.is_relative_to(one) for one in UNTRACED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

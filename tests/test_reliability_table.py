@@ -14,8 +14,10 @@ from tools import prepare
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROMISED: Final = tuple(f"F{number}" for number in range(1, 46) if number not in {19, 23, 24, 25, 26, 40})
-"""All but an old replica, which is not tried, and what docs/security.md has: Keycloak, and receivers that do harm."""
+PROMISED: Final = tuple(f"F{number}" for number in range(1, 46) if number not in {23, 24, 25, 26, 40})
+"""All but what docs/security.md has: Keycloak, and receivers that do harm."""
+DETECTED: Final = {"F19"}
+"""Where the database has lost something, nobody can promise more than to say so."""
 TEXT: Final = (prepare.ROOT / "docs/reliability.md").read_text(encoding="utf-8")
 ROWS: Final = {
     cells[0]: cells[1:]
@@ -59,7 +61,7 @@ def test_every_row_has_a_test_that_is_there_and_says_that_it_is_about_it(row: st
 @pytest.mark.parametrize("row", PROMISED)
 def test_every_row_promises_that_nothing_is_lost_or_doubled_and_says_what_senders_are_told(row: str) -> None:
     _, _, lost, doubled, told, afterwards = ROWS[row]
-    assert (lost, doubled) == ("0", "0")
+    assert (lost, doubled) == ("0", "0") or (row in DETECTED and "detected" in lost and doubled == "0")
     assert told
     assert afterwards
     if "503" in told:

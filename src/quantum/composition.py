@@ -118,12 +118,19 @@ def build_sqlite(settings: Settings, tenant: str) -> SqliteStore:
     return SqliteStore(store_path(settings, tenant), tenant)
 
 
+def sight_path(settings: Settings, tenant: str) -> Path:
+    """Return where a writer on a PostgreSQL database keeps how far it has seen the log of a tenant."""
+    return Path(settings.data_dir) / "seen" / f"{tenant}.json"
+
+
 def build_postgres(settings: Settings, tenant: str, role: str) -> PostgresStore | PostgresFollower:
     """Return a tenant's store on a PostgreSQL database; a gateway only reads there."""
     from quantum.adapters.postgres import Patience, PostgresFollower, PostgresStore  # noqa: PLC0415 - imports the driver
 
-    kind = PostgresFollower if role == GATEWAY else PostgresStore
-    return kind(settings.store.url, tenant, Patience(start_ms=settings.store.wait_ms))
+    patience = Patience(start_ms=settings.store.wait_ms)
+    if role == GATEWAY:
+        return PostgresFollower(settings.store.url, tenant, patience)
+    return PostgresStore(settings.store.url, tenant, patience, sight_path(settings, tenant), settings.store.accept_loss)
 
 
 def build_full_detector(settings: Settings) -> Detector:
@@ -441,7 +448,9 @@ class Workspace(containers.DeclarativeContainer):
         role,
         all=providers.Object(None),
         gateway=providers.Object(None),
-        monitoring=providers.Singleton(Scoring, providers.Singleton(traced_lanes, traces, lanes)),
+        monitoring=providers.Singleton(
+            Scoring, providers.Singleton(traced_lanes, traces, lanes), store.provided.as_writer
+        ),
     )
     unscored = providers.Factory(Pipeline, providers.Factory(build_unscored, settings), compiler)
     live_pipeline = providers.Selector(role, all=pipeline, gateway=unscored, monitoring=elsewhere)

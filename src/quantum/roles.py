@@ -38,7 +38,7 @@ from quantum.composition import build
 from quantum.connected import GATEWAY
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import QuantumError, Unavailable
-from quantum.domain.facts import PutCoverage, PutPolicy, PutReceiver
+from quantum.domain.facts import AcceptLoss, PutCoverage, PutPolicy, PutReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence, Sized
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from quantum.adapters.http.health import Vitals
     from quantum.adapters.http.live import LiveSockets
+    from quantum.application.control import Control
     from quantum.application.ingest import Incoming
     from quantum.domain.policies import AlertPolicy
     from quantum.settings import Settings
@@ -76,7 +77,9 @@ FIRST_START: Final = "first start"
 """Who puts in force what a tenant begins with."""
 PUBLISHING: Final = "publishing"
 """Name of the pump that fills public topics."""
-REPLACED: Final = "another Quantum has taken over a tenant of this database; start this one again to let it wait"
+SIGHT: Final = "sight"
+"""Name of the pump that keeps how far the log is."""
+SIGHT_MS: Final = 1000
 PIPELINE: Final = "pipeline"
 """Name of the pump that waits for scores."""
 
@@ -134,7 +137,8 @@ async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> No
             vitals.started = True
             listening.listen(BACKLOG)
             announce(_address_of(listening))
-            await _serve(app, vitals, listening, [workspace.sockets() for workspace in workspaces.values()])
+            sockets = [workspace.sockets() for workspace in workspaces.values()]
+            await _serve(app, vitals, listening, sockets, _stores(settings, workspaces.values()))
 
 
 def _following(settings: Settings, workspace: Any) -> list[Pump]:
@@ -200,7 +204,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await _open_all(process, workspaces.values(), stack, role)
+        await _open_all(settings, process, workspaces.values(), stack, role)
         # first: compiling keeps a core busy, which this machine's own series would learn as usual
         await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
@@ -209,7 +213,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         pumps += _collections(settings, home)
         checks = {pump.name: _health_of(pump) for pump in pumps}
         # without workers, Redis or topics samples are taken in all the same: no reason to send senders away
-        lesser = (PIPELINE, LIVE, PUBLISHING) if role == MONITORING else (LIVE, PUBLISHING)
+        lesser = (PIPELINE, LIVE, PUBLISHING, SIGHT) if role == MONITORING else (LIVE, PUBLISHING, SIGHT)
         process.vitals().degrading = {name: checks.pop(name) for name in list(checks) if name.startswith(lesser)}
         process.vitals().checks = checks
         _be_brief(workspaces)
@@ -226,19 +230,23 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
             listening.listen(BACKLOG)
             announce(_address_of(listening))
             sockets = [workspace.sockets() for workspace in workspaces.values()]
-            await _serve(app, process.vitals(), listening, sockets, _replacements(settings, workspaces.values()))
+            await _serve(app, process.vitals(), listening, sockets, _stores(settings, workspaces.values()))
 
 
-def _replacements(settings: Settings, workspaces: Iterable[Any]) -> list[asyncio.Event]:
-    """Return what is set when another process becomes the writer of a tenant, where that can happen."""
-    return [workspace.store().replaced for workspace in workspaces] if settings.store.kind == "postgres" else []
+def _stores(settings: Settings, workspaces: Iterable[Any]) -> list[Any]:
+    """Return the stores that another process may take over, or that may go back."""
+    return [workspace.store() for workspace in workspaces] if settings.store.kind == "postgres" else []
 
 
-async def _open_all(process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str) -> None:
+async def _open_all(
+    settings: Settings, process: Any, workspaces: Iterable[Any], stack: AsyncExitStack, role: str
+) -> None:
     """Open what the process has once, and then its tenants."""
     _follow_requests(process, stack)
     for workspace in workspaces:
-        await stack.enter_async_context(workspace.store())
+        store = await stack.enter_async_context(workspace.store())
+        if settings.store.kind == "postgres":
+            stack.push_async_callback(_keep_last_sight, store)
     for part in (process.webhooks(), process.counters(), process.transients()):
         await stack.enter_async_context(part)
     for workspace in workspaces:
@@ -341,11 +349,27 @@ def _pumps(settings: Settings, workspace: Any) -> list[Pump]:
         **{name: monitor.once_caught_up(step) for name, step in acting.items()},
         **({LIVE: workspace.feed().run_once} if settings.redis.url else {}),
         **({PUBLISHING: workspace.publisher().run_once} if settings.stream.publish else {}),
+        **({SIGHT: _keeping_sight(workspace)} if settings.store.kind == "postgres" else {}),
     }
     tenant: str = workspace.tenant()
     return [
         Pump(_name_of(name, settings, workspace), _in_turn(tenant, step), _complain) for name, step in steps.items()
     ]
+
+
+def _keeping_sight(workspace: Any) -> Callable[[], Awaitable[None]]:
+    """Return a step that keeps how far the log is, for who starts after this process."""
+
+    async def keep() -> None:
+        await workspace.clock().sleep(SIGHT_MS)
+        await workspace.store().keep_sight()
+
+    return keep
+
+
+async def _keep_last_sight(store: Any) -> None:
+    with contextlib.suppress(Unavailable):  # said by then, each second
+        await store.keep_sight()
 
 
 def _name_of(pump: str, settings: Settings, workspace: Any) -> str:
@@ -454,11 +478,22 @@ async def _configure(settings: Settings, workspace: Any) -> None:
     control = workspace.control()
     for policy in await _never_given(workspace.store()):
         await control.submit(PutPolicy(policy, None, FIRST_START))
+    if settings.store.kind == "postgres":
+        await _own_up(workspace.store(), control)
     allotment = settings.detection.allotment()
     if workspace.monitor().pipeline.coverage.allotment != allotment:
         await control.submit(PutCoverage(allotment, "settings"))
     if workspace.tenant() == settings.store.tenant:
         await _put_in_force(settings, workspace)
+
+
+async def _own_up(store: Any, control: Control) -> None:
+    """Enter in the audit log what was lost and accepted, unless it is there: a start may have been interrupted."""
+    for first, last in await store.losses():
+        loss = AcceptLoss(first, last, "settings")
+        entries = await store.audit(AuditFilter(words=loss.name), Page())
+        if not any(one.target == loss.name for one in entries):
+            await control.submit(loss)
 
 
 async def _never_given(store: Any) -> list[AlertPolicy]:
@@ -529,12 +564,13 @@ async def _serve(
     vitals: Vitals,
     listening: socket.socket,
     sockets: Sequence[LiveSockets],
-    replaced: Sequence[asyncio.Event] = (),
+    stores: Sequence[Any] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until this process is of no use any more, then drain.
 
     Raises:
-        Unavailable: another process has taken over a tenant; started anew, this one can wait for its turn.
+        Unavailable: another process has taken over a tenant, or a database has gone back; started anew, this one can
+            wait for its turn, or begin with what there is.
     """
     server = uvicorn.Server(server_config(app))
     stop = asyncio.Event()
@@ -542,7 +578,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(_serve_quietly(server, listening))
-    ends = [asyncio.create_task(event.wait()) for event in (stop, *replaced)]
+    ends = [asyncio.create_task(event.wait()) for event in (stop, *(one.replaced for one in stores))]
     await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
     vitals.draining = True
     await asyncio.gather(*(one.close_all() for one in sockets))
@@ -550,8 +586,9 @@ async def _serve(
     await serving
     for end in ends:
         end.cancel()
-    if not stop.is_set() and any(event.is_set() for event in replaced):
-        raise Unavailable(REPLACED)
+    for store in stores:
+        if store.ending and not stop.is_set():
+            raise Unavailable(store.ending)
 
 
 async def _serve_quietly(server: uvicorn.Server, listening: socket.socket) -> None:

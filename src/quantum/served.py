@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from litestar import Litestar
+    from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.addresses import Reach
     from quantum.adapters.http.bodies import Bounds
@@ -86,17 +87,12 @@ def build_room(
     release = version("quantum")
     return Room(
         raw_routes=[
-            *ingest_routes(ingest, bounds),
-            *influx_routes(ingest, bounds, clock, release),
-            *otlp_routes(ingest, bounds),
+            *_ways_in(ingest, bounds, clock, release),
             live_route(sockets),
             *prometheus_routes(promql, clock, release),
         ],
         json_routes=[
-            *situation_routes(queries, store, release),
-            *series_routes(queries),
-            *coverage_routes(queries),
-            *explaining_routes(queries, why, forecasts),
+            *_reading(queries, why, forecasts, store, release),
             *alert_routes(store, store, why),
             *incident_list_routes(store),
             *policy_routes(control, budgets),
@@ -112,6 +108,25 @@ def build_room(
         ],
         denials=denials,
     )
+
+
+def _ways_in(ingest: Ingest, bounds: Bounds, clock: SystemClock, release: str) -> list[HTTPRouteHandler]:
+    """Return the handlers of samples that come."""
+    return [
+        *ingest_routes(ingest, bounds),
+        *influx_routes(ingest, bounds, clock, release),
+        *otlp_routes(ingest, bounds),
+    ]
+
+
+def _reading(queries: Queries, why: Why, forecasts: Forecasts, store: Store, release: str) -> list[HTTPRouteHandler]:
+    """Return the handlers of what is known of series."""
+    return [
+        *situation_routes(queries, store, release),
+        *series_routes(queries),
+        *coverage_routes(queries),
+        *explaining_routes(queries, why, forecasts),
+    ]
 
 
 def build_app(

@@ -26,6 +26,7 @@ DAY_MS: Final = 86_400_000
 Port = Annotated[int, msgspec.Meta(ge=0, le=MAX_PORT)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+LossName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,100}:\d{1,18}-\d{1,18}$")]
 TenantName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
 
 
@@ -357,12 +358,15 @@ class Store(Section, frozen=True, kw_only=True):
         tenant: whose data this process keeps; with several, the one that has this machine's own metrics, and the
             embedded store's `quantum.db`. Of each tenant of a shared database one process is the writer.
         wait_ms: how long a start waits for another process to let go of the tenant.
+        accept_loss: facts without which a start goes on that finds them missing, as it names them itself:
+            `default:901-1000`. They hold for these facts and nothing else.
     """
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     url: str = ""
     tenant: TenantName = "default"
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 20_000
+    accept_loss: tuple[LossName, ...] = ()
 
 
 class Stream(Section, frozen=True, kw_only=True):

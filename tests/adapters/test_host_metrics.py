@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import count
-from typing import TYPE_CHECKING
+
+import psutil
+import pytest
 
 from quantum.adapters.host_metrics import HostMetrics
 from quantum.domain.labels import NAME
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def two_collections() -> tuple[dict[str, float], dict[str, float]]:
@@ -55,14 +54,21 @@ def test_a_counter_that_was_reset_gives_no_rate(monkeypatch: pytest.MonkeyPatch)
     assert [[value for _, value in row] for row in readings] == [[], [], [2.0]]
 
 
-def test_a_part_that_fails_does_not_take_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refusal", [OSError(), psutil.AccessDenied(), NotImplementedError()], ids=repr)
+def test_a_part_that_fails_does_not_take_the_others_along(monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
     def refuse() -> None:
-        raise OSError("no such thing here")
+        raise refusal
 
     monkeypatch.setattr("psutil.virtual_memory", refuse)
     names = {series.name for series, _ in HostMetrics("here").collect(1.0)}
     assert "host_load1" in names
     assert "host_memory_used_ratio" not in names
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_part_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: "no memory")
+    with pytest.raises(AttributeError):
+        HostMetrics("here").collect(1.0)
 
 
 def test_series_are_the_same_objects_in_every_collection() -> None:

@@ -13,7 +13,7 @@ from tests.facts import START_MS, labels
 
 from quantum.adapters import lane_messages as messages
 from quantum.adapters.wire import CorruptData
-from quantum.application.scoring import Answer, Task
+from quantum.application.scoring import Answer, Task, Writer
 from quantum.domain.coverage import Allotment
 from quantum.domain.facts import Fact, Ordered, PutCoverage, Samples
 from quantum.domain.scoring import Scores
@@ -32,7 +32,8 @@ def tasks(draw: st.DrawFn) -> Task:
     samples = Samples(batch, ((3, labels("m", host="a")),), draw(st.booleans()))
     coverage = Ordered(PutCoverage(Allotment(draw(st.integers(0, 9))), "me"), "here")
     facts = (Fact(5, START_MS, samples), Fact(6, START_MS, coverage))
-    return Task(draw(st.integers(0, 255)), 4, draw(st.integers(6, 99)), facts, draw(st.booleans()))
+    writer = Writer(draw(st.integers(0, 2**40)), draw(st.text()))
+    return Task(draw(st.integers(0, 255)), 4, draw(st.integers(6, 99)), facts, draw(st.booleans()), writer=writer)
 
 
 def put_together(cut: Sequence[bytes]) -> list[tuple[str, bytes]]:
@@ -46,12 +47,8 @@ def test_a_task_comes_out_as_it_went_in_however_it_is_cut(task: Task, part_bytes
     ((identity, body),) = put_together(cut)
     found = messages.unpack_task(body)
     assert identity == "id"
-    assert (found.lane, found.since, found.upto, found.wants_state) == (
-        task.lane,
-        task.since,
-        task.upto,
-        task.wants_state,
-    )
+    for name in ("lane", "since", "upto", "wants_state", "writer"):
+        assert getattr(found, name) == getattr(task, name)
     assert found.facts[1] == task.facts[1]
     left, right = found.facts[0].body, task.facts[0].body
     assert isinstance(left, Samples)

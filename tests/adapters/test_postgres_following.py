@@ -63,6 +63,15 @@ async def test_samples_and_series_are_read_as_of_the_last_look_sealed_or_not(wri
         await check_equal(writer, late)
 
 
+async def test_facts_are_read_as_of_the_last_look(writer: PostgresStore) -> None:
+    async with follower_of(writer) as follower:
+        for known in range(3):
+            await writer.append(Heartbeat(), START_MS)
+            assert len(await follower.read(0, 100)) == known
+            await follower.follow()
+            assert [fact.position for fact in await follower.read(0, 100)] == list(range(1, known + 2))
+
+
 async def test_whatever_would_write_is_refused(writer: PostgresStore) -> None:
     async with follower_of(writer) as follower:
         proposal = SampleProposal(SampleBatch.of([-1], [START_MS], [1.0]), (labels("m"),))

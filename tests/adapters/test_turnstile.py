@@ -16,18 +16,21 @@ LONG_S: Final = 60.0
 """Longer than any of these tests takes."""
 
 
+LAST: Final = 9
+
+
 class Passage:
     """A turnstile with something behind it that takes a while.
 
     Attributes:
         begun: sender and number of every request that began, in order.
-        go_on: until it is set, requests of senders that are called slow are not answered.
+        go_on: until it is set, requests of senders that are called slow are not answered; number `LAST` sets it.
     """
 
-    def __init__(self, patience_s: float = LONG_S) -> None:
+    def __init__(self, patience_s: float = LONG_S, lately_s: float = LONG_S) -> None:
         self.begun: list[tuple[str, int]] = []
         self.go_on = asyncio.Event()
-        self._app: Any = Turnstile(patience_s)(self._answer)
+        self._app: Any = Turnstile(patience_s, lately_s)(self._answer)
 
     async def ask(self, sender: str, number: int, kind: str = "http") -> None:
         """Send a request and wait for its answer."""
@@ -36,6 +39,8 @@ class Passage:
 
     async def _answer(self, scope: Any, _: Any, __: Any) -> None:
         self.begun.append((scope["sender"], scope["number"]))
+        if scope["number"] == LAST:
+            self.go_on.set()
         if scope["sender"] == "slow":
             await self.go_on.wait()
 
@@ -65,16 +70,72 @@ async def test_who_comes_alone_does_not_wait() -> None:
     assert passage.begun == [("calm", 0)]
 
 
-async def test_a_sender_waits_for_anothers_request_that_has_begun_until_it_is_answered() -> None:
+async def test_who_comes_more_often_waits_until_anothers_request_is_answered() -> None:
     passage = Passage()
     tasks = [asyncio.create_task(passage.ask("slow", 0))]
     tasks += [asyncio.create_task(passage.ask("noisy", number)) for number in range(4)]
     await passes(30)
-    assert passage.begun == [("slow", 0), ("noisy", 0)]
+    assert passage.begun == [("slow", 0), ("noisy", 0), ("noisy", 1)]
     passage.go_on.set()
     await passes(30)
     assert passage.begun == [("slow", 0), *(("noisy", number) for number in range(4))]
     await asyncio.gather(*tasks)
+    late = asyncio.create_task(passage.ask("noisy", 4))
+    await asyncio.sleep(0)
+    assert passage.begun[-1] == ("noisy", 4), "nobody is under way"
+    await late
+
+
+async def test_who_comes_less_often_waits_for_nobody() -> None:
+    passage = Passage()
+    tasks = [asyncio.create_task(passage.ask("slow", number)) for number in range(3)]
+    await passes(30)
+    await passage.ask("calm", 0)
+    assert passage.begun[-1] == ("calm", 0)
+    passage.go_on.set()
+    await asyncio.gather(*tasks)
+
+
+def test_how_often_somebody_came_is_forgotten_after_two_stretches_of_time() -> None:
+    turnstile = Turnstile()
+    for at_s, came in ((10.0, 1), (10.5, 2), (11.1, 3), (11.9, 4), (12.2, 3), (15.0, 1)):
+        turnstile._note("noisy", at_s)
+        assert turnstile._how_often("noisy") == came
+    assert turnstile._how_often("calm") == 0
+
+
+async def test_beside_others_a_sender_begins_its_next_once_its_last_is_answered() -> None:
+    passage = Passage()
+    await passage.ask("calm", 0)
+    tasks = [asyncio.create_task(passage.ask("slow", 0))]
+    await passes(5)
+    tasks += [asyncio.create_task(passage.ask("slow", number)) for number in (1, 2)]
+    await passes(30)
+    assert passage.begun == [("calm", 0), ("slow", 0)]
+    await passage.ask("calm", 1)
+    assert passage.begun == [("calm", 0), ("slow", 0), ("calm", 1)]
+    passage.go_on.set()
+    await asyncio.gather(*tasks)
+    assert passage.begun[3:] == [("slow", 1), ("slow", 2)]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_who_was_alone_for_a_while_need_not_wait_for_its_own_answers(others: int) -> None:
+    passage = Passage(lately_s=0.0)
+    for _ in range(others):
+        await passage.ask("calm", 0)
+    tasks = [asyncio.create_task(passage.ask("slow", number)) for number in range(3)]
+    await passes(30)
+    assert passage.begun[others:] == [("slow", 0), ("slow", 1), ("slow", 2)]
+    passage.go_on.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_nobody_waits_for_ever_for_its_own_answer_either() -> None:
+    passage = Passage(PATIENCE_S)
+    await passage.ask("calm", 0)
+    await asyncio.gather(*(passage.ask("slow", number) for number in (0, 1, LAST)))
+    assert passage.begun == [("calm", 0), ("slow", 0), ("slow", 1), ("slow", LAST)]
 
 
 async def test_nobody_waits_for_ever_for_one_that_is_not_answered() -> None:

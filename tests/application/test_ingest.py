@@ -286,6 +286,15 @@ async def test_memory_is_looked_at_again_while_a_request_brings_very_many_new_se
         assert (receipt.accepted, receipt.rejected) == (NAMES_PER_TURN, {"memory_limit": 7})
 
 
+async def test_of_a_request_with_more_new_series_than_the_process_may_have_the_first_are_stored() -> None:
+    headroom = Headroom(max_series=3)
+    async with SqliteStore(MEMORY) as store:
+        ingest = Ingest(store, MemoryStream(), ManualClock(NOW_MS), headroom=headroom)
+        headroom.admit(lambda: ingest.series, int)
+        receipt = await ingest.accept(incoming([(name, NOW_MS, 1.0) for name in "abcde"]))
+        assert (receipt.accepted, receipt.rejected) == (3, {"process_series_limit": 2})
+
+
 async def test_the_tenants_of_a_process_share_its_series() -> None:
     headroom = Headroom(max_series=3)
     async with SqliteStore(MEMORY) as one, SqliteStore(MEMORY) as other:

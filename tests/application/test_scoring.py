@@ -19,7 +19,7 @@ from quantum.application import monitoring
 from quantum.application.ingest import Ingest, Limits, incoming_readings
 from quantum.application.monitoring import Monitor
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
-from quantum.application.scoring import Answer, LaneWork, Scoring, Task
+from quantum.application.scoring import Answer, LaneWork, Scoring, Task, Writer
 from quantum.domain.coverage import Allotment
 from quantum.domain.detectors.elsewhere import Elsewhere
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
@@ -33,6 +33,7 @@ from quantum.domain.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from quantum.application.ports import LaneSource
     from quantum.domain.detectors import Detector
 
 COMPILER = MatcherCompiler(full_match)
@@ -43,7 +44,7 @@ def tiered(cheap: Detector | None = None) -> Tiered:
     return Tiered(RobustSeasonal(), cheap or RobustSeasonal())
 
 
-def new_work(store: SqliteStore, lanes: int) -> LaneWork:
+def new_work(store: LaneSource, lanes: int) -> LaneWork:
     return LaneWork(store, lambda number: Lane(number, lanes, tiered(), COMPILER), wire.unpack_state)
 
 
@@ -320,3 +321,23 @@ async def test_a_lane_that_fell_behind_what_was_forgotten_begins_at_the_checkpoi
             name.removeprefix(DETECTOR): one for name, one in (await checkpoint(made.store)).items() if DETECTOR in name
         }
         assert behind.rewinds == 2
+
+
+async def test_a_lane_outlives_another_writer_unless_the_log_lacks_what_it_has_learnt() -> None:
+    async with system(1) as made, system(1) as behind:
+        await story(made, range(10))
+        await story(behind, range(5))
+        work, position = new_work(made.store, 1), made.monitor.pipeline.position
+        for epoch in (1, 2):
+            await work.do(Task(0, position, position, writer=Writer(epoch, f"writer {epoch}")))
+        assert work.rewinds == 1
+        work._source = behind.store
+        position = behind.monitor.pipeline.position
+        task = Task(0, position, position, wants_state=True, writer=Writer(2, "another"))
+        found, anew = await work.do(task), await new_work(behind.store, 1).do(task)
+        assert work.rewinds == 2
+        assert found.state is not None
+        assert anew.state is not None
+        assert {name: one.tobytes() for name, one in found.state.items()} == {
+            name: one.tobytes() for name, one in anew.state.items()
+        }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 
 from quantum.adapters.remote_write import decode_remote_write, decompress
 from quantum.application.ingest import Limits
 from quantum.cli import run_command
 from quantum.cli.write_load import STEP_MS, Fleet, Load
 from tools import rivals
+
+if TYPE_CHECKING:
+    import pytest
 
 FIRST_MS = 1_800_000_000_000
 
@@ -35,7 +38,6 @@ def test_counters_rise_and_constants_stay() -> None:
     assert len(np.unique(values[0])) > 5
 
 
-@pytest.mark.system
 def test_the_measurement_reports_figures_of_a_real_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["bench", "ingest", "--json", "--scale", "0.01"]) == 0
     report = json.loads(capsys.readouterr().out)

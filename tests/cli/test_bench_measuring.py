@@ -43,7 +43,6 @@ def test_figures_have_three_digits() -> None:
     assert [rounded(figure) for figure in (1234.5, 0.00123456, 1.0)] == [1230.0, 0.00123, 1.0]
 
 
-@pytest.mark.system
 def test_a_database_server_is_found_by_its_connection_and_measured() -> None:
     with running_cluster() as cluster:
         pid = database_pid(cluster.url())
@@ -55,7 +54,6 @@ def test_a_database_server_is_found_by_its_connection_and_measured() -> None:
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.system
 def test_the_clusters_of_tests_are_those_of_the_measurements() -> None:
     with new_cluster() as cluster, cluster.running():
         assert cluster.answers()

@@ -149,7 +149,6 @@ def report_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, 
     return found
 
 
-@pytest.mark.system
 def test_the_store_is_measured_and_read_back_bit_by_bit(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(capsys, "store", "--scale", "0.01")
     [result] = report["results"]
@@ -170,7 +169,6 @@ def test_the_store_is_measured_and_read_back_bit_by_bit(capsys: pytest.CaptureFi
     assert all(row["quantum"] > 0 for row in rows)
 
 
-@pytest.mark.system
 def test_queries_are_measured_and_their_answers_are_right(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(capsys, "query", "--scale", "0.01")
     assert len({result["query"] for result in report["results"]}) == 3
@@ -182,7 +180,6 @@ def test_queries_are_measured_and_their_answers_are_right(capsys: pytest.Capture
     assert [row["unit"] for row in rows] == [rivals.TIME, "CPU ms/query"] * 3
 
 
-@pytest.mark.system
 def test_growth_is_measured_among_series_and_on_history(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(capsys, "growth", "--scale", "0.01")
     cases = {result["case"]: result for result in report["results"]}
@@ -198,7 +195,6 @@ def test_growth_is_measured_among_series_and_on_history(capsys: pytest.CaptureFi
     }
 
 
-@pytest.mark.system
 def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["bench", "store", "--queries", "--scale", "0.001"]) == 0
     told = capsys.readouterr().out

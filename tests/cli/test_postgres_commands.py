@@ -67,6 +67,24 @@ def test_doctor_says_why_a_database_cannot_be_had(
     assert "the database cannot be reached" in finding["words"]
 
 
+def test_a_database_in_another_encoding_is_refused_with_a_sentence_that_says_what_to_do(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"ascii_{os.getpid()}"
+    sql(url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    monkeypatch.setenv("QUANTUM_STORE__URL", re.sub(r"/\w+\?", f"/{name}?", url))
+    try:
+        finding = store_finding(capsys)
+        assert not finding["well"]
+        assert "CREATE DATABASE quantum TEMPLATE template0 ENCODING 'UTF8'" in finding["words"]
+        for command in (["migrate"], ["run", "--port", "0"]):
+            assert run_command(command) == 1
+            [sentence] = capsys.readouterr().err.splitlines()
+            assert "the database's encoding is SQL_ASCII, but UTF8 is needed" in sentence
+    finally:
+        sql(url, f"DROP DATABASE {name}")
+
+
 def test_csv_goes_in_and_comes_out_again_and_is_replayed(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

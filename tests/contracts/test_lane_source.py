@@ -83,6 +83,13 @@ async def test_where_the_log_begins_is_seen_when_facts_were_forgotten(store: Sto
             await source.read(0, 10)
 
 
+async def test_the_log_has_what_it_had_under_a_writer_and_not_more(store: Store) -> None:
+    async with reading(store) as source:
+        for number in range(2):
+            await send(store, number)
+        assert [await source.has(store.as_writer(), position) for position in (0, 1, 2, 3)] == [True, True, True, False]
+
+
 async def test_a_reader_says_what_is_the_matter_with_an_address() -> None:
     with pytest.raises(Unavailable, match="no address of a PostgreSQL database"):
         await PostgresReader("nonsense", "t", IMPATIENT).__aenter__()

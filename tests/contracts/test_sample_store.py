@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.contracts.test_fact_log import NOTHING, A, B, propose
 
 from quantum.adapters.chunks import concat_scores
+from quantum.adapters.pieces import pack_piece
+from quantum.adapters.postgres import facts as postgres_facts
 from quantum.adapters.sqlite import MEMORY, SqliteStore
+from quantum.adapters.sqlite import facts as sqlite_facts
 from quantum.domain.facts import Heartbeat
 from quantum.domain.labels import LabelSet
 from quantum.domain.scoring import ScoredRows
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import OpenStore
     from tests.stores import Store
+
+    from quantum.adapters.pieces import Piece
 
 
 def scored(slots: list[int], at_ms: list[int], score: float = 0.5) -> ScoredRows:
@@ -98,6 +105,26 @@ async def test_sealing_again_changes_nothing_and_keeps_no_score_twice(filled: St
     await filled.seal(30, scored([0], [10]))
     assert await filled.sealed_upto() == 50
     assert len((await filled.scores([0], 0, 99)).slots) == 1
+
+
+async def test_samples_are_accepted_while_what_came_before_is_packed(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = threading.Event()
+
+    def pack_slowly(*what: Any) -> Piece:
+        assert accepted.wait(30), "whoever wanted to write had to wait until a seal was packed"
+        return pack_piece(*what)
+
+    for engine in (sqlite_facts, postgres_facts):
+        monkeypatch.setattr(engine, "pack_piece", pack_slowly)
+    sealing = asyncio.create_task(filled.seal(200, concat_scores([])))
+    await asyncio.sleep(0.01)
+    await propose(filled, [-1], [5000], [1.0], A)
+    accepted.set()
+    await sealing
+    assert await filled.sealed_upto() == 200
+    assert (await filled.samples([0], 1900, 9000)).at_ms.tolist() == [*range(1900, 2000, 10), 5000]
 
 
 async def test_sealing_beyond_the_end_seals_what_there_is(filled: Store) -> None:

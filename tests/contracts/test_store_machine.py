@@ -124,16 +124,17 @@ class Dictionary:
 
 
 class DeafConnection:
-    """A connection to SQLite that reports an error of each commit, which happens or does not."""
+    """A connection to SQLite that reports an error of each commit that changes something; it happens or does not."""
 
     def __init__(self, real: sqlite3.Connection, *, happens: bool) -> None:
         self._real, self._happens = real, happens
+        self._changes = real.total_changes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
-        if text != "COMMIT":
+        if text != "COMMIT" or self._real.total_changes == self._changes:
             return self._real.execute(text, *values)
         if self._happens:
             self._real.execute(text)

@@ -151,6 +151,16 @@ def test_the_first_forty_rows_have_no_score_and_no_band_and_the_next_one_has() -
     assert not np.isnan(columns(scores)[:, WARM_UP_ROWS:]).any()
 
 
+def test_evidence_comes_with_the_scores_that_there_are_without_it_and_is_never_negative() -> None:
+    values = make_values("noise", 6, 300)
+    rows = np.zeros(300, np.int64), np.arange(300, dtype=np.int64) * 1000, values
+    scores, evidence = RobustEnsemble().score_with_evidence(*rows)
+    assert np.array_equal(columns(scores), columns(RobustEnsemble().score_and_learn(*rows)), equal_nan=True)
+    assert evidence.shape == (300,)
+    assert evidence.min() >= 0.0
+    assert evidence.max() > 0.0
+
+
 def test_an_empty_batch_has_no_scores() -> None:
     bank = RobustEnsemble()
     nothing = np.zeros(0, np.int64)
@@ -191,8 +201,8 @@ def test_a_constant_that_is_back_is_what_was_expected_to_the_last_digit(make: Ro
 def test_the_state_of_a_series_is_23_kilobytes_and_of_the_cheap_detector_less_than_eight() -> None:
     assert robust_ensemble.BYTES <= 23_600
     assert robust_seasonal.BYTES <= 8_192
-    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 6)
-    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 8)
+    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 7)
+    assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 9)
 
 
 DAYS_30 = 30 * 1440

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.facts import JumpDetector, Log, full_match, labels, new_pipeline, policy, run, run_with_restart
 
-from quantum.domain.alerts import AlertState, IncidentState
+from quantum.domain.alerts import AlertState, Effects, IncidentState
 from quantum.domain.coverage import Allotment, CoverageRule, Tier
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import Rejected
 from quantum.domain.facts import (
+    AcceptLoss,
     Fact,
     Heartbeat,
     PutCoverage,
@@ -78,6 +79,17 @@ def test_rules_that_make_no_sense_are_refused_and_change_nothing() -> None:
         step = pipeline.step(fact)
     assert isinstance(step.refusal, Rejected)
     assert pipeline.coverage.allotment == Allotment()
+
+
+def test_a_loss_that_was_accepted_is_in_the_audit_log_and_changes_nothing() -> None:
+    log, pipeline = Log(), new_pipeline()
+    log.send({CPU: 1.0})
+    log.add(AcceptLoss(901, 1000, "settings"))
+    *_, step = (pipeline.step(fact) for fact in log.facts)
+    (entry,) = step.effects.audit
+    assert (entry.actor, entry.action, entry.target, entry.outcome) == ("settings", "accept_loss", "901-1000", "done")
+    assert [(one.name, one.after) for one in entry.changes] == [("first", "901"), ("last", "1000")]
+    assert step.effects == Effects(audit=(entry,))
 
 
 def test_tiers_outlive_a_restart() -> None:

@@ -26,6 +26,7 @@ PACKAGES: Final = {
     "influx": "influxdb-client",
     "initdb": "postgresql",
     "java": "openjdk-17-jre-headless",
+    "pg_basebackup": "postgresql-client",
     "postgres": "postgresql",
     "prometheus": "prometheus",
     "prometheus-node-exporter": "prometheus-node-exporter",

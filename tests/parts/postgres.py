@@ -8,18 +8,20 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from tests.parts import need
-from tests.parts.children import Child, start_child
+from tests.parts.children import POLL_S, Child, start_child
 
 from quantum.cli import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 READY_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_MS: Final = 30_000
@@ -51,6 +53,44 @@ class Cluster(clusters.Cluster):
             yield child
             if child.process.poll() is None:
                 child.stop(signal.SIGINT, READY_TIMEOUT_S)
+
+    @contextmanager
+    def replica(self) -> Iterator[Cluster]:
+        """Make a server that follows this one, asynchronously, for the length of a `with` block; it does not run yet.
+
+        This one has to run meanwhile.
+        """
+        home = Path(tempfile.mkdtemp(prefix="quantum-pg-"))
+        try:
+            if self.user:
+                shutil.chown(home, self.user)
+            copy: list[str | Path] = [need("pg_basebackup"), "-D", home / "data", "-h", self.home, "-U", "quantum"]
+            copy += ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
+            subprocess.run(copy, user=self.user, cwd=home, check=True, capture_output=True)
+            yield Cluster(home, self.user)
+        finally:
+            shutil.rmtree(home)
+
+    def cut_off(self) -> None:
+        """Let a replica hear no more of what it follows."""
+        sql(self.url(), "ALTER SYSTEM SET primary_conninfo TO ''")
+        sql(self.url(), "SELECT pg_reload_conf()")
+        self._wait_for("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+
+    def promote(self) -> None:
+        """Let a replica take over, with what it has."""
+        sql(self.url(), "SELECT pg_promote()")
+        self._wait_for("SELECT NOT pg_is_in_recovery()")
+
+    def wait_for_replica(self) -> None:
+        """Wait until the only replica has everything that is committed now."""
+        self._wait_for("SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()")
+
+    def _wait_for(self, question: str) -> None:
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while sql(self.url(), question) != [(True,)]:
+            assert time.monotonic() < deadline_s, f"{question} was not true within {READY_TIMEOUT_S:g} s"
+            time.sleep(POLL_S)
 
 
 @contextmanager

@@ -59,6 +59,11 @@ class Proxy:
         for gate in self._gates.values():
             gate.set()
 
+    def lead_to(self, target: str | int) -> None:
+        """Let whoever connects from now on reach another server, as after a failover; who is connected is cut off."""
+        self._target = target
+        self.cut()
+
     def accept_for_ever(self) -> None:
         """Serve until `close`."""
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -23,10 +24,19 @@ class SmallDisk:
     path: Path
 
     def fill(self, left_bytes: int = 0) -> None:
-        """Use up all room but some."""
-        size = max(0, shutil.disk_usage(self.path).free - left_bytes)
+        """Use up all room but some, whatever others take of it meanwhile."""
         with (self.path / "ballast").open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, size)
+            while not self._is_taken(ballast.fileno(), left_bytes):
+                pass
+
+    def _is_taken(self, ballast: int, left_bytes: int) -> bool:
+        try:
+            os.posix_fallocate(ballast, 0, max(1, shutil.disk_usage(self.path).free - left_bytes))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return shutil.disk_usage(self.path).free <= left_bytes
+        return True
 
     def empty(self) -> None:
         """Give the room back."""

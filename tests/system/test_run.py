@@ -6,6 +6,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.parts.program import ALONE, QUANTUM, Program, run_quantum
 
 if TYPE_CHECKING:
@@ -33,16 +34,9 @@ def firing(program: Program) -> dict[str, Any] | None:
     return next((alert for alert in alerts_of(program, "too hot") if alert["state"] == "firing"), None)
 
 
-def test_ctrl_c_stops_it_within_seconds_and_exits_with_0(quantum: Program) -> None:
-    assert quantum.child.stop(signal.SIGINT, STOP_WITHIN_S) == 0
-
-
-def test_sigterm_stops_it_as_well(quantum: Program) -> None:
-    assert quantum.child.stop(signal.SIGTERM, STOP_WITHIN_S) == 0
-
-
-def test_a_clean_stop_says_nothing_alarming(quantum: Program) -> None:
-    quantum.child.stop(signal.SIGINT, STOP_WITHIN_S)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_it_stops_within_seconds_with_status_0_and_says_nothing_alarming(quantum: Program, how: signal.Signals) -> None:
+    assert quantum.child.stop(how, STOP_WITHIN_S) == 0
     log = quantum.child.text()
     assert "Traceback" not in log
     assert '"level": "error"' not in log

@@ -56,6 +56,14 @@ def test_what_is_not_measured_anew_keeps_its_figures_and_their_date(committed: d
     assert found["parts"]["detect"] == committed["parts"]["detect"]
 
 
+def test_what_was_chosen_without_a_category_has_rows_of_its_own() -> None:
+    report = {f"{name}_{profile}": 70.0 for name in detection.LEFT_OUT for profile in detection.NAB}
+    rows = detection.left_out_rows({**report, "shipped_standard": 75.0})
+    assert len({row["measure"] for row in rows}) == len(detection.LEFT_OUT) * len(detection.NAB)
+    assert {row["quantum"] for row in rows} == {70.0}
+    assert rows[0]["measure"] == "NAB v1.1, threshold chosen on the other categories, standard"
+
+
 def test_a_measurement_that_is_not_there_is_refused() -> None:
     with pytest.raises(SystemExit, match="there is no measurement speed; there are detect, watching"):
         detection.main(["speed"])

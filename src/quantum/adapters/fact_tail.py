@@ -143,6 +143,20 @@ class Proposed:
         return Appended(fact, self.known, outcome)
 
 
+@dataclass(frozen=True, slots=True)
+class Unsealed:
+    """Facts that are to be sealed: `first` and `last` position, and the batches of those that have one, in order."""
+
+    first: int
+    last: int
+    batches: Mapping[int, SampleBatch]
+
+    @property
+    def rows(self) -> SampleBatch:
+        """All rows, in order of acceptance."""
+        return SampleBatch.concat(list(self.batches.values()))
+
+
 @dataclass(slots=True)
 class Tail:
     """What of the store is in memory. Its writer owns it: it changes only in a transaction, with an undo.
@@ -265,6 +279,17 @@ class Tail:
 
     # ---- sealing ------------------------------------------------------------------------------------------------
 
+    def unsealed(self, upto: int) -> Unsealed | None:
+        """Return what there is to be sealed up to a position, or None if that is sealed."""
+        upto = min(upto, self.position)
+        if upto <= self.sealed:
+            return None
+        return Unsealed(self.sealed + 1, upto, self.rows_upto(upto, after=self.sealed))
+
+    def is_next(self, unsealed: Unsealed) -> bool:
+        """Whether that is still to be sealed: it was not, if a commit turned out well of which that was not known."""
+        return self.sealed == unsealed.first - 1
+
     def rows_upto(self, position: int, after: int = 0) -> dict[int, SampleBatch]:
         """Return the batches that are held of facts up to a position, in order; `after` is before the first."""
         return {one: self.rows[one] for one in sorted(self.rows) if after < one <= position}
@@ -273,19 +298,19 @@ class Tail:
         """Return the newest time of every series, by slot, as bytes: a row of each would be too many to rewrite."""
         return pack_times(self.newest_ms[: len(self.slots)])
 
-    def forget_sealed(self, undo: Undo, upto: int, sealed: Mapping[int, SampleBatch]) -> None:
-        """Note that the facts up to a position are sealed; `sealed` are the batches of them.
+    def forget_sealed(self, undo: Undo, sealed: Unsealed) -> None:
+        """Note that facts are sealed.
 
         They are held until the commit: a reader who looked in between would find them neither here nor in the database.
         """
         before = self.sealed
-        self.sealed = upto
+        self.sealed = sealed.last
 
         def unseal() -> None:
             self.sealed = before
 
         def drop() -> None:
-            for position in sealed:
+            for position in sealed.batches:
                 del self.rows[position]
 
         undo(unseal)

@@ -14,7 +14,7 @@ import numpy as np
 
 from quantum.adapters import wire
 from quantum.adapters.fact_tail import pack_body, unpack_body
-from quantum.application.scoring import COLUMNS, Answer, Task
+from quantum.application.scoring import COLUMNS, Answer, Task, Writer
 from quantum.application.strikes import DeadLetter, Strikes
 from quantum.domain.facts import Fact, Samples
 from quantum.domain.scoring import Scores
@@ -104,7 +104,7 @@ class Parts:
 def pack_task(task: Task) -> bytes:
     """Return a task as bytes."""
     facts = [(fact.position, fact.at_ms, *pack_body(fact.body), wire.encode(_born(fact))) for fact in task.facts]
-    return msgspec.msgpack.encode((task.lane, task.since, task.upto, task.wants_state, facts))
+    return msgspec.msgpack.encode((task.lane, task.since, task.upto, task.wants_state, facts, *task.writer))
 
 
 def _born(fact: Fact) -> object:
@@ -118,8 +118,9 @@ def unpack_task(data: bytes) -> Task:
         CorruptData: there is none in them.
     """
     try:
-        lane, since, upto, wants_state, facts = msgspec.msgpack.decode(data)
-        return Task(lane, since, upto, tuple(_fact(*one) for one in facts), wants_state)
+        lane, since, upto, wants_state, facts, epoch, holder = msgspec.msgpack.decode(data)
+        writer = Writer(epoch, holder)
+        return Task(lane, since, upto, tuple(_fact(*one) for one in facts), wants_state, writer=writer)
     except (msgspec.DecodeError, TypeError, ValueError) as error:
         raise wire.CorruptData(f"a task of a lane does not read: {error}") from error
 

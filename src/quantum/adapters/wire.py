@@ -93,6 +93,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         coverage.CoverageRule,
         coverage.Allotment,
         facts.PutCoverage,
+        facts.AcceptLoss,
         facts.AcknowledgeIncident,
         facts.ResolveIncident,
         facts.JudgeIncident,

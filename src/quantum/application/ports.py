@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quantum.application.publishing import News
-    from quantum.application.scoring import Answer, Task
+    from quantum.application.scoring import Answer, Task, Writer
     from quantum.domain.alerts import (
         Alert,
         AlertState,
@@ -464,6 +464,12 @@ class LaneSource(Protocol):
 
     async def series(self) -> list[tuple[int, LabelSet]]:
         """See SampleStore."""
+
+    async def has(self, writer: Writer, position: int) -> bool:
+        """Return whether the log has what it had up to a position when somebody was its writer.
+
+        Of a database that was replaced by an older copy it has not.
+        """
 
 
 class LiveFeed(Protocol):

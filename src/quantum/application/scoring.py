@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,17 @@ ROWS_AT_ONCE: Final = 100_000
 COLUMNS: Final = ("score", "expected", "lower", "upper")
 
 
+class Writer(NamedTuple):
+    """Who writes a log: the epoch of its lease, and a name that no other ever has."""
+
+    epoch: int
+    holder: str
+
+
+NOBODY: Final = Writer(0, "")
+"""The writer of a log that no other can take over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What a lane is to do.
@@ -46,6 +57,7 @@ class Task:
         facts: those that matter, with the rows of this lane, in order.
         wants_state: whether to return the state at `upto`.
         followers: by what those are known who follow its facts: `traceparent`s of W3C Trace Context.
+        writer: who asks.
     """
 
     lane: int
@@ -54,6 +66,7 @@ class Task:
     facts: tuple[Fact, ...] = ()
     wants_state: bool = False
     followers: tuple[str, ...] = ()
+    writer: Writer = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +89,9 @@ class Answer:
 class Scoring:
     """Has facts scored by lanes, for a pipeline that does not do it itself."""
 
-    def __init__(self, lanes: Lanes) -> None:
-        self._lanes = lanes
+    def __init__(self, lanes: Lanes, writer: Callable[[], Writer] = lambda: NOBODY) -> None:
+        """Take the lanes, and what says who we are as the writer of the log."""
+        self._lanes, self._writer = lanes, writer
         self._since: int | None = None
         self.answers = 0
         self.failures = 0
@@ -98,7 +112,7 @@ class Scoring:
             return [None] * len(facts)
         lanes = self._lanes.count
         tasks = [
-            Task(lane, since, facts[-1].position, tuple(_share(fact, lane, lanes) for fact in wanted))
+            self._task(lane, since, facts[-1].position, tuple(_share(fact, lane, lanes) for fact in wanted))
             for lane in range(lanes)
         ]
         answers = await self._ask(tasks)
@@ -112,11 +126,16 @@ class Scoring:
             Unavailable: as `scores`.
         """
         since = position if self._since is None else self._since
-        tasks = [Task(lane, since, position, wants_state=True) for lane in range(self._lanes.count)]
+        tasks = [self._task(lane, since, position, wants_state=True) for lane in range(self._lanes.count)]
         answers = await self._ask(tasks)
         self._since = position
         states = [answer.state or {} for answer in answers]
         return await asyncio.to_thread(whole_of, states)
+
+    def _task(
+        self, lane: int, since: int, upto: int, facts: tuple[Fact, ...] = (), *, wants_state: bool = False
+    ) -> Task:
+        return Task(lane, since, upto, facts, wants_state, writer=self._writer())
 
     async def _ask(self, tasks: list[Task]) -> list[Answer]:
         self.failures += 1  # until it is known to have gone well
@@ -166,6 +185,7 @@ class LaneWork:
         self._source, self._new_lane, self._unpack = source, lane, unpack
         self._lanes: dict[int, Lane] = {}
         self._last: dict[int, tuple[Task, dict[int, Scores]]] = {}
+        self._writers: dict[int, Writer] = {}
 
     @property
     def positions(self) -> dict[int, int]:
@@ -183,15 +203,22 @@ class LaneWork:
             Unavailable: the database does not answer, or does not have the facts before the task.
         """
         # out of the table meanwhile: what fails halfway begins anew the next time
-        lane = self._lanes.pop(task.lane, None)
+        lane = await self._of_the_same_log(self._lanes.pop(task.lane, None), task)
         known = self._known(lane, task)
         if lane is None or (lane.position > task.since and known is None):
             lane = await self._restored(task.lane, task.since)
         lane = await self._caught_up(lane, task.since)
         scores, state = await asyncio.to_thread(_done, lane, task, known or {})
         self._lanes[task.lane], self._last[task.lane] = lane, (task, scores)
+        self._writers[task.lane] = task.writer
         self.done += 1
         return Answer(task.lane, tuple(scores.values()), state)
+
+    async def _of_the_same_log(self, lane: Lane | None, task: Task) -> Lane | None:
+        """Return the lane; None if who asks now has taken over a log that lacks some of what the lane has learnt."""
+        if lane is None or (before := self._writers[task.lane]) == task.writer:
+            return lane
+        return lane if await self._source.has(before, lane.position) else None
 
     def _known(self, lane: Lane | None, task: Task) -> dict[int, Scores] | None:
         """Return what was said to the first facts of a task that is asked again, perhaps with more of them.

@@ -14,6 +14,7 @@ BENCHES: Final = {
     "live": "quantum.cli.bench_live:bench_live",
     "lanes": "quantum.cli.bench_lanes:bench_lanes",
     "detect": "quantum.cli.bench_detect:bench_detect",
+    "calibration": "quantum.cli.bench_calibration:bench_calibration",
     "watching": "quantum.cli.bench_watching:bench_watching",
     "forest": "quantum.cli.bench_forest:bench_forest",
     "deep": "quantum.cli.bench_deep:bench_deep",

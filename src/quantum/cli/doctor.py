@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from quantum.adapters.sqlite import MEMORY, SqliteStore
-from quantum.composition import store_path
+from quantum.composition import sight_path, store_path
 from quantum.connected import build_cluster
 from quantum.domain.errors import QuantumError
 from quantum.loading import load_settings
@@ -90,7 +90,7 @@ async def _postgres(settings: Settings, tenant: str) -> Finding:
 
     where = without_password(settings.store.url)
     try:
-        found = await survey(settings.store.url, tenant)
+        found = await survey(settings.store.url, tenant, sight_path(settings, tenant))
     except QuantumError as error:
         return Finding("store", well=False, words=f"{where}: {error}")
     return Finding("store", well=not found.risks, words=f"{where}: {'; '.join((*found.risks, *found.facts))}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[str | None, Parameter(help="TOML file; default: quantum.toml in the working directory, if any")]
 Role = Annotated[Literal["all", "gateway", "monitoring", "ml"], Parameter(help="What this process is for")]
+AcceptLoss = Annotated[str | None, Parameter(help="Facts to go on without, as a start names them that misses them")]
 DataDir = Annotated[str | None, Parameter(help="Where the embedded store keeps its files")]
 
 
@@ -29,9 +30,11 @@ def run(
     host: Annotated[str | None, Parameter(help="Address to listen on")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 picks a free one")] = None,
     data_dir: DataDir = None,
+    accept_loss: AcceptLoss = None,
 ) -> None:
     """Run Quantum: collect, score, alert, and serve the dashboard and the API."""
     overrides = {"server.host": host, "server.port": port, "data_dir": data_dir}
+    overrides["store.accept_loss"] = accept_loss
     settings = load_settings(config, overrides=overrides, role=role)
     _check_tables(settings)
     lines = configure_logs(settings.logs.level)

@@ -145,6 +145,23 @@ class PutCoverage:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptLoss:
+    """Go on with a store that lacks facts that were acknowledged: `first` to `last` of a log that is no more.
+
+    Nothing changes by it: it is there to be read in the audit log.
+    """
+
+    first: int
+    last: int
+    actor: str
+
+    @property
+    def name(self) -> str:
+        """What it is about."""
+        return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
 class AcknowledgeIncident:
     """Somebody has it."""
 
@@ -228,6 +245,7 @@ Command = (
     | PutSilence
     | EndSilence
     | PutCoverage
+    | AcceptLoss
     | AcknowledgeIncident
     | ResolveIncident
     | JudgeIncident

@@ -24,6 +24,7 @@ from quantum.domain.coverage import Allotment, Coverage
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
+    AcceptLoss,
     Attendance,
     Command,
     DeletePolicy,
@@ -370,18 +371,24 @@ class Pipeline:
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case PutCoverage():
                 self._cover(Coverage(command.allotment, self._compile))
+            case AcceptLoss():
+                pass
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case IssueApiKey() | RevokeApiKey():
                 self.keys.obey(command, self.at_ms)
-            case PutSilence(silence):
-                self.silences.put(silence, self.at_ms)
-            case EndSilence(silence_id, actor):
-                self.silences.end(silence_id, actor, self.at_ms)
+            case PutSilence() | EndSilence():
+                self._hush(command)
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
         return found.effects()
+
+    def _hush(self, command: PutSilence | EndSilence) -> None:
+        if isinstance(command, PutSilence):
+            self.silences.put(command.silence, self.at_ms)
+        else:
+            self.silences.end(command.silence_id, command.actor, self.at_ms)
 
     def _cover(self, coverage: Coverage) -> None:
         """Put other rules in force, for all series that were met too."""

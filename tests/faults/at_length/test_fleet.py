@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,8 @@ ANSWER_S: Final = 600.0
 LEASE_S: Final = 12.0
 """A writer that is cut off from the database for longer is replaced."""
 SMALL: Final = "1mb"
+REPLACED: Final = 1
+"""With this status a writer ends that was replaced: like one that is killed, it may not have noted yet who was told."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,6 @@ class Ordeal:
     generator: np.random.Generator
     stored_s: dict[str, list[float]] = field(default_factory=dict)
     scored_s: dict[str, list[float]] = field(default_factory=dict)
-    writers_killed: int = 0
 
     # ---- short harms ------------------------------------------------------------------------------------------
 
@@ -93,12 +95,10 @@ class Ordeal:
         return Redis(port=self.fleet.redis.port)
 
     def kill_writer(self) -> None:
-        self.writers_killed += 1
         self.fleet.kill(self.fleet.writer())
 
     def doom_writer(self) -> None:
         """Let the writer that waits die at a point once it writes; to that end the one that writes is kept away."""
-        self.writers_killed += 2
         writer = self.fleet.writer()
         other = next(name for name in WRITERS if name != writer)
         with self.fleet.away(writer):
@@ -307,7 +307,10 @@ def check(ordeal: Ordeal, sink: Sink, folder: Path, tell: Callable[[str], None])
         program = fleet.program(writer, http)
         fleet.wait_until(lambda: ordeal.scored() >= len(client.books.acknowledged) * SERIES, "all scores")
         check_samples(program, read_ledger(folder / "ledger"), client, tell)
-        check_alerts(program, client, sink, tell, ordeal.writers_killed)
+        deaths = [status for name in WRITERS for status in fleet.ended[name]]
+        tell(f"fleet: writers that ended: {Counter(deaths)}")
+        assert set(deaths) <= {-signal.SIGKILL, REPLACED}
+        check_alerts(program, client, sink, tell, len(deaths))
     watcher.stop()
     fleet.retire(next(name for name in WRITERS if name != writer))
     assert fleet.retire(writer) == 0

@@ -8,7 +8,7 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import JSONBody, PathParameter
 from litestar.status_codes import HTTP_201_CREATED
 
-from quantum.adapters.http import messages as m
+from quantum.adapters.http import api_key_messages as m
 from quantum.adapters.http.access import principal_of
 from quantum.domain.api_keys import ApiKey
 

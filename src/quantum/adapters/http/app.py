@@ -38,7 +38,7 @@ from quantum.application.ports import Principal
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
@@ -230,19 +230,10 @@ def create_app(
         Toll(quotas),
         *([Porter(first, others)] if others else []),
     ]
-    app = Litestar(
-        [*raw_routes, *room.raw_routes, _strict([*json_routes, *room.json_routes, ticket_route(tickets)])],
-        middleware=layers,
-        exception_handlers=HANDLERS,
-        compression_config=_compression(),
-        request_max_body_size=None,
-        openapi_config=_openapi(vitals.version),
-        logging_config=None,
-    )
-    description = describe(app.openapi_schema.to_schema())
-    for one in (app, *others.values()):
-        one.state[PARAMETERS] = description.parameters
-    for route in (_openapi_route(description), *page_routes()):
+    raw, json = [*raw_routes, *room.raw_routes], [*json_routes, *room.json_routes, ticket_route(tickets)]
+    app = _litestar(raw, json, layers, _openapi(vitals.version))
+    _describe(app, others.values())
+    for route in page_routes():
         app.register(route)
     # outermost, so that it also sees what no route answers
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
@@ -254,16 +245,35 @@ def create_app(
 
 def _inner(room: Room, tickets: Tickets) -> Litestar:
     """Return the room of another tenant than the first: without doors of its own, and reached by the porter only."""
-    app = Litestar(
-        [*room.raw_routes, _strict([*room.json_routes, ticket_route(tickets)])],
+    app = _litestar(room.raw_routes, [*room.json_routes, ticket_route(tickets)])
+    app.asgi_handler = _front(room, ())(app.asgi_handler)
+    return app
+
+
+def _litestar(
+    raw_routes: Sequence[ControllerRouterHandler],
+    json_routes: Sequence[ControllerRouterHandler],
+    layers: Sequence[ASGIMiddleware] = (),
+    openapi: OpenAPIConfig | None = None,
+) -> Litestar:
+    """Return the framework's application over handlers, strict about bodies that are JSON."""
+    return Litestar(
+        [*raw_routes, _strict(json_routes)],
+        middleware=layers,
         exception_handlers=HANDLERS,
         compression_config=_compression(),
         request_max_body_size=None,
-        openapi_config=None,
+        openapi_config=openapi,
         logging_config=None,
     )
-    app.asgi_handler = _front(room, ())(app.asgi_handler)
-    return app
+
+
+def _describe(app: Litestar, others: Iterable[Litestar]) -> None:
+    """Serve the description of an application; let it and the others know the parameters that are in it."""
+    description = describe(app.openapi_schema.to_schema())
+    for one in (app, *others):
+        one.state[PARAMETERS] = description.parameters
+    app.register(_openapi_route(description))
 
 
 def _openapi(version: str) -> OpenAPIConfig:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
-from quantum.adapters.http import messages as m
+from quantum.adapters.http import audit_messages as m
 from quantum.adapters.http import views
 from quantum.adapters.http.parameters import Cursor, Limit, TimeMs, read_cursor
 from quantum.application.ports import AuditFilter, Page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 from litestar import Request, Response, delete, get, post, put
@@ -31,6 +31,8 @@ from quantum.domain.facts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.addresses import Reach
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from quantum.application.timemachine import History, TimeMachine
     from quantum.domain.incidents import IncidentCommand
     from quantum.domain.policies import AlertPolicy
+
+T = TypeVar("T")
 
 Key = Annotated[str, PathParameter(max_length=400)]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", max_length=40, description="ETag that was read")]
@@ -64,21 +68,28 @@ def check_precondition(if_match: str | None, version: int) -> None:
         raise Rejected("precondition_failed", f'the ETag is "{version}" now: read it again before you change it')
 
 
+def _the_one(found: Iterable[T], otherwise: str) -> T:
+    """Return the first; raises NotFound with a sentence if there is none."""
+    for one in found:
+        return one
+    raise NotFound(otherwise)
+
+
+def _answer(item: T, version: int, made_at: str = "") -> Response[T]:
+    """Return an answer that shows something with its version; `made_at` is its address if it was just made."""
+    headers = {"ETag": f'"{version}"'} | ({"Location": made_at} if made_at else {})
+    return Response(item, status_code=HTTP_201_CREATED if made_at else HTTP_200_OK, headers=headers)
+
+
 def policy_routes(control: Control, budgets: Budgets) -> list[HTTPRouteHandler]:
     """Return the handlers of policies."""
 
     def find(key: str) -> AlertPolicy:
-        for one in control.policies():
-            if one.id == key:
-                return one
-        raise NotFound(f"there is no policy {key}")
+        return _the_one((one for one in control.policies() if one.id == key), f"there is no policy {key}")
 
-    def answer(key: str, status: int) -> Response[m.PolicyItem]:
+    def answer(key: str, made_at: str = "") -> Response[m.PolicyItem]:
         one = find(key)
-        headers = {"ETag": f'"{one.version}"'}
-        if status == HTTP_201_CREATED:
-            headers["Location"] = f"/api/v1/policies/{key}"
-        return Response(views.policy(one), status_code=status, headers=headers)
+        return _answer(views.policy(one), one.version, made_at)
 
     @get("/api/v1/policies", operation_id="listPolicies", tags=["policies"], summary="All policies")
     async def policies() -> m.PolicyList:
@@ -88,11 +99,11 @@ def policy_routes(control: Control, budgets: Budgets) -> list[HTTPRouteHandler]:
     async def create(data: JSONBody[m.PolicyRequest], request: Request[Any, Any, Any]) -> Response[m.PolicyItem]:
         key = policy_id(data.name)
         await control.submit(PutPolicy(views.asked_policy(data, key), 0, actor_of(request)))
-        return answer(key, HTTP_201_CREATED)
+        return answer(key, f"/api/v1/policies/{key}")
 
     @get("/api/v1/policies/{key:str}", operation_id="getPolicy", tags=["policies"], summary="One policy")
     async def one_policy(key: Key) -> Response[m.PolicyItem]:
-        return answer(key, HTTP_200_OK)
+        return answer(key)
 
     @put("/api/v1/policies/{key:str}", operation_id="editPolicy", tags=["policies"], summary="Edit a policy")
     async def edit(
@@ -101,7 +112,7 @@ def policy_routes(control: Control, budgets: Budgets) -> list[HTTPRouteHandler]:
         before = find(key)
         check_precondition(if_match, before.version)
         await control.submit(PutPolicy(views.asked_policy(data, key), before.version, actor_of(request)))
-        return answer(key, HTTP_200_OK)
+        return answer(key)
 
     @delete("/api/v1/policies/{key:str}", operation_id="deletePolicy", tags=["policies"], summary="Delete a policy")
     async def remove(key: Key, request: Request[Any, Any, Any], if_match: IfMatch = None) -> None:
@@ -120,17 +131,13 @@ def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:
     """Return the handlers of receivers; URLs must be within reach, as far as that can be seen by them."""
 
     def find(name: str) -> WebhookReceiver:
-        for one in control.receivers():
-            if one.name == name:
-                return one
-        raise NotFound(f"there is no receiver named {name!r}")
+        return _the_one(
+            (one for one in control.receivers() if one.name == name), f"there is no receiver named {name!r}"
+        )
 
-    def answer(name: str, status: int) -> Response[m.ReceiverItem]:
+    def answer(name: str, made_at: str = "") -> Response[m.ReceiverItem]:
         one = find(name)
-        headers = {"ETag": f'"{one.version}"'}
-        if status == HTTP_201_CREATED:
-            headers["Location"] = f"/api/v1/receivers/{quote(name, safe='')}"
-        return Response(views.receiver(one), status_code=status, headers=headers)
+        return _answer(views.receiver(one), one.version, made_at)
 
     @get("/api/v1/receivers", operation_id="listReceivers", tags=["receivers"], summary="All receivers")
     async def receivers() -> m.ReceiverList:
@@ -141,11 +148,11 @@ def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:
         _check_reach(reach, data.url)
         wanted = WebhookReceiver(name=data.name, url=data.url, secret=data.secret or "")
         await control.submit(PutReceiver(wanted, 0, actor_of(request)))
-        return answer(data.name, HTTP_201_CREATED)
+        return answer(data.name, f"/api/v1/receivers/{quote(data.name, safe='')}")
 
     @get("/api/v1/receivers/{name:str}", operation_id="getReceiver", tags=["receivers"], summary="One receiver")
     async def one_receiver(name: Key) -> Response[m.ReceiverItem]:
-        return answer(name, HTTP_200_OK)
+        return answer(name)
 
     @put("/api/v1/receivers/{name:str}", operation_id="editReceiver", tags=["receivers"], summary="Edit a receiver")
     async def edit(
@@ -159,7 +166,7 @@ def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:
         secret = before.secret if data.secret is None else data.secret
         wanted = WebhookReceiver(name=name, url=data.url, secret=secret)
         await control.submit(PutReceiver(wanted, before.version, actor_of(request)))
-        return answer(name, HTTP_200_OK)
+        return answer(name)
 
     @delete(
         "/api/v1/receivers/{name:str}", operation_id="deleteReceiver", tags=["receivers"], summary="Delete a receiver"

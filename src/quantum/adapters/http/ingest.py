@@ -107,26 +107,30 @@ def ingest_routes(ingest: Ingest, bounds: Bounds) -> list[HTTPRouteHandler]:
     )
     async def write(request: Request[Any, Any, Any]) -> Response[None]:
         """Store a snappy-compressed protobuf WriteRequest, or Request of version 2."""
-        is_2 = REMOTE_WRITE_2 in request.headers.get("content-type", "").lower()
-        if not is_2:
-            _require_remote_write(request, REMOTE_WRITE_1)
-            _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
-            return Response(None, status_code=204)
-        written = 0
-        try:
-            _require_remote_write(request, REMOTE_WRITE_2)
-            receipt = await take_in(request, ingest, bounds, "snappy", decode_remote_write_2)
-            written = receipt.accepted + receipt.duplicates
-            _explain(receipt)
-        except QuantumError as error:
-            answer = on_domain_error(request, error)
-        else:
-            answer = Response(None, status_code=204)
-        for kind, count in (("Samples", written), ("Histograms", 0), ("Exemplars", 0)):
-            answer.headers[WRITTEN.format(kind)] = str(count)
-        return answer
+        if REMOTE_WRITE_2 in request.headers.get("content-type", "").lower():
+            return await _write_2(request, ingest, bounds)
+        _require_remote_write(request, REMOTE_WRITE_1)
+        _explain(await take_in(request, ingest, bounds, "snappy", decode_remote_write))
+        return Response(None, status_code=204)
 
     return [push_samples, write]
+
+
+async def _write_2(request: Request[Any, Any, Any], ingest: Ingest, bounds: Bounds) -> Response[Any]:
+    """Take remote-write 2.0 in; every answer, of an error as well, says how much was written."""
+    written = 0
+    try:
+        _require_remote_write(request, REMOTE_WRITE_2)
+        receipt = await take_in(request, ingest, bounds, "snappy", decode_remote_write_2)
+        written = receipt.accepted + receipt.duplicates
+        _explain(receipt)
+    except QuantumError as error:
+        answer = on_domain_error(request, error)
+    else:
+        answer = Response(None, status_code=204)
+    for kind, count in (("Samples", written), ("Histograms", 0), ("Exemplars", 0)):
+        answer.headers[WRITTEN.format(kind)] = str(count)
+    return answer
 
 
 async def take_in(

@@ -1,4 +1,6 @@
-"""Every JSON shape of the public API, as msgspec structs: what OpenAPI documents and what the dashboard is built on.
+"""JSON shapes of the public API, as msgspec structs: what OpenAPI documents and what the dashboard is built on.
+
+Those that only one part of the API has are beside it: of models, lessons, API keys, signing in and the audit log.
 
 Times are Unix milliseconds; numbers that are not finite are null; label sets are objects.
 """
@@ -544,42 +546,6 @@ class Overview(Message):
     publishing_lag_ms: int | None
 
 
-KeyScope = Literal["ingest", "read"]
-
-
-class ApiKeyRequest(Request):
-    """A key that is wanted; without `expires_at_ms` it never expires."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    scopes: Annotated[list[KeyScope], msgspec.Meta(min_length=1, max_length=2, extra_json_schema={"uniqueItems": True})]
-    expires_at_ms: TimeMs | None = None
-
-
-class ApiKeyItem(Message):
-    """A key without the key; `last_used_at_ms` is null if it was not used since the process began."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    created_at_ms: int
-    created_by: str
-    expires_at_ms: int | None
-    last_used_at_ms: int | None
-
-
-class ApiKeyList(Message):
-    """Oldest first."""
-
-    items: list[ApiKeyItem]
-
-
-class NewApiKey(Message):
-    """A key as it is shown once."""
-
-    key: str
-    item: ApiKeyItem
-
-
 class Session(Message):
     """Who the asker is, nobody if `subject` is empty; a non-empty banner must be shown.
 
@@ -668,37 +634,3 @@ class LiveEvent(Message):
     data: msgspec.Raw = msgspec.Raw(b"null")
     reason: str = ""
     message: str = ""
-
-
-# ---- audit ------------------------------------------------------------------------------------------------------
-
-OutcomeName = Literal["done", "refused", "denied"]
-
-
-class ChangeItem(Message):
-    """A member that is different since; JSON of what it was and of what it is."""
-
-    name: str
-    before: str
-    after: str
-
-
-class AuditItem(Message):
-    """An attempt to change something, or to do what one may not."""
-
-    id: str
-    at_ms: int
-    actor: str
-    origin: str
-    action: str
-    target: str
-    outcome: OutcomeName
-    detail: str
-    changes: list[ChangeItem]
-
-
-class AuditPage(Message):
-    """Entries of the audit log, newest first."""
-
-    items: list[AuditItem]
-    next_cursor: str | None

@@ -24,9 +24,11 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quantum.adapters.fact_tail import Undo
 from quantum.adapters.postgres.lease import FORGETFUL, LEASE_MS, Lease, refuse_if_forgetful, this_process
+from quantum.adapters.postgres.reigns import GoneBack, Sight
 from quantum.adapters.postgres.schema import STEPS, make_guards, take_steps, taken_steps
 from quantum.adapters.postgres.statements import Connection, fetch
 from quantum.adapters.postgres.walls import look_at_walls, put_up_walls
+from quantum.application.scoring import Writer
 from quantum.domain.errors import Overloaded, QuantumError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ RECONNECT_FOR_S: Final = 2.0
 """How long the readers' pool tries by itself: its pauses double, so it finds a database late that was long away."""
 ONE_MOMENT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """All statements of a reader see the same moment."""
+LESSER: Final = (
+    "the database has gone back: no fact is missing, but what was concluded from the last ones; this Quantum ends, and"
+    " concludes it again when it is started"
+)
+ENCODING: Final = "UTF8"
 SCHEMA: Final = ""
 """The tenant whose lease guards the schema."""
 NETWORK: Final = {
@@ -84,11 +91,13 @@ class Job:
 
     Attributes:
         asks: the work only looks at the memory.
+        writes: the work may change what is stored, and not only renew the lease.
     """
 
     work: Callable[[Connection, Undo], Awaitable[Any]]
     future: asyncio.Future[Any]
     asks: bool = False
+    writes: bool = True
 
 
 class _RefusedError(Exception):
@@ -116,11 +125,18 @@ class Engine:
     """Runs work on one tenant of a database.
 
     Attributes:
-        replaced: set soon after another process has taken the lease over; nothing can be written from then on.
+        replaced: set soon after another process has taken the lease over, or the database has gone back; nothing can
+            be written from then on.
+        ending: why, in a sentence; empty until then.
+        sight: what this process has seen of the log.
     """
 
-    def __init__(self, url: str, tenant: str, patience: Patience | None = None) -> None:
+    def __init__(self, url: str, tenant: str, patience: Patience | None = None, sight: Sight | None = None) -> None:
         self.replaced = asyncio.Event()
+        self.ending = ""
+        self.sight = sight or Sight(tenant)
+        self._reached: Callable[[], tuple[int, int]]
+        self._committed: tuple[int, int] | None = None
         self._url = url
         self._patience = patience or Patience()
         self._lease = Lease(tenant, this_process(), self._patience.lease_ms)
@@ -133,17 +149,27 @@ class Engine:
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._pool: AsyncConnectionPool[Connection]
 
-    async def open(self, catch_up: Callable[[Connection], Awaitable[None]]) -> None:
+    @property
+    def writer(self) -> Writer:
+        """This process, as the writer of the tenant that it is since `open`."""
+        return Writer(self._lease.epoch, self._lease.holder)
+
+    async def open(
+        self, catch_up: Callable[[Connection], Awaitable[None]], reached: Callable[[], tuple[int, int]]
+    ) -> None:
         """Connect, bring the schema up to date, become the only writer of the tenant, and fill the memory.
 
         Args:
             catch_up: brings the memory from what it knows to what is committed. What failed transactions changed in
                 memory was undone before; it may be interrupted and called again.
+            reached: position and time of the newest fact that the memory has.
 
         Raises:
+            GoneBack: the database lacks what this process or the one before it has seen.
             Unavailable: that did not succeed; the message says why.
         """
-        self._catch_up = catch_up
+        await asyncio.to_thread(self.sight.recall)
+        self._catch_up, self._reached = catch_up, reached
         self._jobs = asyncio.Queue(MAX_WAITING)
         self._connection = await connect(self._url)
         try:
@@ -155,7 +181,7 @@ class Engine:
             raise
         self._tasks = tuple(asyncio.create_task(run()) for run in (self._write_for_ever, self._renew_for_ever))
         try:
-            await self.write(_nothing)
+            await self.write(self._begin)
         except BaseException:
             await self.close()
             raise
@@ -164,7 +190,20 @@ class Engine:
         with translated("the database cannot be opened"):
             await migrate(connection, self._patience)
             self._lease.opening = (await look_at_walls(connection)).opening
-            await self._lease.acquire(connection, self._patience.start_ms)
+            await self._look(connection)
+            await self._lease.acquire(connection, self._patience.start_ms, self._look_and_keep)
+            await self._lease.count(connection)
+
+    async def _look(self, connection: Connection) -> None:
+        await self._lease.aside(connection, self.sight.look)
+
+    async def _look_and_keep(self, connection: Connection) -> None:
+        await self.sight.look(connection)
+        with suppress(Unavailable):  # to wait is possible without the file; once it writes, the process complains
+            await self.sight.keep()
+
+    async def _begin(self, connection: Connection, _: Undo) -> None:
+        await self.sight.begin(connection, self._lease.epoch, self._lease.holder)
 
     async def open_for_reading(self) -> None:
         """Connect without a lease: only `read` can be used then. Waits for the database, as `open` does for a lease.
@@ -220,7 +259,7 @@ class Engine:
             Overloaded: `MAX_WAITING` requests wait already.
             Unavailable: the database did not take it, or did not say so.
         """
-        return await self._enqueue(work, asks=False)
+        return await self._enqueue(work)
 
     async def ask(self, look: Callable[[], T]) -> T:
         """Return what the memory says after everything that was asked to be written before.
@@ -235,14 +274,16 @@ class Engine:
 
         return await self._enqueue(work, asks=True)
 
-    async def _enqueue(self, work: Callable[[Connection, Undo], Awaitable[T]], *, asks: bool) -> T:
+    async def _enqueue(
+        self, work: Callable[[Connection, Undo], Awaitable[T]], *, asks: bool = False, writes: bool = True
+    ) -> T:
         if not self._tasks:
             raise Unavailable("this process only reads; what is to be written is for the one that writes")
         if self._tasks[0].done():
             raise Unavailable("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            self._jobs.put_nowait(Job(work, future, asks))
+            self._jobs.put_nowait(Job(work, future, asks, writes))
         except asyncio.QueueFull:
             raise Overloaded(f"{MAX_WAITING} writes wait for the store already") from None
         return await future
@@ -265,9 +306,7 @@ class Engine:
         while not self.replaced.is_set():
             await asyncio.sleep(self._patience.lease_ms / 3000)
             try:
-                await self.write(_nothing)
-            except _ReplacedError:
-                self.replaced.set()
+                await self._enqueue(_nothing, writes=False)
             except Unavailable:
                 continue  # the next write says it to somebody
 
@@ -303,12 +342,17 @@ class Engine:
             with translated("the store did not take the write", self._lease.tenant):
                 async with asyncio.timeout(self._patience.answer_s) as limit:
                     results = await self._transact(jobs, undo, limit)
+        except _ReplacedError as refusal:
+            undo.run()
+            await self._roll_back()
+            raise await self._end(refusal) from refusal
         except BaseException:
             undo.run()
             await self._roll_back()
             raise
         undo.conclude()
         self._stale = False
+        self._committed = self._reached()
         return results
 
     async def _transact(self, jobs: list[Job], undo: Undo, limit: asyncio.Timeout) -> list[Any]:
@@ -316,13 +360,49 @@ class Engine:
         async with connection.pipeline():
             await connection.execute(b"BEGIN")  # the driver's own would wait for its answer
             await self._say_whose(connection)
-            await self._lease.fence(connection)
+            # what is caught up with may be told to somebody without another write: so it has to be counted here
+            writes = self._stale or any(job.writes and not job.asks for job in jobs)
+            number = await self._lease.fence(connection, writes=writes)
             await self._be_up_to_date(connection, limit)
             results = [await _run(job, connection, undo) for job in jobs]
             commit = await connection.execute(b"COMMIT")
         if commit.statusmessage != "COMMIT":
             raise Unavailable("the database rolled the transaction back")
+        self._lease.written = number
         return results
+
+    async def _end(self, refusal: _ReplacedError) -> Unavailable:
+        """Find out why the lease is not ours any more, and let the process end of it; return what to tell callers.
+
+        A replica that took over before it had everything is told from another writer by the lease it has: our own, or
+        that of one before us.
+        """
+        ending: Unavailable = refusal
+        try:
+            with translated("it is not known yet why the database refuses writes"):
+                self._see()
+                connection = await self._connected()
+                if not await self._lease.is_anothers(connection):
+                    gap = await self._lease.aside(connection, self.sight.compare)
+                    ending = GoneBack(str(gap) if gap else LESSER)
+        except Unavailable as failure:
+            return failure
+        self.ending = str(ending)
+        self.replaced.set()
+        return ending
+
+    def _see(self) -> None:
+        if self._committed is not None:
+            self.sight.reach(*self._committed)
+
+    async def keep_sight(self) -> None:
+        """Keep how far the log is known to be committed; the database is not asked, so it may be away.
+
+        Raises:
+            Unavailable: the file cannot be written.
+        """
+        self._see()
+        await self.sight.keep()
 
     async def _say_whose(self, connection: Connection) -> None:
         """Say whose the transaction is that begins, so that the database shows it no others' rows."""
@@ -444,7 +524,7 @@ class Engine:
 
 
 async def connect(url: str) -> Connection:
-    """Return a connection that commits by itself, to a server that keeps what it has committed.
+    """Return a connection that commits by itself, to a database that keeps any text, and what it has committed.
 
     Raises:
         Unavailable: there is none to be had.
@@ -452,11 +532,21 @@ async def connect(url: str) -> Connection:
     with translated("the database cannot be reached"):
         connection = await AsyncConnection.connect(with_defaults(url), autocommit=True, prepare_threshold=None)
         try:
+            _refuse_encodings(connection.info.parameter_status("server_encoding"))
             refuse_if_forgetful((await fetch(connection, "SHOW synchronous_commit"))[0][0])
         except BaseException:
             await connection.close()
             raise
         return connection
+
+
+def _refuse_encodings(encoding: str | None) -> None:
+    """Raise Unavailable if the database keeps text in another encoding than labels need, which are of any language."""
+    if encoding != ENCODING:
+        raise Unavailable(
+            f"the database's encoding is {encoding}, but {ENCODING} is needed: name one in store.url that was made by"
+            f" CREATE DATABASE quantum TEMPLATE template0 ENCODING '{ENCODING}'"
+        )
 
 
 async def migrate(connection: Connection, patience: Patience) -> int:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quantum.adapters.fact_tail import Undo
+    from quantum.adapters.fact_tail import Header, Undo, Unsealed
+    from quantum.adapters.pieces import Piece
     from quantum.adapters.postgres.engine import Engine
     from quantum.adapters.postgres.statements import Connection
     from quantum.adapters.thinning import Change
@@ -226,29 +227,23 @@ class PostgresFacts:
         )
 
     async def seal(self, upto: int, scores: ScoredRows) -> None:
-        """See SampleStore."""
-        await self._engine.write(partial(self._seal, upto, scores))
+        """See SampleStore. It is packed before the transaction, so that others can write meanwhile."""
+        unsealed = await self._engine.ask(lambda: self._tail.unsealed(upto))
+        if unsealed is not None:
+            first, last = unsealed.first, unsealed.last
+            headers = await self._engine.read(lambda connection: _headers(connection, self._tenant, first, last))
+            piece = await _aside(pack_piece, first, last, headers, unsealed.rows, scores)
+            await self._engine.write(partial(self._seal, unsealed, piece))
 
-    async def _seal(self, upto: int, scores: ScoredRows, connection: Connection, undo: Undo) -> None:
+    async def _seal(self, unsealed: Unsealed, piece: Piece, connection: Connection, undo: Undo) -> None:
         tail = self._tail
-        upto = min(upto, tail.position)
-        if upto <= tail.sealed:
-            return
-        first = tail.sealed + 1
-        headers = await fetch(
-            connection,
-            "SELECT at_ms, kind, backfill, row_count, CASE kind WHEN 'samples' THEN CAST('' AS BYTEA) ELSE body END"
-            " FROM facts WHERE tenant = %s AND position BETWEEN %s AND %s ORDER BY position",
-            *(self._tenant, first, upto),
-        )
-        sealed = tail.rows_upto(upto, after=tail.sealed)
-        rows = SampleBatch.concat(list(sealed.values()))
-        piece = await _aside(pack_piece, first, upto, headers, rows, scores)
-        await pieces.insert(connection, self._tenant, piece)
-        await change(connection, PUT_NEWEST, self._tenant, tail.packed_newest())
-        await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", self._tenant, upto)
-        tail.forget_sealed(undo, upto, sealed)
-        undo.once_committed(lambda: self._spare.sealed(len(rows)))
+        if tail.is_next(unsealed):
+            await pieces.insert(connection, self._tenant, piece)
+            await change(connection, PUT_NEWEST, self._tenant, tail.packed_newest())
+            upto = (self._tenant, unsealed.last)
+            await change(connection, "DELETE FROM facts WHERE tenant = %s AND position <= %s", *upto)
+            tail.forget_sealed(undo, unsealed)
+            undo.once_committed(lambda: self._spare.sealed(piece.row_count))
 
     async def sealed_upto(self) -> int:
         """See SampleStore."""
@@ -311,6 +306,15 @@ async def _carry_out(tenant: str, changes: Sequence[Change], connection: Connect
 
 _aside = asyncio.to_thread
 """Compressing and decompressing takes long enough to be kept off the event loop."""
+
+
+async def _headers(connection: Connection, tenant: str, first: int, last: int) -> list[Header]:
+    return await fetch(
+        connection,
+        "SELECT at_ms, kind, backfill, row_count, CASE kind WHEN 'samples' THEN CAST('' AS BYTEA) ELSE body END"
+        " FROM facts WHERE tenant = %s AND position BETWEEN %s AND %s ORDER BY position",
+        *(tenant, first, last),
+    )
 
 
 async def _sealed_upto(connection: Connection, tenant: str) -> int:

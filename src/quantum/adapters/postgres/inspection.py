@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from quantum.adapters.postgres.engine import Patience, connect, migrate, translated
 from quantum.adapters.postgres.lease import describe
+from quantum.adapters.postgres.reigns import Sight, end_of
 from quantum.adapters.postgres.schema import NOW_MS, STEPS, taken_steps
 from quantum.adapters.postgres.statements import change, fetch
 from quantum.adapters.postgres.walls import look_at_walls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantum.adapters.postgres.statements import Connection
     from quantum.adapters.postgres.walls import Walls
 
@@ -27,8 +30,13 @@ class Survey:
     risks: tuple[str, ...]
 
 
-async def survey(url: str, tenant: str) -> Survey:
+async def survey(url: str, tenant: str, seen: Path | None = None) -> Survey:
     """Return what is seen of a tenant's database; a running Quantum is not disturbed.
+
+    Args:
+        url: address of the database.
+        tenant: whose.
+        seen: the file in which a writer keeps how far it has seen the log.
 
     Raises:
         Unavailable: the database cannot be had or would forget commits.
@@ -41,7 +49,7 @@ async def survey(url: str, tenant: str) -> Survey:
             if steps < len(STEPS):
                 lacks = f"its schema lacks {len(STEPS) - steps} of {len(STEPS)} steps"
                 return Survey((f"{lacks}; a start or `quantum migrate` adds them",), risks)
-            return Survey(await _facts(connection, tenant), risks)
+            return await _inside(connection, Sight(tenant, seen), risks)
     finally:
         await connection.close()
 
@@ -51,13 +59,16 @@ async def _risks(connection: Connection) -> tuple[str, ...]:
     return tuple(f"{name} is off, so a loss of power can damage it; turn it on" for name, on in found if on == "off")
 
 
-async def _facts(connection: Connection, tenant: str) -> tuple[str, ...]:
+async def _inside(connection: Connection, sight: Sight, risks: tuple[str, ...]) -> Survey:
+    """Return what is seen of a tenant's rows, too."""
+    sight.recall()
     walls = await look_at_walls(connection)
     async with connection.transaction():
         if walls.opening is not None:
-            await change(connection, walls.opening, tenant)
-        seen = await _seen(connection, tenant)
-    return *seen, _words_of(walls)
+            await change(connection, walls.opening, sight.tenant)
+        gap = await sight.compare(connection)
+        seen = await _seen(connection, sight.tenant)
+    return Survey((*seen, _words_of(walls)), risks if gap is None else (str(gap), *risks))
 
 
 def _words_of(walls: Walls) -> str:
@@ -71,15 +82,10 @@ def _words_of(walls: Walls) -> str:
 
 
 async def _seen(connection: Connection, tenant: str) -> tuple[str, ...]:
-    last = await fetch(
-        connection,
-        "SELECT greatest((SELECT max(position) FROM facts WHERE tenant = %s),"
-        " (SELECT max(last_position) FROM segments WHERE tenant = %s))",
-        *(tenant, tenant),
-    )
+    last, _ = await end_of(connection, tenant)
     lease = await fetch(connection, f"SELECT holder FROM leases WHERE tenant = %s AND expires_ms > {NOW_MS}", tenant)
     writer = describe(str(lease[0][0])) if lease else "nobody"
-    return f"tenant {tenant} has {last[0][0] or 0:,} facts", f"{writer} writes now"
+    return f"tenant {tenant} has {last:,} facts", f"{writer} writes now"
 
 
 async def migrate_database(url: str) -> int:

@@ -137,6 +137,14 @@ STEPS: Final = (
         PRIMARY KEY (tenant, name, version)
     )
     """,
+    "ALTER TABLE leases ADD COLUMN IF NOT EXISTS written BIGINT NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE IF NOT EXISTS reigns (
+        tenant TEXT NOT NULL, epoch BIGINT NOT NULL, holder TEXT NOT NULL, position BIGINT NOT NULL,
+        lost_after BIGINT NOT NULL, lost_upto BIGINT NOT NULL,
+        PRIMARY KEY (tenant, epoch)
+    )
+    """,
 )
 """Each step runs once, in order; what it made is never changed by editing it, only by a later step."""
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from quantum.adapters.fact_tail import Undo
 from quantum.adapters.sqlite.schema import migrate
@@ -37,6 +37,22 @@ BUSY_TIMEOUT_S: Final = 5.0
 FULL: Final = 2
 CLOSED: Final = "the store is closed"
 MEMORY: Final = ":memory:"
+
+
+BEGIN: Final = "BEGIN IMMEDIATE"
+
+
+class Around(NamedTuple):
+    """Statements before a job of a transaction, after it is done, and after it was refused."""
+
+    before: tuple[str, ...]
+    done: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+TOGETHER: Final = Around(("SAVEPOINT job",), ("RELEASE job",), ("ROLLBACK TO job",))
+ALONE: Final = Around((), (), ("ROLLBACK", BEGIN))
+"""With every statement the thread lets go of the interpreter and has to get it again, so one job has none around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +184,12 @@ class Engine:
         undo, results = Undo(), list[tuple[Job, object, Exception | None]]()
         try:
             with _translated("the store did not take the write"):
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute(BEGIN)
                 if self._is_stale:
                     self._catch_up(self._connection)
                     self._is_stale = False
                 for job in jobs:
-                    results.append(self._attempt(job, undo))
+                    results.append(self._attempt(job, undo, ALONE if len(jobs) == 1 else TOGETHER))
                 self._is_stale = True  # until it is known that the commit happened
                 self._connection.execute("COMMIT")
                 self._is_stale = False
@@ -186,20 +202,24 @@ class Engine:
         for job, result, error in results:
             _answer(job, result, error)
 
-    def _attempt(self, job: Job, undo: Undo) -> tuple[Job, object, Exception | None]:
+    def _attempt(self, job: Job, undo: Undo, around: Around) -> tuple[Job, object, Exception | None]:
         """Run one job; a refusal is its own, an error of the database is everybody's."""
         before = len(undo)
-        self._connection.execute("SAVEPOINT job")
+        self._execute(around.before)
         try:
             result = job.work(self._connection, undo)
         except sqlite3.Error:
             raise
         except Exception as refusal:  # noqa: BLE001 - carried to the caller, whose work it was
             undo.run(before)
-            self._connection.execute("ROLLBACK TO job")
+            self._execute(around.refused)
             return job, None, refusal
-        self._connection.execute("RELEASE job")
+        self._execute(around.done)
         return job, result, None
+
+    def _execute(self, statements: tuple[str, ...]) -> None:
+        for statement in statements:
+            self._connection.execute(statement)
 
     # ---- reading ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ from quantum.adapters.pieces import Unsealing, having_any, pack_piece, take
 from quantum.adapters.recent_rows import RecentRows
 from quantum.adapters.sqlite import pieces
 from quantum.adapters.thinning import AT_ONCE, DATA_KINDS, without_data
+from quantum.application.scoring import NOBODY
 from quantum.domain.errors import NotFound
 from quantum.domain.facts import Attendance, Command, Denied, Fact, FactBody, Heartbeat, Ordered, Samples, Started
 from quantum.domain.labels import LabelSet
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quantum.adapters.fact_tail import Undo
+    from quantum.adapters.fact_tail import Header, Undo, Unsealed
+    from quantum.adapters.pieces import Piece
     from quantum.adapters.sqlite.engine import Engine
     from quantum.adapters.thinning import Change
     from quantum.application.ports import Appended, SampleProposal
+    from quantum.application.scoring import Writer
     from quantum.domain.scoring import ScoredRows
 
 EXTENTS: Final = (
@@ -124,6 +128,14 @@ class SqliteFacts:
         """See FactLog."""
         return await self._engine.write(lambda _, __: (self._tail.position, self._tail.at_ms))
 
+    def as_writer(self) -> Writer:
+        """Return nobody: of a file there is no copy that takes over, so it does not matter who writes it."""
+        return NOBODY
+
+    async def has(self, writer: Writer, position: int) -> bool:  # noqa: ARG002 - as above
+        """See LaneSource."""
+        return position <= (await self.last())[0]
+
     async def read(self, after: int, max_rows: int) -> list[Fact]:
         """See FactLog."""
         return await self._engine.read(lambda connection: self._read(connection, after, max_rows))
@@ -197,26 +209,23 @@ class SqliteFacts:
         return await self._engine.read(find)
 
     async def seal(self, upto: int, scores: ScoredRows) -> None:
-        """See SampleStore."""
-        await self._engine.write(lambda connection, undo: self._seal(connection, undo, upto, scores))
+        """See SampleStore. It is packed before the transaction, so that others can write meanwhile."""
+        unsealed = await self._engine.write(lambda _, __: self._tail.unsealed(upto))
+        if unsealed is not None:
+            first, last = unsealed.first, unsealed.last
+            headers = await self._engine.read(lambda connection: _headers(connection, self._tenant, first, last))
+            piece = await asyncio.to_thread(pack_piece, first, last, headers, unsealed.rows, scores)
+            await self._engine.write(lambda connection, undo: self._seal(connection, undo, unsealed, piece))
 
-    def _seal(self, connection: sqlite3.Connection, undo: Undo, upto: int, scores: ScoredRows) -> None:
+    def _seal(self, connection: sqlite3.Connection, undo: Undo, unsealed: Unsealed, piece: Piece) -> None:
         tail = self._tail
-        upto = min(upto, tail.position)
-        if upto <= tail.sealed:
-            return
-        first = tail.sealed + 1
-        headers = connection.execute(
-            "SELECT at_ms, kind, backfill, row_count, CASE kind WHEN 'samples' THEN x'' ELSE body END FROM facts"
-            " WHERE tenant = ? AND position BETWEEN ? AND ? ORDER BY position",
-            (self._tenant, first, upto),
-        ).fetchall()
-        sealed = tail.rows_upto(upto, after=tail.sealed)
-        rows = SampleBatch.concat(list(sealed.values()))
-        pieces.insert(connection, self._tenant, pack_piece(first, upto, headers, rows, scores))
-        connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", (self._tenant, tail.packed_newest()))
-        connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", (self._tenant, upto))
-        tail.forget_sealed(undo, upto, sealed)
+        if tail.is_next(unsealed):
+            pieces.insert(connection, self._tenant, piece)
+            newest = (self._tenant, tail.packed_newest())
+            connection.execute("INSERT OR REPLACE INTO newest_times VALUES (?, ?)", newest)
+            upto = (self._tenant, unsealed.last)
+            connection.execute("DELETE FROM facts WHERE tenant = ? AND position <= ?", upto)
+            tail.forget_sealed(undo, unsealed)
 
     async def sealed_upto(self) -> int:
         """See SampleStore."""
@@ -274,6 +283,14 @@ async def thin(engine: Engine, tenant: str, kinds: Sequence[str], upto: int, fro
 
 def _carry_out(tenant: str, changes: Sequence[Change], connection: sqlite3.Connection, _: Undo) -> None:
     pieces.carry_out(connection, tenant, changes)
+
+
+def _headers(connection: sqlite3.Connection, tenant: str, first: int, last: int) -> list[Header]:
+    return connection.execute(
+        "SELECT at_ms, kind, backfill, row_count, CASE kind WHEN 'samples' THEN x'' ELSE body END FROM facts"
+        " WHERE tenant = ? AND position BETWEEN ? AND ? ORDER BY position",
+        (tenant, first, last),
+    ).fetchall()
 
 
 def _scalar(connection: sqlite3.Connection, sql: str, tenant: str) -> int:

@@ -93,8 +93,9 @@ ENOUGH: Final = 15.0
 """The tail of the record begins at the highest step that so many rows reached."""
 DOUBT_ROWS: Final = 300.0
 """Weight of the prior in how many rows reach a step: as if so many rows more had come as they should."""
-DOUBT: Final = 20.0
-"""Weight of the prior in how fast they thin out beyond: so many rows that thinned out as they should."""
+DOUBT, LEAST_DOUBT, DOUBTED_ROWS = 20.0, 5.0, 8000.0
+"""Weight of the prior in how fast they thin out beyond: so many rows that thinned out as they should. It falls to the
+least within so many rows: a series that has been watched for long is believed that its tail is not the usual one."""
 RECORD_ROWS: Final = 400_000.0
 """After so many rows the record is halved."""
 
@@ -240,9 +241,11 @@ def _told(s: Any, depth: float) -> float:
         step = int(depth * STEPS_A_DECADE)
         here, part = _rarity_of_step(s, step), depth * STEPS_A_DECADE - step
         return max(first, here + (_rarity_of_step(s, step + 1) - here) * part)
-    many = np.float64(s["reached"][step]) + DOUBT
-    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + DOUBT * A_DECADE))
-    return max(first, _rarity_of_step(s, step) + supported)
+    doubt = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * s["judged"] / DOUBTED_ROWS)
+    many = np.float64(s["reached"][step]) + doubt
+    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + doubt * A_DECADE))
+    told: float = max(first, _rarity_of_step(s, step) + supported)
+    return told
 
 
 @compiled

@@ -1,0 +1,90 @@
+"""`quantum bench calibration`: how often what is told as once in thirty days comes where nothing happens.
+
+Series of ten kinds are drawn, each of thirty days, and scored from their first row on. One row of each series is due to
+score "once in thirty days", so the share that did is a ratio of what is seen to what is told. With a hundred series a
+kind it is known to about a tenth. The default detector is measured without its patterns, which have no say in a score.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from quantum.cli.bench_detect import tell_rows
+from quantum.cli.bench_peers import Row, make_row
+from quantum.cli.measuring import machine, say
+from quantum.cli.servers import AsJson
+from quantum.cli.stationary import KINDS, draw
+from quantum.domain.detectors import robust_ensemble, robust_seasonal
+from quantum.domain.detectors.rarity import Plan
+from quantum.domain.detectors.robust import Robust
+from quantum.domain.detectors.robust_seasonal import RobustSeasonal
+from quantum.domain.detectors.signs import SIGNS
+from quantum.domain.scoring import DECADES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DAYS: Final = 30
+SERIES: Final = 100
+SEED: Final = 2026
+DAY_MS: Final = 86_400_000
+INTERVALS: Final = {"one-minute rows": 60_000, "ten-second rows": 10_000}
+CHEAP: Final = "cheap tier"
+
+
+def bench_calibration(*, series: int = SERIES, seed: int = SEED, as_json: AsJson = False) -> None:
+    """Measure how often rows told as "once in 30 days" come on series on which nothing happens. Takes ten minutes.
+
+    Args:
+        series: of each kind; one row of each is due.
+        seed: what they are drawn from.
+        as_json: print JSON.
+    """
+    tell_rows("calibration", measure_calibration(max(2, series), seed), as_json=as_json)
+
+
+def score_without_patterns() -> Robust:
+    """Return a bank that scores as the default detector does: patterns count in the evidence, not in the score."""
+    plan = Plan(*(part[:SIGNS] for part in robust_ensemble.PLAN))
+    return Robust(robust_ensemble.DAYS, plan, robust_seasonal.EVIDENCE)
+
+
+MEASURED: Final[Mapping[str, Callable[[], Robust]]] = {"quantum": score_without_patterns, CHEAP: RobustSeasonal}
+
+
+def measure_calibration(series: int, seed: int, days: int = DAYS) -> dict[str, Any]:
+    """Return rows in the form of docs/performance.json, and the machine.
+
+    Args:
+        series: of each kind and interval, two at least.
+        seed: what they are drawn from.
+        days: of each series, of which one row is due.
+    """
+    rows = [
+        _measure(f"once in {days} days seen by told, {of}: {kind}", kind, interval_ms, series, seed, days)
+        for of, interval_ms in INTERVALS.items()
+        for kind in KINDS
+    ]
+    return {"rows": rows, "machine": machine()}
+
+
+def _measure(measure: str, kind: str, interval_ms: int, series: int, seed: int, days: int) -> Row:
+    say(measure)
+    a_day = DAY_MS // interval_ms
+    told = {name: np.zeros(series) for name in MEASURED}
+    for one in range(series):
+        values = draw(kind, np.random.default_rng([seed, one, *kind.encode()]), days * a_day, a_day)
+        for name, make in MEASURED.items():
+            told[name][one] = rows_told(make(), values, interval_ms)
+    chance = told["quantum"].std(ddof=1) / math.sqrt(series)
+    return make_row(measure, f"times as often, give or take {chance:.1g}", {k: n.mean() for k, n in told.items()})
+
+
+def rows_told(bank: Robust, values: np.ndarray, interval_ms: int) -> int:
+    """Return how many rows of a series are told as coming once in as many rows as it has, or less often."""
+    at_ms = np.arange(len(values), dtype=np.int64) * interval_ms
+    scores = bank.score_and_learn(np.zeros(len(values), np.int64), at_ms, values)
+    return int((scores.score >= math.log10(len(values)) / DECADES).sum())
