@@ -268,6 +268,16 @@ def _job_of_the_week(rng: Generator) -> tuple[Values, Events]:
     return values, (((7 * 9 + 6) * 24 + 3, (7 * 9 + 6) * 24 + 15),)
 
 
+def _backup_of_the_week(rng: Generator) -> tuple[Values, Events]:
+    values = _daily(rng, 70, 15.0, 3.0)
+    for week in range(10):
+        begin = (7 * week + 6) * DAY + 36 + int(rng.integers(-2, 3))
+        values[begin : begin + 24] += 80.0
+    at = (7 * 8 + 2) * DAY + 168
+    values[at : at + 24] += 80.0
+    return values, ((at, at + 24),)
+
+
 def _noise(rng: Generator) -> tuple[Values, Events]:
     return rng.normal(0.0, 1.0, 10000), ()
 
@@ -301,5 +311,6 @@ SCENARIOS: Final[dict[str, tuple[int, Callable[[Generator], tuple[Values, Events
     "job of the night": (300, _job_of_the_night),
     "busy weekend": (300, _busy_weekend),
     "job of the week": (3600, _job_of_the_week),
+    "backup of the week": (300, _backup_of_the_week),
 }
 """Name -> (seconds between rows, generator)."""

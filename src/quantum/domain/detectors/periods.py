@@ -43,6 +43,7 @@ from quantum.domain.detectors.signs import (
     FARTHEST,
     LARGEST_SINGLE,
     LEVEL,
+    OUTSIDE,
     RESIDUAL,
     SIGNS,
     SPAN,
@@ -87,6 +88,8 @@ REACH: Final = 1
 SLACK_MS: Final = 3_600_000
 """Days and weeks may be late by an hour: clocks change."""
 A_DAY_MS: Final = 20 * 3_600_000
+"""From here on a period only excuses. What people do by days and weeks they also leave out by the calendar: with a
+week that accuses, each holiday was an event."""
 WORST: Final = 8
 """Periods of which the largest distance is remembered."""
 HELD_BINS: Final = 4
@@ -340,10 +343,13 @@ def _consider(s: Any, at_ms: int, work: NDArray[float64]) -> None:
 
 
 @compiled
+def _is_long(s: Any) -> bool:
+    return s["period"] * s["width_ms"] >= A_DAY_MS
+
+
+@compiled
 def _reach(s: Any) -> int:
-    if s["period"] * s["width_ms"] < A_DAY_MS:
-        return REACH
-    return max(REACH, -(-SLACK_MS // s["width_ms"]))
+    return max(REACH, -(-SLACK_MS // s["width_ms"])) if _is_long(s) else REACH
 
 
 @compiled
@@ -360,10 +366,10 @@ def _stretch(s: Any, last: int, width: int) -> tuple[float, float]:
 
 
 @compiled
-def _distance_to_turn(s: Any, centre: int, reach: int, low: float, high: float) -> float:
+def _distance_to_turn(s: Any, centre: int, low: float, high: float) -> float:
     least_low, most_low, least_high, most_high = np.inf, -np.inf, np.inf, -np.inf
-    for last in range(centre - reach, centre + reach + 1):
-        low_then, high_then = _stretch(s, last, 2 * reach + 1)
+    for last in range(centre - REACH, centre + REACH + 1):
+        low_then, high_then = _stretch(s, last, 2 * REACH + 1)
         if low_then > high_then:
             return np.inf
         least_low, most_low = min(least_low, low_then), max(most_low, low_then)
@@ -376,16 +382,15 @@ def _distance_to_turn(s: Any, centre: int, reach: int, low: float, high: float) 
 @compiled
 def _distance(s: Any, bin_now: int) -> float:
     """Return how far the stretch that ends with a bin is from the most similar one of the last periods."""
-    reach = _reach(s)
-    low, high = _stretch(s, bin_now, 2 * reach + 1)
+    low, high = _stretch(s, bin_now, 2 * REACH + 1)
     nearest = np.inf
     if low > high:
         return 0.0
     for turn in range(1, TURNS + 1):
         centre = round(bin_now - turn * s["period"])
-        if centre - 3 * reach < s["first"]:
+        if centre - 3 * REACH < s["first"]:
             break
-        nearest = min(nearest, _distance_to_turn(s, centre, reach, low, high))
+        nearest = min(nearest, _distance_to_turn(s, centre, low, high))
     return 0.0 if nearest == np.inf else nearest
 
 
@@ -408,18 +413,19 @@ def _note_distance(s: Any, bin_now: int, distance: float) -> None:
 @compiled
 def _look_back(s: Any) -> None:
     """Learn how far turns usually are from one another from what is in the ring."""
-    begin = int(s["first"] + s["period"]) + 4 * _reach(s)
+    begin = int(s["first"] + s["period"]) + 4 * REACH
     s["turns"], s["turn_worst"], s["bar"], s["turn_ends"] = 0, 0.0, np.inf, begin + s["period"]
     s["reading"] = 0.0
     for index in range(begin, s["now"]):
-        _note_distance(s, index, _distance(s, index))
+        if not _is_long(s):
+            _note_distance(s, index, _distance(s, index))
 
 
 @compiled
 def _complete_bin(s: Any, at_ms: int, work: NDArray[float64]) -> None:
     """Compare the bin that is complete, and search when it is time."""
     reading = 0.0
-    if s["period"] > 0.0:
+    if s["period"] > 0.0 and not _is_long(s):
         distance = _distance(s, s["now"])
         reading = max(0.0, distance - TOLERATED * s["bar"])
         _note_distance(s, s["now"], distance)
@@ -464,7 +470,7 @@ def _outside(s: Any, value: float) -> float:
 @compiled
 def _departure(s: Any, value: float, off_level: float, residual: float) -> float:
     """Return the residual from the level, or from what the last periods had here if that is nearer."""
-    if s["period"] == 0.0 or residual <= 1.0:
+    if s["period"] == 0.0 or residual <= OUTSIDE:
         return residual
     return residual * min(1.0, _outside(s, value) / off_level)
 

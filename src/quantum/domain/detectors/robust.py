@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 class Robust:
     """A bank of series, judged by `signs.py` and, if the plan weighs more signs, by `patterns.py` and `periods.py`."""
 
-    def __init__(self, days: int, plan: Plan, evidence: Evidence) -> None:
+    def __init__(self, days: int, plan: Plan, evidence: Evidence, *, patterns: bool = True) -> None:
+        """Make an empty bank; without patterns those that the plan weighs are 0, for who needs scores alone."""
         self._plan, self._evidence = plan, evidence
         totals = 2 if len(plan.score) > SIGNS else 1
         self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score), totals))}
         self._banks["edges"] = Bank(EDGES_STATE)
         if len(plan.score) > SIGNS:
-            self._banks["patterns"] = Bank(PATTERNS_STATE)
             self._banks["periods"] = Bank(PERIODS_STATE)
+            if patterns:
+                self._banks["patterns"] = Bank(PATTERNS_STATE)
 
     @property
     def series_count(self) -> int:
@@ -83,10 +85,11 @@ class Robust:
         signs, band = np.zeros((count, len(self._plan.score))), np.full((count, BAND_COLUMNS), np.nan)
         taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
+        whole = np.ascontiguousarray(band[:, COUNTED])
         if "patterns" in banks:
-            whole = np.ascontiguousarray(band[:, COUNTED])
             patterns = signs[:, SIGNS : SIGNS + PATTERNS]
             compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], patterns)
+        if "periods" in banks:
             follow_periods(banks["periods"].records, slots, at_ms, whole, taken, band, signs)
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
