@@ -1,4 +1,4 @@
-"""Learnt periods: found in the data whatever they are, told when one is missing, and no event when they come."""
+"""Learnt periods: found in the data whatever they are, no event when they come, and short ones told when missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantum.cli.scenarios import START_MS, opening_rows
 from quantum.domain.detectors.periods import BINS, DEPARTURE, PERIOD, PERIODS_STATE, follow_periods
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
-from quantum.domain.detectors.signs import BAND_COLUMNS, LEVEL, MEASURED, RESIDUAL, SPAN
+from quantum.domain.detectors.signs import BAND_COLUMNS, LEVEL, MEASURED, OUTSIDE, RESIDUAL, SPAN, WARM_UP_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +60,40 @@ def clock(rows: int, step_ms: int) -> NDArray[np.int64]:
 def test_a_period_is_found_whatever_it_is(step_ms: int, every: int, length: int, rows: int) -> None:
     state, _ = followed(jobs(rows, every, length), clock(rows, step_ms))
     assert period_ms(state) == pytest.approx(every * step_ms, rel=0.02)
+
+
+@pytest.mark.parametrize(("step_ms", "every"), [(60_000, 1440), (300_000, 288), (3_600_000, 168)])
+def test_a_day_or_a_week_that_is_not_like_the_ones_before_is_not_told_and_what_they_had_is_excused(
+    step_ms: int, every: int
+) -> None:
+    rows, length = 8 * every, every // 12
+    values = jobs(rows, every, length)
+    values[6 * every : 6 * every + length] -= JOB
+    state, signs = followed(values, clock(rows, step_ms))
+    assert period_ms(state) == pytest.approx(every * step_ms, rel=0.02)
+    assert signs[:, PERIOD].max() == 0.0
+    assert signs[5 * every : 5 * every + length, DEPARTURE].max() < OUTSIDE
+    assert signs[7 * every : 7 * every + length, DEPARTURE].max() < OUTSIDE
+
+
+@pytest.mark.parametrize("shift_ms", [-HOUR_MS, HOUR_MS])
+def test_a_job_of_the_night_is_excused_on_the_day_after_clocks_change(shift_ms: int) -> None:
+    day, shift = DAY_MS // 300_000, shift_ms // 300_000
+    values = np.random.default_rng(5).normal(BASE, 1.0, 12 * day)
+    for night in range(12):
+        begin = night * day + 24 + (shift if night >= 8 else 0)
+        values[begin : begin + 6] += JOB
+    _, signs = followed(values, clock(len(values), 300_000))
+    begin = 8 * day + 24 + shift
+    assert signs[begin : begin + 6, RESIDUAL].min() > 50.0
+    assert signs[begin : begin + 6, DEPARTURE].max() < OUTSIDE
+
+
+def test_usual_residuals_need_no_excuse() -> None:
+    signs = followed(jobs(4000, 60, 3), clock(4000, 60_000))[1][WARM_UP_ROWS:]
+    usual = signs[:, RESIDUAL] <= OUTSIDE
+    assert np.array_equal(signs[usual, DEPARTURE], signs[usual, RESIDUAL])
+    assert np.any(signs[~usual, DEPARTURE] < signs[~usual, RESIDUAL])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -153,3 +187,17 @@ def test_after_the_first_runs_a_job_opens_no_anomaly_and_its_absence_does(seed: 
     assert ((opened > missed) & (opened < missed + 240)).any()
     of_a_job = (opened - 300) % 1200 < 60
     assert opened[of_a_job & (opened >= known) & (opened != missed)].tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_backup_of_the_week_opens_no_anomaly_after_four_of_them_and_one_at_another_time_does(seed: int) -> None:
+    rng, week = np.random.default_rng(seed), 7 * DAY_MS // 300_000
+    phase = 2 * np.pi * np.arange(8 * week) / (week / 7)
+    values, other = 50.0 - 15.0 * np.cos(phase) + rng.normal(0.0, 3.0, 8 * week), 6 * week + 700
+    for begin in [*range(1764, 8 * week, week), other]:
+        values[begin : begin + 24] += 80.0
+    at_ms = clock(len(values), 300_000)
+    opened = opening_rows(at_ms, RobustEnsemble().score_and_learn(np.zeros(len(values), np.int64), at_ms, values).score)
+    of_a_backup = opened[(opened - 1764) % week < 36] // week
+    assert of_a_backup.tolist() == [0, 1, 2, 3][: len(of_a_backup)]
+    assert ((opened >= other) & (opened < other + 24)).any()

@@ -383,9 +383,7 @@ HEARD = (
     "cron minutes",
     "job of twenty minutes",
     "job of the hour",
-    "job of the night",
-    "busy weekend",
-    "job of the week",
+    "backup of the week",
 )
 
 

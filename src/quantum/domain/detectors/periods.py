@@ -13,9 +13,10 @@ A bin that is complete is compared with the same bin of the last periods: lowest
 those of as many, give or take one, in the period that is most like it. So a peak that is missing is as far away as one
 that should not be there. The distance counts beyond three times the second largest of the last eight periods: a series
 that is only nearly periodic is judged by what it does itself, and one missed job does not make the next one usual.
+Periods of a day and more are not compared: what people do by the calendar they also leave out by it.
 
-What two of the last periods had here excuses a residual: a job that runs by the clock is far from the level of the
-last rows each time, and no event.
+What two of the last periods had here excuses a residual that is outside of the usual: a job that runs by the clock is
+far from the level of the last rows each time, and no event.
 
 >>> from quantum.domain.detectors.signs import BAND_COLUMNS
 >>> state, n = np.zeros(1, PERIODS_STATE), 3000
@@ -416,9 +417,8 @@ def _look_back(s: Any) -> None:
     begin = int(s["first"] + s["period"]) + 4 * REACH
     s["turns"], s["turn_worst"], s["bar"], s["turn_ends"] = 0, 0.0, np.inf, begin + s["period"]
     s["reading"] = 0.0
-    for index in range(begin, s["now"]):
-        if not _is_long(s):
-            _note_distance(s, index, _distance(s, index))
+    for index in range(begin, 0 if _is_long(s) else s["now"]):
+        _note_distance(s, index, _distance(s, index))
 
 
 @compiled
@@ -469,7 +469,11 @@ def _outside(s: Any, value: float) -> float:
 
 @compiled
 def _departure(s: Any, value: float, off_level: float, residual: float) -> float:
-    """Return the residual from the level, or from what the last periods had here if that is nearer."""
+    """Return the residual from the level, or from what the last periods had here if that is nearer.
+
+    Usual residuals need no excuse, and keep all else as audible as it was: without them in the total, the mean of a
+    day's wave that fades after an event was loud for an hour.
+    """
     if s["period"] == 0.0 or residual <= OUTSIDE:
         return residual
     return residual * min(1.0, _outside(s, value) / off_level)
