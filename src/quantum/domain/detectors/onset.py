@@ -36,7 +36,7 @@ EPISODE_FADES: Final = 60.0
 STEP: Final = 1.05
 """An onset within an episode exceeds the peak by this factor."""
 GROWING_ROWS: Final = 20
-"""For so many rows after an onset the event itself still grows: means and stretches take 20 rows or so to see it whole."""
+"""So many rows after an onset the event itself still grows: means and stretches take 20 rows or so to see it whole."""
 GROWING_STEP: Final = 1.15
 """An onset that soon exceeds the peak by this factor."""
 FULL_EVIDENCE: Final = 40.0

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEASON_DAYS: Final = 4.0
-"""A season of fewer days counts in proportion in the evidence: what three days did not have, the fourth may well have."""
+"""A season of fewer days counts in proportion in the evidence: what three days did not have, the fourth may have."""
 
 
 class Robust:
