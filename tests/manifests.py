@@ -14,12 +14,15 @@ from tests.parts.kubectl import kubectl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import httpx
+
 ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / "deploy/k8s"
 BASE: Final = FOLDER / "base"
 COMPOSED: Final = tuple(sorted(one.parent for one in FOLDER.glob("*/*/kustomization.yaml") if "overlays" in one.parts))
 """What can be applied as it is."""
 ALL: Final = (BASE, *COMPOSED)
+"""The base by itself says neither where Kafka is nor who may come in, so the program would refuse it."""
 ROLES: Final = ("monitoring", "ml", "gateway")
 IMAGE_SETS: Final = dict(re.findall(r"((?:QUANTUM|NUMBA)_\w+)=(\S+)", (ROOT / "deploy/images/Dockerfile").read_text()))
 """The environment that the image brings."""
@@ -69,29 +72,29 @@ def pod_of(workload: Thing) -> Thing:
 
 def workload_of(things: Sequence[Thing], role: str) -> Thing:
     """Return what has the pods of a role."""
-    (found,) = (
-        one
-        for one in workloads(things)
-        if one["metadata"]["labels"].get("app.kubernetes.io/component") == role
-        and one["metadata"]["labels"].get("app.kubernetes.io/name") == "quantum"
-    )
+    wanted = {"app.kubernetes.io/name": "quantum", "app.kubernetes.io/component": role}
+    (found,) = (one for one in workloads(things) if wanted.items() <= one["metadata"]["labels"].items())
     return found
 
 
 def container_of(things: Sequence[Thing], role: str) -> Thing:
     """Return the container of a role."""
-    (found,) = pod_of(workload_of(things, role))["containers"]
-    return found
+    found: list[Thing] = pod_of(workload_of(things, role))["containers"]
+    assert len(found) == 1
+    return found[0]
 
 
 def environment_of(things: Sequence[Thing], role: str) -> dict[str, str]:
-    """Return the environment that a process of a role has, with an example in the place of each secret."""
+    """Return the environment that a process of a role has, with an example in the place of each secret.
+
+    A secret that is optional is taken to be missing.
+    """
     container = container_of(things, role)
     environment = dict(IMAGE_SETS)
     for source in container["envFrom"]:
         if "configMapRef" in source:
             environment |= only(things, "ConfigMap", source["configMapRef"]["name"])["data"]
-        else:
+        elif not source["secretRef"].get("optional"):
             environment |= SECRETS
     for one in container.get("env", []):
         environment[one["name"]] = one["value"] if "value" in one else SECRETS[one["name"]]
@@ -108,11 +111,11 @@ def probes_of(container: Thing) -> dict[str, Thing]:
     return {kind: container[kind] for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
 
 
-def probed_paths(role: str) -> set[str]:
-    """Return what Kubernetes asks a process of a role for, whatever is composed."""
-    return {
-        probe["httpGet"]["path"] for folder in ALL for probe in probes_of(container_of(built(folder), role)).values()
-    }
+def answers_probes(role: str, http: httpx.Client) -> None:
+    """Check that a running process of a role answers what Kubernetes will ask it."""
+    for folder in ALL:
+        for probe in probes_of(container_of(built(folder), role)).values():
+            assert http.get(probe["httpGet"]["path"]).status_code == 200, (name_of(folder), probe)
 
 
 def name_of(folder: Path) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
 from tests.manifests import (
-    ALL,
+    COMPOSED,
     IMAGE_SETS,
     ROLES,
     SECRETS,
@@ -26,6 +27,7 @@ from tests.manifests import (
     settings_in,
     workload_of,
 )
+from tests.parts.authority import Authority
 
 from quantum import roles
 from quantum.adapters.http.health import health_routes
@@ -33,37 +35,67 @@ from quantum.adapters.kafka.cluster import GOODBYE_S
 from quantum.application import monitoring, publishing
 from quantum.cli.run import check_config
 from quantum.loading import load_settings
-from quantum.settings import SettingsError
-
-if TYPE_CHECKING:
-    from quantum.settings import Settings
+from quantum.settings import Settings, SettingsError
 
 ATTEMPT_S: Final = 10.0
 """So long a receiver may take to answer."""
 OPENS_WITHIN_S: Final = 600
 """So long a first start may take to open and to compile, as the image's own check allows."""
 
-each = pytest.mark.parametrize("folder", ALL, ids=name_of)
+CERTIFICATES: Final = "QUANTUM_STREAM__CA_FILE"
+
+each = pytest.mark.parametrize("folder", COMPOSED, ids=name_of)
 each_role = pytest.mark.parametrize("role", ROLES)
 
 
-def settings_of(folder: Path, role: str) -> Settings:
-    return load_settings(None, without_files(environment_of(built(folder), role)), role=role)
+Reader = Callable[[Path, str], dict[str, str]]
+SettingsOf = Callable[[Path, str], Settings]
 
 
-def without_files(environment: dict[str, str]) -> dict[str, str]:
-    """Leave out what names files of secrets, which are not there."""
-    return {name: text for name, text in environment.items() if not name.endswith("_FILE")}
+@pytest.fixture(name="environment_in", scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """Return the settings of a process, with a file that is here where one comes from a secret."""
+    authorities = str(Authority(tmp_path_factory.mktemp("authority")).ca_file)
+
+    def read(folder: Path, role: str) -> dict[str, str]:
+        environment = settings_in(environment_of(built(folder), role))
+        if CERTIFICATES in environment:
+            assert PurePosixPath(environment[CERTIFICATES]) in secret_files(folder, role)
+            environment[CERTIFICATES] = authorities
+        return environment
+
+    return read
+
+
+@pytest.fixture(name="settings_of", scope="module")
+def loaded(environment_in: Reader) -> SettingsOf:
+    """Return the settings of a process as it loads them."""
+    return lambda folder, role: load_settings(None, environment_in(folder, role), role=role)
+
+
+def secret_files(folder: Path, role: str) -> set[PurePosixPath]:
+    """Return the files that a process gets of secrets."""
+    volumes = {one["name"]: one for one in pod_of(workload_of(built(folder), role))["volumes"]}
+    return {
+        PurePosixPath(mount["mountPath"]) / item["path"]
+        for mount in container_of(built(folder), role)["volumeMounts"]
+        for item in volumes.get(mount["name"], {}).get("secret", {}).get("items", [])
+    }
 
 
 @each
 @each_role
 def test_the_command_accepts_the_settings_of_each_role_and_shows_no_secret(
-    folder: Path, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    role: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    environment_in: Reader,
 ) -> None:
     for name in settings_in(os.environ):
         monkeypatch.delenv(name)
-    for name, text in without_files(settings_in(environment_of(built(folder), role))).items():
+    for name, text in environment_in(folder, role).items():
         monkeypatch.setenv(name, text)
     monkeypatch.chdir(tmp_path)
     check_config(role=role, as_json=True)  # type: ignore[arg-type]
@@ -73,7 +105,7 @@ def test_the_command_accepts_the_settings_of_each_role_and_shows_no_secret(
 
 
 @each
-def test_all_roles_agree_on_what_they_share(folder: Path) -> None:
+def test_all_roles_agree_on_what_they_share(folder: Path, settings_of: SettingsOf) -> None:
     monitoring_, ml, gateway = (settings_of(folder, role) for role in ROLES)
     assert monitoring_.stream == ml.stream
     assert monitoring_.store.url == ml.store.url == gateway.store.url
@@ -90,7 +122,9 @@ def test_variables_that_kubernetes_makes_of_services_would_be_refused() -> None:
 
 @each
 @each_role
-def test_what_runs_is_the_role_and_every_port_is_the_one_it_listens_on(folder: Path, role: str) -> None:
+def test_what_runs_is_the_role_and_every_port_is_the_one_it_listens_on(
+    folder: Path, role: str, settings_of: SettingsOf
+) -> None:
     container = container_of(built(folder), role)
     assert container["args"] == ["run", "--role", role]
     (port,) = container["ports"]
@@ -113,7 +147,7 @@ def test_what_is_asked_for_health_is_a_route_of_the_program(folder: Path, role: 
 
 @each
 @each_role
-def test_everything_that_is_written_to_is_a_volume(folder: Path, role: str) -> None:
+def test_everything_that_is_written_to_is_a_volume(folder: Path, role: str, settings_of: SettingsOf) -> None:
     container = container_of(built(folder), role)
     mounts = {PurePosixPath(one["mountPath"]) for one in container["volumeMounts"] if not one.get("readOnly")}
     written = {settings_of(folder, role).data_dir, IMAGE_SETS["NUMBA_CACHE_DIR"], "/tmp"}
@@ -126,17 +160,21 @@ def test_everything_that_is_written_to_is_a_volume(folder: Path, role: str) -> N
 
 
 @each
-def test_what_was_seen_of_the_log_outlives_the_pod_of_a_writer(folder: Path) -> None:
+def test_what_was_seen_of_the_log_outlives_the_pod_of_a_writer(folder: Path, settings_of: SettingsOf) -> None:
     writer = workload_of(built(folder), "monitoring")
     (claim,) = writer["spec"]["volumeClaimTemplates"]
     (mount,) = (
-        one for one in container_of(built(folder), "monitoring")["volumeMounts"] if one["name"] == claim["metadata"]["name"]
+        one
+        for one in container_of(built(folder), "monitoring")["volumeMounts"]
+        if one["name"] == claim["metadata"]["name"]
     )
     assert mount["mountPath"] == settings_of(folder, "monitoring").data_dir
 
 
 @each
-def test_gateways_ask_every_pod_that_may_write_at_a_name_that_does_not_wait_for_readiness(folder: Path) -> None:
+def test_gateways_ask_every_pod_that_may_write_at_a_name_that_does_not_wait_for_readiness(
+    folder: Path, settings_of: SettingsOf
+) -> None:
     things = built(folder)
     writer = workload_of(things, "monitoring")
     service = only(things, "Service", writer["spec"]["serviceName"])
@@ -159,7 +197,7 @@ def test_an_update_never_waits_for_a_waiting_writer_to_be_ready(folder: Path) ->
 
 
 @each
-def test_who_waits_for_the_lease_is_not_killed_for_waiting(folder: Path) -> None:
+def test_who_waits_for_the_lease_is_not_killed_for_waiting(folder: Path, settings_of: SettingsOf) -> None:
     container = container_of(built(folder), "monitoring")
     probe = container["startupProbe"]
     wait_s = settings_of(folder, "monitoring").store.wait_ms / 1000
@@ -178,13 +216,13 @@ def test_a_stop_is_given_as_long_as_it_takes(folder: Path, role: str) -> None:
 
 
 @each
-def test_there_are_no_more_workers_than_lanes(folder: Path) -> None:
+def test_there_are_no_more_workers_than_lanes(folder: Path, settings_of: SettingsOf) -> None:
     lanes = settings_of(folder, "ml").stream.lanes
     assert workload_of(built(folder), "ml")["spec"].get("replicas", 1) <= lanes
 
 
 @each
-def test_the_names_of_the_service_are_let_in(folder: Path) -> None:
+def test_the_names_of_the_service_are_let_in(folder: Path, settings_of: SettingsOf) -> None:
     things = built(folder)
     service = only(things, "Service", "quantum")["metadata"]
     short = f"{service['name']}.{service['namespace']}"

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from tests.manifests import Thing
 
 CRDS: Final = Path(__file__).with_name("crds")
-OWN_GROUPS: Final = re.compile(r"v1|(apps|batch|policy|autoscaling|[a-z]+(\.[a-z]+)?\.k8s\.io)/v\d+")
 BUILT_IN: Final = frozenset({"networking.k8s.io/v1", "policy/v1", "apps/v1", "batch/v1", "v1"})
 CLUSTER_WIDE: Final = frozenset({"Namespace"})
 TAG: Final = re.compile(r"[a-z0-9./-]+(:[0-9]+/[a-z0-9./-]+)?:(?P<tag>[\w.-]+)(@sha256:[0-9a-f]{64})?")
-IN_THE_CLEAR: Final = re.compile(r"://[^/\s@]*:[^/\s@$]+@|(?i:password|secret|token)\w*\s*[:=]\s*['\"]?\w{6,}['\"]?\s*$")
+IN_THE_CLEAR: Final = re.compile(
+    r"://[^/\s@]*:[^/\s@$]+@|(?i:password|secret|token)\w*\s*[:=]\s*['\"]?\w{6,}['\"]?\s*$"
+)
 """A password in an address, or beside its name."""
 
 folders = pytest.mark.parametrize("folder", ALL, ids=name_of)
