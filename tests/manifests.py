@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -99,6 +99,16 @@ def environment_of(things: Sequence[Thing], role: str) -> dict[str, str]:
     for one in container.get("env", []):
         environment[one["name"]] = one["value"] if "value" in one else SECRETS[one["name"]]
     return environment
+
+
+def secret_files(things: Sequence[Thing], role: str) -> set[PurePosixPath]:
+    """Return the files that a process of a role gets of secrets."""
+    volumes = {one["name"]: one for one in pod_of(workload_of(things, role))["volumes"]}
+    return {
+        PurePosixPath(mount["mountPath"]) / item["path"]
+        for mount in container_of(things, role)["volumeMounts"]
+        for item in volumes.get(mount["name"], {}).get("secret", {}).get("items", [])
+    }
 
 
 def settings_in(environment: Mapping[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tests.manifests import (
     only,
     pod_of,
     probes_of,
+    secret_files,
     settings_in,
     workload_of,
 )
@@ -60,7 +61,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     def read(folder: Path, role: str) -> dict[str, str]:
         environment = settings_in(environment_of(built(folder), role))
         if CERTIFICATES in environment:
-            assert PurePosixPath(environment[CERTIFICATES]) in secret_files(folder, role)
+            assert PurePosixPath(environment[CERTIFICATES]) in secret_files(built(folder), role)
             environment[CERTIFICATES] = authorities
         return environment
 
@@ -71,16 +72,6 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 def loaded(environment_in: Reader) -> SettingsOf:
     """Return the settings of a process as it loads them."""
     return lambda folder, role: load_settings(None, environment_in(folder, role), role=role)
-
-
-def secret_files(folder: Path, role: str) -> set[PurePosixPath]:
-    """Return the files that a process gets of secrets."""
-    volumes = {one["name"]: one for one in pod_of(workload_of(built(folder), role))["volumes"]}
-    return {
-        PurePosixPath(mount["mountPath"]) / item["path"]
-        for mount in container_of(built(folder), role)["volumeMounts"]
-        for item in volumes.get(mount["name"], {}).get("secret", {}).get("items", [])
-    }
 
 
 @each
