@@ -20,7 +20,7 @@ FIGURE: Final = "figure"
 HERE: Final = Path(__file__).parent
 FAULTS: Final = HERE / "faults"
 UNTRACED: Final = (
-    *(HERE / name for name in ("cli", "faults", "simulation", "system", "tools")),
+    *(HERE / name for name in ("cli", "deploy", "faults", "simulation", "system", "tools")),
     *(HERE.parent / "src/quantum" / name for name in ("adapters", "cli")),
 )
 """Tests of what is around domain and application: these have others for their coverage, and are slow when traced."""

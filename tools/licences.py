@@ -40,6 +40,7 @@ BY_CLASSIFIER: Final = {
 BY_WORDS: Final = {
     "MIT License": "MIT",
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache": "Apache-2.0",  # kubernetes-validate, whose LICENSE file says which
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
+from tests.manifests import answers_probes
 from tests.parts.keycloak_pages import KeycloakPages
 from tests.parts.program import ALONE, run_quantum
 from tests.parts.redis import run_redis
@@ -118,6 +119,7 @@ def test_what_is_posted_at_one_gateway_is_seen_at_the_other_whatever_goes_away(
     with ExitStack() as gateways, ExitStack() as writers:
         writer = start(writers, "all", "writer")
         one, other = (start(gateways, "gateway", name, QUANTUM_GATEWAY__WRITERS=writer.base) for name in ("a", "b"))
+        answers_probes("gateway", one.http)
 
         # what is posted and changed at one is there for who asks the other
         pushed(one, 1.0)

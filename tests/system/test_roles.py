@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from tests.manifests import answers_probes
 from tests.parts.children import start_child
 from tests.parts.collector import run_collector
 from tests.parts.kafka import run_kafka
@@ -110,7 +111,9 @@ def test_killed_workers_a_killed_kafka_and_a_killed_monitor_change_nothing(
             environment=environment,
             ready_within_s=START_WITHIN_S,
         )
-        return stack.enter_context(running)
+        program = stack.enter_context(running)
+        answers_probes(role, program.http)
+        return program
 
     with run_sink() as sink, run_collector() as collector, ExitStack() as others:
         environment |= {"QUANTUM_TRACES__URL": collector.url, "QUANTUM_TRACES__RATIO": "0"}

@@ -166,7 +166,7 @@ def _widen(s: Any, work: NDArray[float64]) -> None:
 
 @compiled
 def _may_widen(s: Any) -> bool:
-    return not 0.0 < s["period"] <= MOST_BINS and 2 * s["width_ms"] * BINS <= LONGEST_MS
+    return bool(not 0.0 < s["period"] <= MOST_BINS and 2 * s["width_ms"] * BINS <= LONGEST_MS)
 
 
 @compiled
@@ -345,7 +345,7 @@ def _consider(s: Any, at_ms: int, work: NDArray[float64]) -> None:
 
 @compiled
 def _is_long(s: Any) -> bool:
-    return s["period"] * s["width_ms"] >= A_DAY_MS
+    return bool(s["period"] * s["width_ms"] >= A_DAY_MS)
 
 
 @compiled

