@@ -21,6 +21,7 @@ from quantum.domain.detectors.signs import (
     BINS_A_DAY,
     COUNTED,
     EXPECTED,
+    LASTING,
     LOWER,
     SEASON,
     SIGNS,
@@ -83,12 +84,14 @@ class Robust:
 
         Returns:
             The scores, the rarity of each sign in decades, shape (n, signs), and how many rows the series had, shape
-            (n,): 0 where a row was not measured, which has no rarities. The season's is told in proportion while it
-            has fewer than `SEASON_DAYS` days.
+            (n,): 0 where a row was not measured, which has no rarities. Those of the two signs that compare with the
+            season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
         scores, rarities, rows = self._score(slots, at_ms, values)
         days = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
-        rarities[:, SEASON] *= np.clip(days / SEASON_DAYS, 0.0, 1.0)
+        known = np.clip(days / SEASON_DAYS, 0.0, 1.0)
+        rarities[:, SEASON] *= known
+        rarities[:, LASTING] *= known
         return scores, rarities, rows
 
     def _score(

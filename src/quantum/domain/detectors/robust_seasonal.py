@@ -1,4 +1,4 @@
-"""The cheap detector: six signs of the unusual, each told by its rarity, in 8 KB a series.
+"""The cheap detector: seven signs of the unusual, each told by its rarity, in 8 KB a series.
 
 What many series get at once (`coverage.py`): the signs of `signs.py` with a season of eight days, judged by
 `rarity.py`.
@@ -26,13 +26,13 @@ from quantum.domain.detectors.signs import SIGNS, signs_state
 DAYS: Final = 8
 """The season reaches a week back, for the price of eight days."""
 PLAN: Final = Plan(
-    score=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0]),
-    prior=np.array([0.1, 0.1, 0.1, 0.1, 1.0, 0.1]),
-    holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
-    learning=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0]),
+    score=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0, 0.0]),
+    prior=np.array([0.1, 0.1, 0.1, 0.1, 1.0, 0.1, 0.1]),
+    holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
+    learning=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0, 0.0]),
 )
-"""Weights of range, season, mean, spread, residual and repeat (docs/detection.md says what each brought)."""
-EVIDENCE: Final = Evidence(np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3]), power=0.8, cap=11.0)
+"""Weights of range, season, mean, spread, residual, repeat and lasting (docs/detection.md says what each brought)."""
+EVIDENCE: Final = Evidence(np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3, 1.0]), power=0.8, cap=11.0)
 BYTES: Final = signs_state(DAYS).itemsize + rarity_state(SIGNS).itemsize + EDGES_STATE.itemsize
 """State of one series."""
 
@@ -41,7 +41,7 @@ class RobustSeasonal(Robust):
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 9
+    version: Final = 10
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN, EVIDENCE)

@@ -1,8 +1,9 @@
-"""Signs: six distances of a row from what its series did before, each >= 0 and without a unit.
+"""Signs: seven distances of a row from what its series did before, each >= 0 and without a unit.
 
 Beyond the highest and lowest value so far; away from all values at the same time of day (give or take three hours) of
 the last days; mean and spread of the last rows beyond their records; away from the level of the last rows; repeated to
-the last digit. The same state draws the band of usual values.
+the last digit; and the slow mean of the last rows away from all values at the same time of day, which lasts. The same
+state draws the band of usual values.
 
 Nothing depends on the interval of the rows: the season goes by the clock, the rest by rows. What an anomaly teaches is
 held back: records are 40 to 80 rows late, and the level creeps while values are outside. No sign depends on how rare
@@ -37,8 +38,8 @@ WARM_UP_ROWS: Final = 40
 LEARNT, MEASURED = 1, 2
 """What became of a row, if anything: within the warm-up it is learnt from, then measured first."""
 
-SIGNS: Final = 6
-RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT = range(SIGNS)
+SIGNS: Final = 7
+RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT, LASTING = range(SIGNS)
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
 EXPECTED, LOWER, UPPER, SPAN, COUNTED, LEVEL = range(6)
@@ -54,6 +55,7 @@ NEIGHBOURS: Final = 6
 LEVEL_RATE: Final = 0.05
 SCALE_RATE: Final = 0.02
 MEAN_RATE: Final = 0.1
+LASTING_RATE: Final = 0.05
 SPREAD_RATE: Final = 1.0 / 30.0
 OUTSIDE: Final = 4.0
 """Residuals of this many scales (mean absolute residuals; 3.2 standard deviations) are outside the usual."""
@@ -108,6 +110,7 @@ def signs_state(days: int) -> np.dtype[Any]:
             ("level", np.float64),
             ("scale", np.float64),
             ("mean", np.float64),
+            ("lasting", np.float64),
             ("variance", np.float64),
             ("last", np.float64),
             ("fit", np.float64),
@@ -259,7 +262,7 @@ def _learn_records(s: Any, value: float, log_spread: float) -> None:
 
 @compiled
 def _start(s: Any, now: int, value: float) -> None:
-    s["origin"] = s["level"] = s["mean"] = s["least"] = value
+    s["origin"] = s["level"] = s["mean"] = s["lasting"] = s["least"] = value
     s["last"] = np.inf
     s["fit"] = 1.0
     s["first_bin"] = now
@@ -326,6 +329,7 @@ def _measure(s: Any, now: int, value: float, log_spread: float, signs: NDArray[f
     signs[SPREAD] = _beyond_record(s, 2, log_spread, LOG_FLOOR)
     signs[RESIDUAL] = min(FARTHEST, abs(value - s["level"]) / max(_usual_scale(s), floor))
     signs[REPEAT] = min(FARTHEST, 0.25 * s["repeated"])
+    signs[LASTING] = min(FARTHEST, _distance_to_season(s, now, s["lasting"] - s["origin"]) / span)
 
 
 @compiled
@@ -359,6 +363,7 @@ def _take_row(s: Any, at_ms: int, given: float, signs: NDArray[float64], out: ND
     s["at_ms"] = at_ms
     _enter_bin(s, now)
     scale = _usual_scale(s)
+    s["lasting"] += (value - s["lasting"]) * max(LASTING_RATE, 1.0 / s["rows"])
     log_spread = _learn_mean(s, value, scale)
     s["repeated"] = s["repeated"] + 1 if value == s["last"] else 0
     s["last"] = value
