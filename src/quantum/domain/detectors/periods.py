@@ -171,7 +171,7 @@ def _may_widen(s: Any) -> bool:
 
 @compiled
 def _is_full(s: Any, at_ms: int) -> bool:
-    return at_ms // s["width_ms"] - s["first"] >= BINS
+    return bool(at_ms // s["width_ms"] - s["first"] >= BINS)
 
 
 @compiled
