@@ -35,7 +35,7 @@ PLAN: Final = Plan(
 )
 """Weights of range, season, mean, spread, residual, repeat, lasting, drift, surprise, unlikeness, novelty, period and
 departure (docs/detection.md says what each brought). The departure stands for the residual in the score. What is learnt
-does not depend on periods: scores of a series without one are as if there were no such signs, and evidence always is."""
+does not depend on periods: scores of a series without one are as if there were no such signs, evidence always is."""
 EVIDENCE: Final = evidence_of(np.array([0.8, 1.4, 0.8, 0.4, 0.2, 0.3, 0.8, 0.4, 0.8, 0.1, 0.7]), power=0.8, cap=11.0)
 """Of the first eleven in the evidence for onsets; `quantum bench nab --leave-out` tells what others would be worth."""
 BYTES: Final = sum(
