@@ -96,7 +96,9 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
 
     Raises:
         Unavailable: something that is needed cannot be opened.
+        CancelledError: it was told to stop before it was ready.
     """
+    _stop_when_told_to()
     match role:
         case "ml":
             await run_ml(settings, announce)
@@ -104,6 +106,13 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
             await run_gateway(settings, announce)
         case _:
             await run_all(settings, announce, role)
+
+
+def _stop_when_told_to() -> None:
+    """Let SIGTERM end a start, which may have to wait for hours; the first process of a container would not hear it."""
+    starting = asyncio.current_task()
+    if starting is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, starting.cancel)
 
 
 async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -204,9 +213,14 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
+        # who may have to wait for a tenant is then ready to take it over at once; others hear soon what cannot be opened
+        may_wait = settings.store.kind == "postgres"
+        if may_wait:
+            await asyncio.to_thread(_compile_kernels, home)
         await _open_all(settings, process, workspaces.values(), stack, role)
-        # first: compiling keeps a core busy, which this machine's own series would learn as usual
-        await asyncio.to_thread(_compile_kernels, home)
+        if not may_wait:
+            # before anything is collected: it keeps a core busy, which this machine's own series would learn as usual
+            await asyncio.to_thread(_compile_kernels, home)
         if settings.scrape:
             await stack.enter_async_context(home.scraper())
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
