@@ -14,6 +14,8 @@ from quantum.domain.detectors.onset import (
     EPISODE_ROWS,
     EVIDENCE_ROWS,
     FULL_EVIDENCE,
+    GROWING_ROWS,
+    GROWING_STEP,
     STEP,
     Onsets,
     evidence_of,
@@ -66,8 +68,16 @@ def test_after_the_episode_is_over_the_same_evidence_is_an_onset_again() -> None
 
 
 def test_within_an_episode_a_little_more_is_more_of_the_same() -> None:
-    assert decide([9.0, 9.0 * STEP]).tolist() == pytest.approx([0.225, 0.0225 * STEP])
-    assert decide([9.0, 9.1 * STEP])[1] == pytest.approx(0.2275 * STEP)
+    later = [0.0] * GROWING_ROWS
+    assert decide([9.0, *later, 9.0 * STEP])[-1] == pytest.approx(0.0225 * STEP)
+    assert decide([9.0, *later, 9.1 * STEP])[-1] == pytest.approx(0.2275 * STEP)
+
+
+@given(st.integers(0, GROWING_ROWS - 1))
+def test_soon_after_an_onset_it_takes_more_to_be_another(rows_between: int) -> None:
+    soon = [0.0] * rows_between
+    assert decide([9.0, *soon, 9.0 * GROWING_STEP])[-1] == pytest.approx(0.0225 * GROWING_STEP)
+    assert decide([9.0, *soon, 9.1 * GROWING_STEP])[-1] == pytest.approx(0.2275 * GROWING_STEP)
 
 
 shares = st.lists(st.floats(0.1, 2.0), min_size=3, max_size=3)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from quantum.cli.scenarios import Scenario, build_scenarios, events_heard
 from quantum.domain.detectors import robust_ensemble, robust_seasonal
+from quantum.domain.detectors.rarity import DEEPEST
+from quantum.domain.detectors.robust import SEASON_DAYS
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
-from quantum.domain.detectors.signs import WARM_UP_ROWS
+from quantum.domain.detectors.signs import SEASON, WARM_UP_ROWS
 from quantum.domain.pipeline import ANOMALY_SCORE
 
 if TYPE_CHECKING:
@@ -158,6 +160,17 @@ def test_evidence_comes_with_the_scores_that_there_are_without_it_and_is_never_n
     assert evidence.shape == (300,)
     assert evidence.min() >= 0.0
     assert evidence.max() > 0.0
+
+
+@pytest.mark.parametrize("make", [RobustEnsemble, RobustSeasonal])
+@pytest.mark.parametrize("day", [3, 4, 6])
+def test_a_season_of_few_days_counts_in_proportion_in_the_evidence(make: Robust, day: int) -> None:
+    phase, row = np.arange(7 * 288) / 288, day * 288
+    values = 60.0 - 40.0 * np.cos(2 * np.pi * phase) + np.random.default_rng(1).normal(0.0, 1.0, len(phase))
+    values[row] = 95.0  # as at noon, but at midnight
+    rows = np.zeros(len(values), np.int64), np.arange(len(values)) * 300_000, values
+    _, rarities, _ = make().score_with_rarities(*rows)
+    assert rarities[row, SEASON] == pytest.approx(DEEPEST * min(1.0, day / SEASON_DAYS))
 
 
 def test_an_empty_batch_has_no_scores() -> None:

@@ -18,6 +18,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http import cookies
+from quantum.adapters.http.answers import send_response
 from quantum.adapters.http.problems import on_domain_error
 from quantum.application.sessions import PREFIX as SESSION_PREFIX
 from quantum.domain.errors import QuantumError, Rejected, Unavailable
@@ -363,9 +364,9 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: QuantumErr
     """Answer a request or an upgrade with a problem."""
     # an upgrade has no method, though it is a GET
     request: Any = Request(cast("Scope", {"method": "GET", **scope}))
-    answer = on_domain_error(request, refusal).to_asgi_response(None, request)
+    answer = on_domain_error(request, refusal)
     if scope["type"] == ScopeType.HTTP:
-        await answer(scope, receive, send)
+        await send_response(scope, receive, send, answer)
         return
 
     async def send_instead(message: Message) -> None:
@@ -373,4 +374,4 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: QuantumErr
         await send(answered)
 
     await receive()
-    await answer(scope, receive, send_instead)
+    await send_response(scope, receive, send_instead, answer)

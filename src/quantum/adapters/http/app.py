@@ -30,6 +30,7 @@ from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.prometheus_api import QUERIES
+from quantum.adapters.http.repeats import Repeats
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
 from quantum.adapters.http.turnstile import Turnstile
@@ -55,7 +56,15 @@ if TYPE_CHECKING:
 STRANGER: Final = Principal("", frozenset(), "", means="")
 MAX_CONTROL_BODY: Final = 1_000_000
 BODY_TIMEOUT_S: Final = 10.0
-UNCOMPRESSED: Final = ["^/prometheus/api/v1/write", "^/otlp", "^/v1/metrics", "^/influx", "^/write", "^/api/v2/write"]
+UNCOMPRESSED: Final = [
+    "^/api/v1/samples",
+    "^/prometheus/api/v1/write",
+    "^/otlp",
+    "^/v1/metrics",
+    "^/influx",
+    "^/write",
+    "^/api/v2/write",
+]
 """Answers of these are a few bytes, and so many that asking each whether it should be compressed is felt: they take the
 short way, see `Front`."""
 PARAMETERS: Final = "query_parameters"
@@ -239,7 +248,7 @@ def create_app(
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     inside = _front(room, layers)(app.asgi_handler)
     whole = edge(Tracing(traces)(inside) if traces else inside)
-    app.asgi_handler = Turnstile()(whole) if others else whole
+    app.asgi_handler = Turnstile()(Repeats(vitals.observe)(whole)) if others else whole
     return app
 
 

@@ -8,7 +8,6 @@ security headers; and one measurement per request.
 
 from __future__ import annotations
 
-import secrets
 import time
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -20,7 +19,8 @@ from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
-from quantum.adapters.http.problems import REASON, on_domain_error
+from quantum.adapters.http.answers import send_response
+from quantum.adapters.http.problems import REASON, ROUTE, new_request_id, on_domain_error
 from quantum.adapters.http.proxies import Proxies
 from quantum.application.control import ORIGIN
 from quantum.domain.errors import Rejected
@@ -81,7 +81,7 @@ class Edge(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
         scope = self._proxies.seen_through(scope)
-        answer = Answer(send, secrets.token_hex(8), str(scope["method"]) if scope["type"] == ScopeType.HTTP else "")
+        answer = Answer(send, new_request_id(), str(scope["method"]) if scope["type"] == ScopeType.HTTP else "")
         answer.headers = self._headers_for(scope)
         scope.setdefault("state", {})["request_id"] = answer.request_id
         if answer.method == "HEAD":
@@ -101,7 +101,7 @@ class Edge(ASGIMiddleware):
                 await next_app(scope, receive, answer.send)
         finally:
             if answer.method:
-                template = str(scope.get("path_template") or "none")
+                template = scope["state"][ROUTE] = str(scope.get("path_template") or "none")
                 reason = str(scope["state"].get(REASON, ""))
                 self._observe(answer.method, template, answer.status, time.perf_counter() - begin_s, reason)
 
@@ -160,8 +160,7 @@ class Answer:
 
 async def _refuse(scope: Scope, receive: Receive, answer: Answer, refusal: Rejected) -> None:
     if scope["type"] == ScopeType.HTTP:
-        response = on_domain_error(Request(scope), refusal)
-        await response.to_asgi_response(None, Request(scope))(scope, receive, answer.send)
+        await send_response(scope, receive, answer.send, on_domain_error(Request(scope), refusal))
         return
     await receive()
     # closing before accepting is how ASGI answers an upgrade with 403

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, Response
-from litestar.enums import MediaType, ScopeType
+from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 
+from quantum.adapters.http.answers import send_response
 from quantum.adapters.http.problems import HANDLERS
 from quantum.domain.errors import QuantumError
 
@@ -69,7 +69,7 @@ class Front(ASGIMiddleware):
         try:
             await self._guarded(scope, receive, send)
         except QuantumError as error:  # of a layer, before there is an answer
-            await _send(scope, receive, send, _problem(scope, error))
+            await send_response(scope, receive, send, _problem(scope, error))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -79,7 +79,7 @@ class Front(ASGIMiddleware):
                 response = await _compressed(response)
         except Exception as error:  # noqa: BLE001 - the table has an answer for every error, a bug of ours among them
             response = _problem(scope, error)
-        await _send(scope, receive, send, response)
+        await send_response(scope, receive, send, response)
 
 
 def _takes_gzip(scope: Scope) -> bool:
@@ -95,23 +95,3 @@ async def _compressed(response: Response[bytes]) -> Response[bytes]:
 def _problem(scope: Scope, error: Exception) -> Response[Any]:
     handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
     return handler(Request(scope), error)
-
-
-async def _send(scope: Scope, receive: Receive, send: Send, response: Response[Any]) -> None:
-    content = b"" if response.content is None else response.content
-    if type(content) is not bytes or response.cookies or response.background:
-        await response.to_asgi_response(None, Request(scope))(scope, receive, send)
-        return
-    status = response.status_code or HTTPStatus.OK
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-    if status != HTTPStatus.NO_CONTENT:
-        told = {name for name, _ in headers}
-        described = ((b"content-type", _media_of(response)), (b"content-length", b"%d" % len(content)))
-        headers += [pair for pair in described if pair[0] not in told]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
-
-
-def _media_of(response: Response[Any]) -> bytes:
-    media = str(getattr(response.media_type, "value", response.media_type) or MediaType.JSON.value)
-    return (f"{media}; charset={response.encoding}" if media.startswith("text/") else media).encode("latin-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,8 @@ STATUS_OF_REASON: Final = {
 }
 REASON: Final = "reason"
 """Where the state of a request keeps why it was refused."""
+ROUTE: Final = "route"
+"""Where the state of a request keeps the template of its path, once it is answered."""
 REASON_OF_STATUS: Final = {413: "body_too_large"}
 UNREAD: Final = frozenset({"body_too_large", "request_timeout"})
 """Reasons for which the rest of a body was not read: the connection is of no more use."""
@@ -92,6 +95,11 @@ def problem(
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def new_request_id() -> str:
+    """Return an id for a request; all are equally long."""
+    return secrets.token_hex(8)
 
 
 def request_id_of(request: Request[Any, Any, Any]) -> str:

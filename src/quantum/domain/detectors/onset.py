@@ -6,7 +6,8 @@ equally noisy, and of many series some have no anomaly.
 
 A detector's score stays high while an anomaly lasts, because alert policies need a sustained signal. Whoever counts
 events needs one row per event instead: a row is an onset when its evidence exceeds that of the episode before, which
-is remembered for `EPISODE_ROWS` rows and then fades. Onsets keep their evidence, all other rows are damped to a tenth.
+is remembered for `EPISODE_ROWS` rows and then fades. In the first rows after an onset it has to exceed it by more,
+because the same event goes on growing. Onsets keep their evidence, all other rows are damped to a tenth.
 
 >>> import numpy as np
 >>> onsets = Onsets()
@@ -34,6 +35,10 @@ EPISODE_FADES: Final = 60.0
 """After that the peak fades, by a factor e in so many rows, rather than being forgotten at once."""
 STEP: Final = 1.05
 """An onset within an episode exceeds the peak by this factor."""
+GROWING_ROWS: Final = 20
+"""So many rows after an onset the event itself still grows: means and stretches take 20 rows or so to see it whole."""
+GROWING_STEP: Final = 1.15
+"""An onset that soon exceeds the peak by this factor."""
 FULL_EVIDENCE: Final = 40.0
 """Evidence that is told as 1: all signs of the default detector at their loudest."""
 DAMPING: Final = 0.1
@@ -104,7 +109,8 @@ def decide_onsets(
         share = min(1.0, max(0.0, evidence[row] / FULL_EVIDENCE))
         # onsets within one episode rise, so the newest is the highest: one number remembers them all
         over = max(0, ages[slot] - EPISODE_ROWS)
-        known = STEP * peaks[slot] * math.exp(-over / EPISODE_FADES)
+        step = GROWING_STEP if ages[slot] <= GROWING_ROWS else STEP
+        known = step * peaks[slot] * math.exp(-over / EPISODE_FADES)
         if evidence[row] > max(known, FAINT):
             peaks[slot] = evidence[row]
             ages[slot] = 0

@@ -5,7 +5,7 @@ The passes follow one another over a whole batch; none needs what a later one fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,9 +16,12 @@ from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
+    BIN_MS,
+    BINS_A_DAY,
     COUNTED,
     EXPECTED,
     LOWER,
+    SEASON,
     SIGNS,
     SPAN,
     UPPER,
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+SEASON_DAYS: Final = 4.0
+"""A season of fewer days counts in proportion in the evidence: what three days did not have, the fourth may have."""
 
 
 class Robust:
@@ -56,7 +62,7 @@ class Robust:
         The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
         as 1e150.
         """
-        return self.score_with_rarities(slots, at_ms, values)[0]
+        return self._score(slots, at_ms, values)[0]
 
     def score_with_evidence(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
@@ -72,8 +78,17 @@ class Robust:
 
         Returns:
             The scores, the rarity of each sign in decades, shape (n, signs), and how many rows the series had, shape
-            (n,): 0 where a row was not measured, which has no rarities.
+            (n,): 0 where a row was not measured, which has no rarities. The season's is told in proportion while it
+            has fewer than `SEASON_DAYS` days.
         """
+        scores, rarities, rows = self._score(slots, at_ms, values)
+        days = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
+        rarities[:, SEASON] *= np.clip(days / SEASON_DAYS, 0.0, 1.0)
+        return scores, rarities, rows
+
+    def _score(
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
         count, banks = len(slots), self._banks
         for bank in banks.values():
             bank.grow(int(slots.max()) + 1 if count else 0)
