@@ -213,14 +213,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        # who may have to wait for a tenant is then ready to take it over at once; others hear soon what cannot be opened
-        may_wait = settings.store.kind == "postgres"
-        if may_wait:
-            await asyncio.to_thread(_compile_kernels, home)
-        await _open_all(settings, process, workspaces.values(), stack, role)
-        if not may_wait:
-            # before anything is collected: it keeps a core busy, which this machine's own series would learn as usual
-            await asyncio.to_thread(_compile_kernels, home)
+        await _open_and_compile(settings, process, workspaces, stack, role)
         if settings.scrape:
             await stack.enter_async_context(home.scraper())
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
@@ -250,6 +243,22 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
 def _stores(settings: Settings, workspaces: Iterable[Any]) -> list[Any]:
     """Return the stores that another process may take over, or that may go back."""
     return [workspace.store() for workspace in workspaces] if settings.store.kind == "postgres" else []
+
+
+async def _open_and_compile(
+    settings: Settings, process: Any, workspaces: dict[str, Any], stack: AsyncExitStack, role: str
+) -> None:
+    """Open everything and compile what will be needed, before anything is collected.
+
+    Compiling keeps a core busy, which this machine's own series would learn as usual. Who may have to wait for a tenant
+    does it first, and is then ready to take over at once; others hear first what cannot be opened.
+    """
+    may_wait, home = settings.store.kind == "postgres", workspaces[settings.store.tenant]
+    if may_wait:
+        await asyncio.to_thread(_compile_kernels, home)
+    await _open_all(settings, process, workspaces.values(), stack, role)
+    if not may_wait:
+        await asyncio.to_thread(_compile_kernels, home)
 
 
 async def _open_all(
