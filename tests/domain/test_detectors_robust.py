@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantum.cli.bench_calibration import score_without_patterns
 from quantum.cli.scenarios import Scenario, build_scenarios, events_heard
 from quantum.domain.detectors import robust_ensemble, robust_seasonal
 from quantum.domain.detectors.rarity import DEEPEST
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Robust = type[RobustEnsemble] | type[RobustSeasonal]
 BOTH = pytest.mark.parametrize("make", [RobustEnsemble, RobustSeasonal])
-KINDS = ("noise", "steps", "counts", "constant", "walk", "wild")
+KINDS = ("noise", "steps", "counts", "constant", "walk", "wild", "jobs")
 
 
 def make_values(kind: str, seed: int, count: int) -> np.ndarray:
@@ -44,7 +45,8 @@ def make_values(kind: str, seed: int, count: int) -> np.ndarray:
     if kind == "wild":
         odd = [np.nan, np.inf, -np.inf, 1e308, -1e308, 0.0, 5e-324, 1.0]
         return rng.choice(odd, count)
-    return rng.normal(10.0, 1.0, count)
+    jobs = 50.0 if kind == "jobs" else 0.0
+    return rng.normal(10.0, 1.0, count) + np.where(np.arange(count) % 20 < 2, jobs, 0.0)
 
 
 def score(values: np.ndarray, interval_ms: int = 300_000, make: Robust = RobustEnsemble) -> Scores:
@@ -210,10 +212,10 @@ def test_a_constant_that_is_back_is_what_was_expected_to_the_last_digit(make: Ro
     assert np.all(found.expected[41:] == 1.0)
 
 
-def test_the_state_of_a_series_is_twenty_kilobytes_and_of_the_cheap_detector_less_than_eight() -> None:
-    assert robust_ensemble.BYTES <= 20_480
+def test_the_state_of_a_series_is_23_kilobytes_and_of_the_cheap_detector_less_than_eight() -> None:
+    assert robust_ensemble.BYTES <= 23_600
     assert robust_seasonal.BYTES <= 8_192
-    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 6)
+    assert (RobustEnsemble.name, RobustEnsemble.version) == ("robust-ensemble", 7)
     assert (RobustSeasonal.name, RobustSeasonal.version) == ("robust-seasonal", 9)
 
 
@@ -239,14 +241,20 @@ def stationary(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 STATIONARY = ("normal", "lognormal", "counts", "autoregressive", "ratio", "heavy", "seasonal")
+MONTHS = 12
 ONCE_IN_30_DAYS = np.log10(DAYS_30) / 10.0
 
 
 @pytest.fixture(name="month_scores", scope="module")
 def scored_months() -> dict[str, np.ndarray]:
-    """Scores of three series of each kind, shape (3 * DAYS_30,)."""
-    rng = np.random.default_rng(11)
-    return {k: np.concatenate([score(stationary(k, rng), 60_000).score for _ in range(3)]) for k in STATIONARY}
+    """Scores of twelve series of each kind, shape (MONTHS * DAYS_30,)."""
+    rng, at_ms = np.random.default_rng(11), np.arange(DAYS_30, dtype=np.int64) * 60_000
+
+    def scored(kind: str) -> np.ndarray:
+        columns = np.zeros(DAYS_30, np.int64), at_ms, stationary(kind, rng)
+        return score_without_patterns().score_and_learn(*columns).score
+
+    return {kind: np.concatenate([scored(kind) for _ in range(MONTHS)]) for kind in STATIONARY}
 
 
 @pytest.mark.parametrize("kind", STATIONARY)
@@ -260,10 +268,10 @@ def test_what_is_told_as_once_in_thirty_days_comes_as_often_on_stationary_series
     month_scores: dict[str, np.ndarray],
 ) -> None:
     found = {kind: int((scores >= ONCE_IN_30_DAYS).sum()) for kind, scores in month_scores.items()}
-    should = 3 * len(STATIONARY)
+    should = MONTHS * len(STATIONARY)
     assert should / 1.5 <= sum(found.values()) <= 1.5 * should
-    # of three in ninety days, ten is what chance gives one kind in three thousand
-    assert max(found.values()) <= 10
+    # heavy tails are the farthest off, by a factor of two (docs/detection.md), and known to a fifth here
+    assert max(found.values()) <= 3 * MONTHS
 
 
 def test_a_busy_half_minute_scores_high_while_it_lasts_and_low_soon_after() -> None:
@@ -393,6 +401,9 @@ HEARD = (
     "bursty cpu",
     "hourly traffic",
     "cron minutes",
+    "job of twenty minutes",
+    "job of the hour",
+    "backup of the week",
 )
 
 

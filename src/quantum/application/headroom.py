@@ -15,7 +15,7 @@ from quantum.domain.coverage import Tier
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-STATE_BYTES: Final = {Tier.FULL.value: 19_000, Tier.CHEAP.value: 6300, Tier.NONE.value: 0}
+STATE_BYTES: Final = {Tier.FULL.value: 23_600, Tier.CHEAP.value: 6300, Tier.NONE.value: 0}
 """What the detectors keep of a series, by tier: twice that while it is saved."""
 SERIES_BYTES: Final = 4000
 """What else a series takes: labels, keys, newest rows, and the room that tables have to spare."""

@@ -17,11 +17,9 @@ from quantum.cli.bench_peers import Row, make_row
 from quantum.cli.measuring import machine, say
 from quantum.cli.servers import AsJson
 from quantum.cli.stationary import KINDS, draw
-from quantum.domain.detectors import robust_ensemble, robust_seasonal
-from quantum.domain.detectors.rarity import Plan
+from quantum.domain.detectors import robust_ensemble
 from quantum.domain.detectors.robust import Robust
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
-from quantum.domain.detectors.signs import SIGNS
 from quantum.domain.scoring import DECADES
 
 if TYPE_CHECKING:
@@ -48,8 +46,7 @@ def bench_calibration(*, series: int = SERIES, seed: int = SEED, as_json: AsJson
 
 def score_without_patterns() -> Robust:
     """Return a bank that scores as the default detector does: patterns count in the evidence, not in the score."""
-    plan = Plan(*(part[:SIGNS] for part in robust_ensemble.PLAN))
-    return Robust(robust_ensemble.DAYS, plan, robust_seasonal.EVIDENCE)
+    return Robust(robust_ensemble.DAYS, robust_ensemble.PLAN, robust_ensemble.EVIDENCE, patterns=False)
 
 
 MEASURED: Final[Mapping[str, Callable[[], Robust]]] = {"quantum": score_without_patterns, CHEAP: RobustSeasonal}

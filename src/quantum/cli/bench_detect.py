@@ -266,7 +266,7 @@ def measure_leaving_out(corpus: Path, labels: Path) -> Figures:
     for name, series in _read_corpus(corpus).items():
         slots = np.zeros(len(series.values), np.int64)
         _, rarities, rows = RobustEnsemble().score_with_rarities(slots, series.at_ms, series.values)
-        files[name] = series.at_ms, rarities, rows
+        files[name] = series.at_ms, rarities[:, : len(robust_ensemble.EVIDENCE.weights)], rows
     return measure_choice(gather(files, read_windows(labels)), robust_ensemble.EVIDENCE.weights)
 
 

@@ -224,6 +224,60 @@ def _memory_leak(rng: Generator) -> tuple[Values, Events]:
     return values, ((4000, 7200),)
 
 
+def _job_of_twenty_minutes(rng: Generator) -> tuple[Values, Events]:
+    values = np.clip(rng.normal(12.0, 2.5, 18_000), 0.0, 100.0)
+    for run in range(15):
+        begin = 300 + 1200 * run + int(rng.integers(-3, 4))
+        if run != 11:
+            values[begin : begin + int(rng.integers(35, 46))] += 45.0
+    return values, ((300 + 1200 * 11, 300 + 1200 * 11 + 240),)
+
+
+def _job_of_the_hour(rng: Generator) -> tuple[Values, Events]:
+    values = rng.gamma(4.0, 3.0, 8 * 1440)
+    runs = np.arange(len(values)) % 60
+    values[(runs >= 5) & (runs < 8)] += 60.0
+    at = (6 * 24 + 13) * 60 + 5
+    values[at : at + 3] -= 60.0
+    return values, ((at, at + 12),)
+
+
+def _job_of_the_night(rng: Generator) -> tuple[Values, Events]:
+    values = _daily(rng, 24, 20.0, 3.0)
+    for day in range(24):
+        begin = day * DAY + 24 + int(rng.integers(-1, 2))
+        if day != 19:
+            values[begin : begin + 4] += 70.0
+    return values, ((19 * DAY + 24, 19 * DAY + 54),)
+
+
+def _busy_weekend(rng: Generator) -> tuple[Values, Events]:
+    values = _daily(rng, 35, 40.0, 3.0)
+    weekend = (np.arange(len(values)) // DAY) % 7 >= SATURDAY
+    weekend[33 * DAY : 34 * DAY] = False
+    values[weekend] = 22.0 + (values[weekend] - 60.0) * 0.05 + rng.normal(0.0, 2.0, int(weekend.sum()))
+    return values, ((33 * DAY, 34 * DAY),)
+
+
+def _job_of_the_week(rng: Generator) -> tuple[Values, Events]:
+    values = _daily(rng, 84, 15.0, 3.0, 24)
+    for week in range(12):
+        begin = (7 * week + 6) * 24 + 3
+        if week != 9:
+            values[begin : begin + 4] += 80.0
+    return values, (((7 * 9 + 6) * 24 + 3, (7 * 9 + 6) * 24 + 15),)
+
+
+def _backup_of_the_week(rng: Generator) -> tuple[Values, Events]:
+    values = _daily(rng, 70, 15.0, 3.0)
+    for week in range(10):
+        begin = (7 * week + 6) * DAY + 36 + int(rng.integers(-2, 3))
+        values[begin : begin + 24] += 80.0
+    at = (7 * 8 + 2) * DAY + 168
+    values[at : at + 24] += 80.0
+    return values, ((at, at + 24),)
+
+
 def _noise(rng: Generator) -> tuple[Values, Events]:
     return rng.normal(0.0, 1.0, 10000), ()
 
@@ -252,5 +306,11 @@ SCENARIOS: Final[dict[str, tuple[int, Callable[[Generator], tuple[Values, Events
     "steps between modes": (60, _steps_between_modes),
     "memory leak": (10, _memory_leak),
     "noise": (60, _noise),
+    "job of twenty minutes": (1, _job_of_twenty_minutes),
+    "job of the hour": (60, _job_of_the_hour),
+    "job of the night": (300, _job_of_the_night),
+    "busy weekend": (300, _busy_weekend),
+    "job of the week": (3600, _job_of_the_week),
+    "backup of the week": (300, _backup_of_the_week),
 }
 """Name -> (seconds between rows, generator)."""

@@ -15,7 +15,7 @@ depth as the series' own record of depths supports it: how many rows were as dee
 out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
 
 >>> state = np.zeros(1, rarity_state(signs=1))
->>> plan = Plan(np.ones(1), np.ones(1), np.ones(1))
+>>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
 >>> out = np.zeros((3000, 2))
 >>> signs = np.r_[np.tile(np.linspace(0.0, 1.0, 50), 60)[:-1], 9.0][:, None]
 >>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, plan, out)
@@ -107,24 +107,26 @@ EDGES.setflags(write=False)
 class Plan(NamedTuple):
     """How signs are weighed in the score, and their means at first, all of shape (signs,).
 
-    A sign that holds back (1, else 0) makes a row loud if it is: loud rows are not simply learnt.
+    A sign that holds back (1, else 0) makes a row loud if it is, and so does a rare total: loud rows are not simply
+    learnt. Where the state has two totals, that total has weights of its own (`learning`), and else those of the score.
     """
 
     score: NDArray[float64]
     prior: NDArray[float64]
     holds: NDArray[float64]
+    learning: NDArray[float64]
 
 
-def rarity_state(signs: int) -> np.dtype[Any]:
-    """Return the state of one series with so many signs."""
+def rarity_state(signs: int, totals: int = 1) -> np.dtype[Any]:
+    """Return the state of one series with so many signs, and one total or two."""
     return np.dtype(
         [
             ("rows", np.int64),
             ("loud", np.int64),
             ("run", np.int64),
-            ("known", np.float64, (signs + 1, KNOWN)),
-            ("counts", np.float32, (signs + 1, BINS)),
-            ("late", np.float32, (LEARNT_LATE_ROWS, signs + 2)),
+            ("known", np.float64, (signs + totals, KNOWN)),
+            ("counts", np.float32, (signs + totals, BINS)),
+            ("late", np.float32, (LEARNT_LATE_ROWS, signs + totals + 1)),
             ("judged", np.float64),
             ("reached", np.float32, (STEPS,)),
             ("beyond", np.float32, (STEPS,)),
@@ -275,7 +277,8 @@ def _start(s: Any, prior: NDArray[float64]) -> None:
     s["rows"] = WARM_UP_ROWS
     for sign in range(len(prior)):
         _start_histogram(s, sign, prior[sign])
-    _start_histogram(s, len(prior), 1.0)
+    for total in range(len(prior), len(s["known"])):
+        _start_histogram(s, total, 1.0)
 
 
 @compiled
@@ -305,14 +308,23 @@ def _learn(s: Any, late: NDArray[float32]) -> None:
 
 
 @compiled
-def _judge(s: Any, signs: NDArray[float64], plan: Plan, rarities: NDArray[float64], out: NDArray[float64]) -> None:
-    strongest, together, loudest, count = 0.0, 0.0, 0.0, len(plan.score)
+def _together(supported: NDArray[float64], weights: NDArray[float64]) -> float:
+    """Return the total of rarities: the strongest of all, and a little of the others."""
+    strongest, together = 0.0, 0.0
+    for sign in range(len(weights)):
+        strongest = max(strongest, supported[sign] * weights[sign])
+        together += supported[sign] * weights[sign]
+    return strongest + OTHERS * (together - strongest)
+
+
+@compiled
+def _judge(s: Any, signs: NDArray[float64], plan: Plan, work: NDArray[float64], out: NDArray[float64]) -> None:
+    rarities, supported, count, last = work[0], work[1], len(plan.score), len(s["known"]) - 1
+    loudest = 0.0
     for sign in range(count):
-        rarities[sign], supported = _rarity(s, sign, signs[sign])
-        strongest = max(strongest, supported * plan.score[sign])
-        together += supported * plan.score[sign]
+        rarities[sign], supported[sign] = _rarity(s, sign, signs[sign])
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
-    total = strongest + OTHERS * (together - strongest)
+    total = _together(supported, plan.score)
     rarity, depth = _rarity(s, count, total)
     s["run"] = s["run"] + 1 if depth >= LOUD else 0
     folded = depth if depth <= KNEE else KNEE + (depth - KNEE) * _beyond_knee(s["rows"])
@@ -325,7 +337,11 @@ def _judge(s: Any, signs: NDArray[float64], plan: Plan, rarities: NDArray[float6
     for sign in range(count):
         late[sign] = _as_learnt(signs[sign], rarities[sign])
     late[count] = _as_learnt(total, rarity)
-    late[count + 1] = _weigh(s, rarity, loudest)
+    if last > count:
+        total = _together(supported, plan.learning)
+        rarity = _rarity(s, last, total)[0]
+        late[last] = _as_learnt(total, rarity)
+    late[last + 1] = _weigh(s, rarity, loudest)
     if s["rows"] <= LEARNT_AT_ONCE_ROWS:
         _learn(s, late)
 
@@ -349,7 +365,7 @@ def judge_rows(
         plan: how the signs are weighed.
         out: shape (n, 2): score in [0, 1] and rows so far, of measured rows; others keep what was there.
     """
-    rarities = np.zeros(len(plan.score))
+    work = np.zeros((2, len(plan.score)))
     for row in range(len(slots)):
         if taken[row] == 0:
             continue
@@ -362,5 +378,5 @@ def judge_rows(
                 _count(s, REPEAT, signs[row, REPEAT], 1.0, LEAST_MEMORY)
         else:
             s["rows"] += 1
-            _judge(s, signs[row], plan, rarities, out[row])
-            signs[row] = rarities
+            _judge(s, signs[row], plan, work, out[row])
+            signs[row] = work[0]

@@ -1,4 +1,4 @@
-"""What the default and the cheap detector have in common: signs, patterns if wanted, and what their rarity comes to.
+"""What the default and the cheap detector have in common: signs, patterns and periods if wanted, and their rarity.
 
 The passes follow one another over a whole batch; none needs what a later one finds, so batches do not matter.
 """
@@ -12,7 +12,8 @@ import numpy as np
 from quantum.domain.detectors.bank import Bank, dump_banks, restore_banks
 from quantum.domain.detectors.edges import EDGES_STATE, keep_edges
 from quantum.domain.detectors.onset import Evidence, weigh_rarities
-from quantum.domain.detectors.patterns import PATTERNS_STATE, compare_rows
+from quantum.domain.detectors.patterns import PATTERNS, PATTERNS_STATE, compare_rows
+from quantum.domain.detectors.periods import PERIODS_STATE, follow_periods
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
@@ -40,14 +41,18 @@ SEASON_DAYS: Final = 4.0
 
 
 class Robust:
-    """A bank of series, judged by the signs of `signs.py` and, if the plan weighs more than these, by `patterns.py`."""
+    """A bank of series, judged by `signs.py` and, if the plan weighs more signs, by `patterns.py` and `periods.py`."""
 
-    def __init__(self, days: int, plan: Plan, evidence: Evidence) -> None:
+    def __init__(self, days: int, plan: Plan, evidence: Evidence, *, patterns: bool = True) -> None:
+        """Make an empty bank; without patterns those that the plan weighs are 0, for who needs scores alone."""
         self._plan, self._evidence = plan, evidence
-        self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score)))}
+        totals = 2 if len(plan.score) > SIGNS else 1
+        self._banks = {"signs": Bank(signs_state(days)), "rarity": Bank(rarity_state(len(plan.score), totals))}
         self._banks["edges"] = Bank(EDGES_STATE)
         if len(plan.score) > SIGNS:
-            self._banks["patterns"] = Bank(PATTERNS_STATE)
+            self._banks["periods"] = Bank(PERIODS_STATE)
+            if patterns:
+                self._banks["patterns"] = Bank(PATTERNS_STATE)
 
     @property
     def series_count(self) -> int:
@@ -95,9 +100,12 @@ class Robust:
         signs, band = np.zeros((count, len(self._plan.score))), np.full((count, BAND_COLUMNS), np.nan)
         taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
+        whole = np.ascontiguousarray(band[:, COUNTED])
         if "patterns" in banks:
-            whole = np.ascontiguousarray(band[:, COUNTED])
-            compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], signs[:, SIGNS:])
+            patterns = signs[:, SIGNS : SIGNS + PATTERNS]
+            compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], patterns)
+        if "periods" in banks:
+            follow_periods(banks["periods"].records, slots, at_ms, whole, taken, band, signs)
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]

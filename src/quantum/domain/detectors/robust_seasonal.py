@@ -29,6 +29,7 @@ PLAN: Final = Plan(
     score=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0]),
     prior=np.array([0.1, 0.1, 0.1, 0.1, 1.0, 0.1]),
     holds=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    learning=np.array([1.0, 1.0, 1.0, 0.6, 1.0, 1.0]),
 )
 """Weights of range, season, mean, spread, residual and repeat (docs/detection.md says what each brought)."""
 EVIDENCE: Final = Evidence(np.array([1.0, 1.5, 1.0, 1.0, 0.3, 0.3]), power=0.8, cap=11.0)

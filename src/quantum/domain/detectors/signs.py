@@ -41,9 +41,10 @@ SIGNS: Final = 6
 RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT = range(SIGNS)
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
-EXPECTED, LOWER, UPPER, SPAN, COUNTED = range(5)
-BAND_COLUMNS: Final = 5
-"""The band, the range of values so far, by which others make distances comparable, and the value without resets."""
+EXPECTED, LOWER, UPPER, SPAN, COUNTED, LEVEL = range(6)
+BAND_COLUMNS: Final = 6
+"""The band, the range of values so far, by which others make distances comparable, the value without resets, and the
+level of the last rows."""
 
 BIN_MS: Final = 1_800_000
 BINS_A_DAY: Final = 48
@@ -344,6 +345,7 @@ def _draw_band(s: Any, now: int, value: float, scale: float, out: NDArray[float6
     out[LOWER] = max(bottom, lower - before)
     out[UPPER] = max(out[EXPECTED], upper - before)
     out[SPAN] = s["high"][0, 0] - s["low"][0, 0]
+    out[LEVEL] = s["level"]
 
 
 @compiled
