@@ -96,7 +96,9 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
 
     Raises:
         Unavailable: something that is needed cannot be opened.
+        CancelledError: it was told to stop before it was ready.
     """
+    _stop_when_told_to()
     match role:
         case "ml":
             await run_ml(settings, announce)
@@ -104,6 +106,13 @@ async def run(role: str, settings: Settings, announce: Callable[[str], None]) ->
             await run_gateway(settings, announce)
         case _:
             await run_all(settings, announce, role)
+
+
+def _stop_when_told_to() -> None:
+    """Let SIGTERM end a start, which may have to wait for hours; the first process of a container would not hear it."""
+    starting = asyncio.current_task()
+    if starting is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, starting.cancel)
 
 
 async def run_gateway(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -204,9 +213,7 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
         asyncio.get_running_loop().set_default_executor(TurnPool())
     async with AsyncExitStack() as stack:
         stack.callback(listening.close)
-        await _open_all(settings, process, workspaces.values(), stack, role)
-        # first: compiling keeps a core busy, which this machine's own series would learn as usual
-        await asyncio.to_thread(_compile_kernels, home)
+        await _open_and_compile(settings, process, workspaces, stack, role)
         if settings.scrape:
             await stack.enter_async_context(home.scraper())
         pumps = [pump for workspace in workspaces.values() for pump in _pumps(settings, workspace)]
@@ -236,6 +243,22 @@ async def run_all(settings: Settings, announce: Callable[[str], None], role: str
 def _stores(settings: Settings, workspaces: Iterable[Any]) -> list[Any]:
     """Return the stores that another process may take over, or that may go back."""
     return [workspace.store() for workspace in workspaces] if settings.store.kind == "postgres" else []
+
+
+async def _open_and_compile(
+    settings: Settings, process: Any, workspaces: dict[str, Any], stack: AsyncExitStack, role: str
+) -> None:
+    """Open everything and compile what will be needed, before anything is collected.
+
+    Compiling keeps a core busy, which this machine's own series would learn as usual. Who may have to wait for a tenant
+    does it first, and is then ready to take over at once; others hear first what cannot be opened.
+    """
+    may_wait, home = settings.store.kind == "postgres", workspaces[settings.store.tenant]
+    if may_wait:
+        await asyncio.to_thread(_compile_kernels, home)
+    await _open_all(settings, process, workspaces.values(), stack, role)
+    if not may_wait:
+        await asyncio.to_thread(_compile_kernels, home)
 
 
 async def _open_all(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tests.parts.program import Program
 
 AGAIN_WITHIN_S: Final = 30.0
+COMPILED_WITHIN_S: Final = 180.0
 
 
 @pytest.fixture
@@ -33,6 +37,30 @@ def environment(cluster: Cluster, **more: str) -> dict[str, str]:
         "QUANTUM_STORE__URL": cluster.url(),
         **{f"QUANTUM_STORE__{name}": value for name, value in more.items()},
     }
+
+
+def another(tmp_path: Path) -> list[str | Path]:
+    """Return the command of a second program."""
+    return [QUANTUM, "run", "--port", "0", "--data-dir", tmp_path / "other-data"]
+
+
+@contextmanager
+def held_by_another(cluster: Cluster) -> Iterator[None]:
+    """Run a database of which a process elsewhere, that does not end, has the tenant."""
+    with cluster.running():
+        subprocess.run([QUANTUM, "migrate"], env=os.environ | environment(cluster), check=True, capture_output=True)
+        sql(
+            cluster.url(),
+            "INSERT INTO leases (tenant, holder, epoch, expires_ms) VALUES ('default', 'a 1 2 3', 1, %s)",
+            10**15,
+        )
+        yield
+
+
+def looks_at_leases(cluster: Cluster) -> bool:
+    """Whether a program has asked for a lease."""
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE %s"
+    return bool(sql(cluster.url(), asked, "%leases%"))
 
 
 def send(program: Program, value: float) -> int:
@@ -78,7 +106,7 @@ def test_a_second_program_for_a_tenant_ends_with_a_sentence_and_one_for_another_
 ) -> None:
     hasty = environment(cluster, WAIT_MS="300")
     with cluster.running(), run_quantum(tmp_path / "data", tmp_path / "log", environment=hasty) as program:
-        with start_child([QUANTUM, "run", "--port", "0"], tmp_path / "second", hasty) as second:
+        with start_child(another(tmp_path), tmp_path / "second", hasty) as second:
             said = second.process.wait(AGAIN_WITHIN_S), second.text()
         assert said[0] == 1
         assert f"in use by another Quantum (process {program.child.process.pid} on" in said[1]
@@ -86,6 +114,20 @@ def test_a_second_program_for_a_tenant_ends_with_a_sentence_and_one_for_another_
         with run_quantum(tmp_path / "data", tmp_path / "other", environment=other) as neighbour:
             assert send(neighbour, 7.0) == 200
             assert program.series("m") is None
+
+
+def test_a_program_that_waits_for_a_tenant_compiles_meanwhile_and_ends_at_once_when_it_is_told_to(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    kernels, patient = tmp_path / "kernels", environment(cluster, WAIT_MS="600000")
+    with held_by_another(cluster):
+        with start_child(another(tmp_path), tmp_path / "cold", patient | {"NUMBA_CACHE_DIR": str(kernels)}) as cold:
+            cold.wait_until(lambda: any(kernels.rglob("*.nbc")) or None, "a compiled kernel", COMPILED_WITHIN_S)
+            assert cold.process.poll() is None
+        with start_child(another(tmp_path), tmp_path / "warm", patient) as warm:
+            warm.wait_until(lambda: looks_at_leases(cluster) or None, "a program that waits", AGAIN_WITHIN_S)
+            assert warm.stop(timeout_s=AGAIN_WITHIN_S) == 0
+            assert warm.text() == ""
 
 
 def test_a_program_that_another_has_replaced_ends_with_a_sentence_so_that_it_is_started_again(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import uvloop
@@ -41,7 +43,9 @@ def run(
     from quantum import roles  # noqa: PLC0415 - imports the whole application; errors above come at once
 
     try:
-        uvloop.run(roles.run(role, settings, _announce))
+        # told to stop before it was ready
+        with suppress(asyncio.CancelledError):
+            uvloop.run(roles.run(role, settings, _announce))
     finally:
         lines.close()
 
