@@ -74,7 +74,7 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     assert [one["anomaly"]["labels"]["room"] for one in card["along"]] == ["hall"]
     assert card["along"][0]["correlation"] > 0.9
     assert [(one["setting"], one["spares_at"]) for one in card["spared"]] == [("raise_at", 95.0)]
-    assert card["resembles"] is None
+    assert (card["recurrence"], card["resembles"]) == (None, None)
 
 
 async def test_an_alert_remembers_what_it_resembles_and_what_that_was(system: Watching) -> None:
@@ -106,6 +106,18 @@ async def test_an_anomaly_without_an_alert_has_a_card_too(system: Watching) -> N
     assert card["spared"] == []
     assert card["resembles"]["anomaly"]["id"] in {one["id"] for one in anomalies[1:]}
     assert (card["resembles"]["incident_id"], card["resembles"]["verdict"]) == (None, None)
+
+
+async def test_a_series_that_comes_again_says_after_what_time_and_what_it_had_there(system: Watching) -> None:
+    await system.json("POST", "/api/v1/policies", 201, json=HOT)
+    jobs = noise(1) + np.where(np.arange(ROWS) % 30 // 2 == 10, 30.0, 0.0)
+    await push(system, kitchen=jobs, hall=noise(2), attic=noise(3))
+    alert = await heat_up(system)
+    found = (await system.get(f"/api/v1/alerts/{alert['id']}"))["why"]["recurrence"]
+    assert (found["period_ms"], found["times"]) == (300_000, 3)
+    assert found["highest"] == 95.0
+    assert 45.0 < found["upper"] < 60.0
+    assert found["words"].startswith("It comes again about every 5 min. ")
 
 
 async def test_an_alert_that_names_no_series_has_no_card(system: Watching) -> None:

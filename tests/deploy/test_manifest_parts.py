@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from itertools import product
@@ -33,6 +34,8 @@ from tests.parts import keycloak
 from quantum.adapters.http.login import BACK_CHANNEL, CALLBACK
 from quantum.adapters.kafka.cluster import Cluster
 from quantum.adapters.kafka.lanes import Topics
+from quantum.adapters.postgres.engine import connect
+from quantum.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +47,8 @@ DOCUMENT: Final = (ROOT / "docs/kubernetes.md").read_text()
 POSTGRES: Final = {"cnpg.io/cluster": "quantum-postgres"}
 KAFKA: Final = {"strimzi.io/cluster": "quantum-kafka"}
 """Labels that operators give to their pods."""
+TLS_REQUEST: Final = bytes.fromhex("0000000804d2162f")
+"""What a client of PostgreSQL begins with if it wants TLS."""
 SERVED: Final = {
     ("monitoring", "postgres"),
     ("monitoring", "kafka"),
@@ -181,6 +186,24 @@ def test_the_server_of_the_database_has_to_show_who_it_is(folder: Path, role: st
     environment = environment_of(built(folder), role)
     assert environment["PGSSLMODE"] == "verify-full"
     assert PurePosixPath(environment["PGSSLROOTCERT"]) in secret_files(built(folder), role)
+
+
+async def test_a_server_without_tls_is_refused_by_what_the_manifests_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in environment_of(built(PROD), "monitoring").items():
+        if name.startswith("PG"):
+            monkeypatch.setenv(name, text)
+    asked = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readexactly(len(TLS_REQUEST)))
+        writer.write(b"N")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable, match="SSL"):
+            await connect(f"postgresql://quantum@127.0.0.1:{port}/quantum")
+    assert asked == [TLS_REQUEST]
 
 
 @each

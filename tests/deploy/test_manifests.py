@@ -11,7 +11,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from tests.manifests import ALL, BASE, FOLDER, built, find, name_of, pod_of, workloads
+from tests.manifests import ALL, FOLDER, built, find, name_of, pod_of, workloads
 from tests.parts.kubectl import VERSION
 
 if TYPE_CHECKING:
@@ -159,7 +159,3 @@ def test_every_file_is_used() -> None:
         text = yaml.safe_dump(yaml.safe_load((folder / "kustomization.yaml").read_text()))
         for file in folder.iterdir():
             assert file.name == "kustomization.yaml" or file.name in text, file
-
-
-def test_the_base_is_there() -> None:
-    assert BASE in ALL

@@ -41,7 +41,7 @@ PHASE_S: Final = float(os.environ.get("TEST_NOISE_S", "1.5"))
 """How long each phase takes, of which there are four a round."""
 LEAD_S: Final = 1.6
 """So long before it is measured the noise begins: what may come in a burst, ten seconds' worth, has come by then."""
-PAUSE_S: Final = 0.1
+PAUSE_S: Final = 0.06
 
 
 @contextmanager

@@ -37,6 +37,7 @@ export function anAlert(part: Partial<AlertItem> = {}): AlertItem {
 export function aWhyCard(part: Partial<WhyCard> = {}): WhyCard {
   return {
     event: anAnomaly(), detector: 'robust-seasonal/3', parts: { level: 0.35, trend: 0, hour: 0.06, weekday: 0, rest: -0.01, history_ms: 86_400_000, hour_of_day: 14, day_of_week: 'Tuesday', zone: 'Europe/Berlin' },
+    recurrence: { period_ms: 1_200_000, stretch_ms: 280_000, times: 3, lower: 0.1, upper: 0.9, lowest: 0.1, highest: 0.2, words: 'It comes again about every 20 min. In the same 4 min 40 s of the last 3 times it was between 0.1 and 0.9, this time between 0.1 and 0.2.' },
     resembles: { anomaly: anAnomaly({ id: 'n0', start_ms: AT_MS - 86_400_000 }), incident_id: 'i0', verdict: 'false' },
     along: [{ anomaly: anAnomaly({ id: 'n2', fingerprint: '00000000000000bb', name: 'disk' }), correlation: -0.9, lag_ms: -120_000 }],
     spared: [{ setting: 'raise_at', spares_at: 0.99, fires_at: 0.9899, words: 'It would not have fired then with a limit of 0.99 or more instead of 0.9.' }], ...part,

@@ -16,6 +16,7 @@ from quantum.application.ports import AlertFilter, AnomalyFilter, Page
 from quantum.domain.alerts import AlertState, Anomaly
 from quantum.domain.civil import DAY_MS
 from quantum.domain.errors import NotFound, Rejected
+from quantum.domain.recurrence import Recurrence, recurrence_of
 from quantum.domain.why import (
     ALIKE,
     BUCKETS,
@@ -81,6 +82,7 @@ class WhyCard:
         event: what is explained: an anomaly, or the worst contributor of an alert in its form.
         interval_ms: usual interval of the series; NaN if unknown.
         parts: of the expectation; None without one.
+        recurrence: that the series comes again; None if no period is known.
         resembles: None if this never happened before.
         along: by strength of the agreement.
         spared: exact counterfactuals; none for an anomaly without an alert.
@@ -89,6 +91,7 @@ class WhyCard:
     event: Anomaly
     interval_ms: float
     parts: Parts | None
+    recurrence: Recurrence | None
     resembles: PastEvent | None
     along: tuple[Along, ...]
     spared: tuple[Counterfactual, ...]
@@ -137,19 +140,17 @@ class Why:
         return WhyCard(
             event,
             interval_ms,
-            await self._parts(event, row_ms),
+            *await self._from_the_past(event, row_ms),
             await self._resembles(event),
             await self._along(event, row_ms),
             spared,
         )
 
-    async def _parts(self, event: Anomaly, row_ms: float) -> Parts | None:
+    async def _from_the_past(self, event: Anomaly, row_ms: float) -> tuple[Parts | None, Recurrence | None]:
         span_ms = min(HISTORY_MS, int(HISTORY_ROWS * row_ms))
-        # the stretch itself is not the past that it is measured against
-        upto_ms = min(event.start_ms, event.peak_at_ms)
-        batch = await self._samples.samples([event.slot], max(0, upto_ms - span_ms), upto_ms)
-        rows = batch.at_ms, batch.values
-        return await asyncio.to_thread(parts_of, *rows, event.peak_at_ms, event.expected, self._civil)
+        start_ms = max(0, min(event.start_ms, event.peak_at_ms) - span_ms)
+        batch = await self._samples.samples([event.slot], start_ms, event.peak_at_ms + 1)
+        return await asyncio.to_thread(_of_past, event, batch.at_ms, batch.values, self._civil)
 
     async def _resembles(self, event: Anomaly) -> PastEvent | None:
         wanted = AnomalyFilter(slots=(event.slot,), end_ms=event.start_ms)
@@ -234,6 +235,15 @@ def _event(alert: Alert, worst: Contributor) -> Anomaly:
         upper=worst.upper,
         detector=alert.detector,
     )
+
+
+def _of_past(
+    event: Anomaly, at_ms: NDArray[np.int64], values: NDArray[np.float64], civil: CivilTime
+) -> tuple[Parts | None, Recurrence | None]:
+    # the stretch itself is not the past that its expectation is measured against
+    before = at_ms < min(event.start_ms, event.peak_at_ms)
+    parts = parts_of(at_ms[before], values[before], event.peak_at_ms, event.expected, civil)
+    return parts, recurrence_of(at_ms, values, event.peak_at_ms)
 
 
 def _ranked(

@@ -101,17 +101,18 @@ describe('an alert', () => {
     expect(links).toContain(`/series/00000000000000aa?from=${AT_MS - 600_000}&to=${AT_MS + 300_000}`);
   });
 
-  it('explains itself: parts, what would have spared it, what it resembles, what moved along', async () => {
+  it('explains itself: parts, after what time it comes again, what would have spared it, what it resembles, what moved along', async () => {
     const page = await Page.open('/alerts/a1', { 'GET alerts/a1': full });
     expect(page.texts('q-why dl div')).toEqual(['level0.35', '14:00 to 15:00+0.06', 'detector-0.01']);
-    for (const words of ['0.99 where 0.4 was expected, usually 0.2 to 0.6: once in about 30 d', 'from 1 d of its past; hours and weekdays in Europe/Berlin', 'a limit of 0.99 or more instead of 0.9', 'part of an incident that was judged a false alarm', 'Moved alongdisk', 'opposite, 2 min earlier', 'robust-seasonal/3']) expect(page.text).toContain(words);
+    for (const words of ['0.99 where 0.4 was expected, usually 0.2 to 0.6: once in about 30 d', 'from 1 d of its past; hours and weekdays in Europe/Berlin', 'a limit of 0.99 or more instead of 0.9', 'It comes again about every 20 min.', 'part of an incident that was judged a false alarm', 'Moved alongdisk', 'opposite, 2 min earlier', 'robust-seasonal/3']) expect(page.text).toContain(words);
     expect(page.all('q-why a').map((one) => one.getAttribute('href'))).toContain('/incidents/i0');
   });
 
   it('says what it does not know', async () => {
-    const card = aWhyCard({ event: anAnomaly({ expected: null, lower: null, upper: null }), detector: '', parts: null, resembles: null, along: [], spared: [] });
+    const card = aWhyCard({ event: anAnomaly({ expected: null, lower: null, upper: null }), detector: '', parts: null, recurrence: null, resembles: null, along: [], spared: [] });
     const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, why: card } });
     for (const words of ['0.99 while the series was still being learnt', 'did nothing of the kind before', 'No other series moved along']) expect(page.text).toContain(words);
+    expect(page.text).not.toContain('comes again');
   });
 
   it('names who moved at the same time or later, and incidents that nobody judged', async () => {

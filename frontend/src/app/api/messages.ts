@@ -51,6 +51,7 @@ export interface Parts {
 }
 export interface WhyCard {
   event: AnomalyItem; detector: string; parts: Parts | null;
+  recurrence: { period_ms: number; stretch_ms: number; times: number; lower: number; upper: number; lowest: number; highest: number; words: string } | null;
   resembles: { anomaly: AnomalyItem; incident_id: string | null; verdict: Verdict | null } | null;
   along: { anomaly: AnomalyItem; correlation: number; lag_ms: number }[];
   spared: { setting: 'raise_at' | 'after_ms' | 'for_ms'; spares_at: number; fires_at: number; words: string }[];

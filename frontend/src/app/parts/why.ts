@@ -6,7 +6,7 @@ import { compact, duration, labelLine, moment, range } from './format';
 const MINUTES_AROUND_MS = 1_800_000;
 const VERDICTS: Record<string, string> = { real: 'real', expected: 'expected', false: 'a false alarm', new_normal: 'the new normal', duplicate: 'a duplicate' };
 
-/** Why a series stood out: the expectation and its parts, how rare it was, what it resembles, what moved along, what would have spared it. */
+/** Why a series stood out: the expectation and its parts, how rare it was, after what time it comes again, what it resembles, what moved along, what would have spared it. */
 @Component({
   selector: 'q-why',
   imports: [RouterLink],
@@ -18,6 +18,7 @@ const VERDICTS: Record<string, string> = { real: 'real', expected: 'expected', f
         <dl>@for (part of shown(); track part[0]) { <div><dt class="muted small">{{ part[0] }}</dt><dd class="number">{{ part[1] }}</dd></div> }</dl>
         <p class="muted small">The parts of what was expected, from {{ duration(parts.history_ms) }} of its past; hours and weekdays in {{ parts.zone }}.</p>
       }
+      @if (card().recurrence; as again) { <p>{{ again.words }}</p> }
       @for (one of card().spared; track one.setting) { <p>{{ one.words }}</p> }
       @if (card().resembles; as like) {
         <p>Most like <a [routerLink]="['/series', like.anomaly.fingerprint]" [queryParams]="around(like.anomaly.start_ms)">{{ moment(like.anomaly.start_ms) }}</a>@if (like.incident_id) {, part of <a [routerLink]="['/incidents', like.incident_id]">an incident</a> {{ like.verdict ? 'that was judged ' + verdicts[like.verdict] : 'that nobody judged' }}}</p>

@@ -279,6 +279,23 @@ class PartsItem(Message):
     zone: str
 
 
+class RecurrenceItem(Message):
+    """That a series comes again every `period_ms`, and what it had in the same stretch of the last periods.
+
+    `lower` and `upper` are of the `stretch_ms` up to the moment in `times` periods before, `lowest` and `highest` of
+    this one.
+    """
+
+    period_ms: int
+    stretch_ms: int
+    times: int
+    lower: float
+    upper: float
+    lowest: float
+    highest: float
+    words: str
+
+
 class ResemblesItem(Message):
     """The most similar earlier anomaly of the series; the verdict is that of the incident it was a part of."""
 
@@ -310,6 +327,7 @@ class WhyCard(Message):
     event: AnomalyItem
     detector: str
     parts: PartsItem | None
+    recurrence: RecurrenceItem | None
     resembles: ResemblesItem | None
     along: list[AlongItem]
     spared: list[SparedItem]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from quantum.application.why import Moved, PastEvent, WhyCard
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
+    from quantum.domain.recurrence import Recurrence
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -257,6 +258,19 @@ def delivery(one: Delivery) -> m.DeliveryItem:
     )
 
 
+def _recurrence(one: Recurrence) -> m.RecurrenceItem:
+    return m.RecurrenceItem(
+        period_ms=one.period_ms,
+        stretch_ms=one.stretch_ms,
+        times=one.times,
+        lower=one.lower,
+        upper=one.upper,
+        lowest=one.lowest,
+        highest=one.highest,
+        words=one.words,
+    )
+
+
 def why_card(one: WhyCard) -> m.WhyCard:
     """Return a why card."""
     parts = one.parts
@@ -276,6 +290,7 @@ def why_card(one: WhyCard) -> m.WhyCard:
         )
         if parts
         else None,
+        recurrence=_recurrence(one.recurrence) if one.recurrence else None,
         resembles=_resembles(one.resembles, one.interval_ms) if one.resembles else None,
         along=[
             m.AlongItem(

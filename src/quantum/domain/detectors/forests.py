@@ -430,6 +430,25 @@ def _tell(group: Any, member: Any, bucket: int, row: int, out: NDArray[float64])
 
 
 @compiled
+def _begin_frame(
+    group: Any,
+    members: NDArray[Any],
+    bucket: int,
+    is_peers: bool,  # noqa: FBT001 - a kernel takes numbers
+    work: NDArray[float64],
+) -> None:
+    """Close the frame that a group is in, if any, and open the one of a bucket."""
+    if group["is_open"] > 0:
+        if is_peers:
+            _close_peers(group, members, work)
+        else:
+            _close_channels(group, members)
+        group["closed"] = 1
+        group["is_told"] = 1 if bucket - group["bucket"] <= STALE_FRAMES else 0
+    group["is_open"], group["bucket"] = 1, bucket
+
+
+@compiled
 def take_frames(
     members: NDArray[Any],
     groups: NDArray[Any],
@@ -467,15 +486,8 @@ def take_frames(
         number, bucket = member["group"] - 1, at_ms[row] // step_ms
         group = groups[number]
         if group["is_open"] == 0 or bucket > group["bucket"]:
-            if group["is_open"] > 0:
-                if is_peers:
-                    _close_peers(group, members, work)
-                else:
-                    _close_channels(group, members)
-                group["closed"] = 1
-                group["is_told"] = 1 if bucket - group["bucket"] <= STALE_FRAMES else 0
-                emitted[number] = -1
-            group["is_open"], group["bucket"] = 1, bucket
+            _begin_frame(group, members, bucket, is_peers, work)
+            emitted[number] = -1
         member["is_known"], member["at_ms"] = 1, at_ms[row]
         if bucket == group["bucket"]:
             member["has_value"], member["current"] = 1, _cut(values[row])
