@@ -12,6 +12,7 @@ from tests.watching import HOT, START_MS, Watching
 from quantum.application import why as application
 from quantum.domain.alerts import Verdict
 from quantum.domain.facts import JudgeIncident
+from quantum.domain.wording import rarity_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     detector = system.monitor.pipeline.detector
     assert card["detector"] == f"{detector.name}/{detector.version}"
     assert card["event"]["value"] == 95.0
-    assert card["event"]["rarity"].startswith("once in about ")
+    assert card["event"]["rarity"] == rarity_words(card["event"]["score"], STEP_MS), "rows came hundreds at once"
     parts = card["parts"]
     total = sum(parts[name] for name in ("level", "trend", "hour", "weekday", "rest"))
     assert total == pytest.approx(card["event"]["expected"])

@@ -35,6 +35,35 @@ def test_one_outage_moves_the_learnt_interval_by_a_tenth_at_most() -> None:
     assert presence.interval_ms()[0] <= 1100
 
 
+@given(st.integers(1, 3_600_000), st.lists(st.integers(1, 60), min_size=2, max_size=8))
+def test_who_sends_many_samples_at_once_has_a_heartbeat_and_samples_nearer_to_each_other(
+    spacing_ms: int, sent_at_once: list[int]
+) -> None:
+    presence, number = Presence(), 0
+    for count in sent_at_once:
+        at_ms = np.arange(number, number + count) * spacing_ms
+        number += count
+        presence.hear(np.array([0]), at_ms[-1:], watched_ms=int(at_ms[-1]))
+        presence.space(np.zeros(count, np.int64), at_ms)
+    assert presence.spacing_ms()[0] == spacing_ms
+    assert presence.interval_ms()[0] >= spacing_ms * min(sent_at_once[1:])
+
+
+def test_what_comes_late_says_nothing_of_how_far_samples_are_apart() -> None:
+    presence = heard([0])
+    presence.space(np.zeros(5, np.int64), np.array([0, 1000, 400, 700, 2000]))
+    assert presence.spacing_ms()[0] == 1000
+
+
+def test_a_state_from_before_spacing_was_learnt_can_be_restored() -> None:
+    before = heard([0, 60_000])
+    state = {name: column for name, column in before.dump().items() if "spacing" not in name and "last" not in name}
+    presence = Presence()
+    presence.restore(state)
+    assert (len(presence), presence.interval_ms()[0]) == (1, 60_000)
+    assert np.isnan(presence.spacing_ms()[0])
+
+
 def test_silence_goes_from_ok_over_late_to_silent() -> None:
     presence = heard([0, 10_000])
     assert [int(presence.status(10_000 + after)[0]) for after in (5000, 23_000, 53_000)] == [OK, LATE, SILENT]

@@ -190,7 +190,7 @@ class Queries:
         pipeline = self._monitor.pipeline
         numbers = np.array(slots, np.int64)
         columns = {name: pipeline.newest.columns[name][numbers].tolist() for name in NEWEST}
-        intervals_ms = pipeline.presence.interval_ms()[numbers].tolist()
+        intervals_ms = pipeline.presence.spacing_ms()[numbers].tolist()
         statuses = pipeline.presence.status_of(numbers, pipeline.watched_ms).tolist()
         is_odd = pipeline.is_odd(numbers).tolist()
         return [
@@ -260,8 +260,8 @@ class Queries:
         return Situation(self._monitor.tick_now(), self._monitor.started_at_ms, incidents, worst, intervals_ms)
 
     def intervals_ms(self, slots: Sequence[int]) -> list[float]:
-        """Return the usual intervals of some series; NaN where none is known yet."""
-        found: list[float] = self._monitor.pipeline.presence.interval_ms()[np.array(slots, np.int64)].tolist()
+        """Return how far samples of some series are usually apart; NaN where that is not known yet."""
+        found: list[float] = self._monitor.pipeline.presence.spacing_ms()[np.array(slots, np.int64)].tolist()
         return found
 
 

@@ -50,7 +50,8 @@ class Columns:
         return {f"{prefix}{name}": self[name].copy() for name in self._arrays}
 
     def restore(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Replace all columns by dumped ones."""
+        """Replace all columns by dumped ones; one that there was not yet when they were dumped begins as if new."""
+        dumped = {name: arrays[f"{prefix}{name}"] for name in self._fill if f"{prefix}{name}" in arrays}
+        self._size = min(map(len, dumped.values()))
         for name, fill in self._fill.items():
-            self._arrays[name] = np.array(arrays[f"{prefix}{name}"], fill.dtype)
-        self._size = min(len(array) for array in self._arrays.values())
+            self._arrays[name] = np.array(dumped.get(name, np.full(self._size, fill)), fill.dtype)

@@ -235,6 +235,7 @@ class Pipeline:
         rows = self.newest.take(news, scores_of_news, live_from_ms)
         self.presence.hear(news.slots[rows], news.at_ms[rows], self.watched_ms)
         self.presence.hear(batch.slots[blank], batch.at_ms[blank], self.watched_ms)
+        self.presence.space(batch.slots, batch.at_ms)
         self.samples += len(batch)
         return scores
 

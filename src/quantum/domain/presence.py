@@ -1,5 +1,8 @@
 """Who is still talking: the learnt heartbeat of every series, and how long each has been silent.
 
+A heartbeat is how often something arrives. How far samples are apart is another thing, and learnt besides: who sends a
+minute's samples at once has a heartbeat of a minute, and samples a second apart.
+
 A gap is a hole between two samples, late is a series beyond its heartbeat, silent is one that missed several, ended is
 one whose source said so (Prometheus' staleness marker), and a true zero is simply a value. Silence is measured in
 *watched* milliseconds, which advance only while Quantum runs: its own downtime makes nobody silent.
@@ -40,6 +43,13 @@ GRACE_MS: Final = 2_000.0
 
 
 @compiled
+def moved(learnt: float, gap: float) -> float:
+    """Return what is learnt of gaps after another one: it moves by at most a tenth of itself."""
+    step = min(max(gap - learnt, -learnt), learnt) * LEARNING_RATE
+    return gap if np.isnan(learnt) else learnt + step
+
+
+@compiled
 def hear_rows(
     slots: NDArray[np.int64],
     at_ms: NDArray[np.int64],
@@ -56,16 +66,31 @@ def hear_rows(
         if at_ms[row] <= newest_ms[slot]:
             continue
         if count[slot] > 0:
-            gap, learnt = float(at_ms[row] - newest_ms[slot]), interval_ms[slot]
-            step = min(max(gap - learnt, -learnt), learnt) * LEARNING_RATE
-            interval_ms[slot] = gap if np.isnan(learnt) else learnt + step
+            interval_ms[slot] = moved(interval_ms[slot], float(at_ms[row] - newest_ms[slot]))
         newest_ms[slot], heard_ms[slot] = at_ms[row], watched_ms
         count[slot] += 1
         ended[slot] = False
 
 
+@compiled
+def space_rows(
+    slots: NDArray[np.int64],
+    at_ms: NDArray[np.int64],
+    last_ms: NDArray[np.int64],
+    spacing_ms: NDArray[np.float64],
+) -> None:
+    """Learn how far samples are apart, see `Presence.space`; the last two are by slot, and changed."""
+    for row in range(len(slots)):
+        slot = slots[row]
+        if at_ms[row] <= last_ms[slot]:
+            continue
+        if last_ms[slot] >= 0:
+            spacing_ms[slot] = moved(spacing_ms[slot], float(at_ms[row] - last_ms[slot]))
+        last_ms[slot] = at_ms[row]
+
+
 class Presence:
-    """Arrays by slot: newest event time, when it was heard in watched time, and the learnt interval."""
+    """Arrays by slot: newest event time, when it was heard in watched time, the learnt interval, and the spacing."""
 
     def __init__(self) -> None:
         self._columns = Columns(
@@ -74,6 +99,8 @@ class Presence:
             interval_ms=(np.float64, np.nan),
             count=(np.int64, 0),
             ended=(np.bool_, False),
+            last_ms=(np.int64, -1),
+            spacing_ms=(np.float64, np.nan),
         )
 
     def __len__(self) -> int:
@@ -94,6 +121,13 @@ class Presence:
         state = (columns[name] for name in ("at_ms", "heard_ms", "interval_ms", "count", "ended"))
         hear_rows(slots, at_ms, watched_ms, *state)
 
+    def space(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> None:
+        """Learn how far samples are apart: all that arrived, in any order; what is older than others says nothing.
+
+        Slots and times have the shape (n,); there is room for the slots.
+        """
+        space_rows(slots, at_ms, self._columns["last_ms"], self._columns["spacing_ms"])
+
     def end(self, slots: NDArray[np.int64]) -> None:
         """Note that some series said they ended; they are silent until heard again."""
         self._columns["ended"][slots] = True
@@ -103,8 +137,12 @@ class Presence:
         return np.asarray(watched_ms - self._columns["heard_ms"])
 
     def interval_ms(self) -> NDArray[np.float64]:
-        """Return the learnt intervals; NaN before the second sample."""
+        """Return the learnt heartbeats: how often something arrives; NaN before the second time."""
         return self._columns["interval_ms"]
+
+    def spacing_ms(self) -> NDArray[np.float64]:
+        """Return how far samples are apart, as learnt; NaN before the second sample."""
+        return self._columns["spacing_ms"]
 
     def newest_ms(self) -> NDArray[np.int64]:
         """Return the newest event times."""
