@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.facts import JumpDetector
 
 from quantum.domain.coverage import CHEAP, FULL, NONE
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
-from quantum.domain.detectors.tiered import Tiered
+from quantum.domain.detectors.tiered import PORTION_ROWS, Tiered
 
 if TYPE_CHECKING:
     from quantum.domain.scoring import Scores
@@ -38,6 +39,28 @@ def rows_of(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def alone(values: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
     return columns(RobustSeasonal().score_and_learn(np.zeros(len(values), np.int64), at_ms, values))
+
+
+@settings(max_examples=25, deadline=None)
+@given(tiers_of, st.integers(1, 4 * PORTION_ROWS), st.integers(0, 99))
+def test_others_may_be_let_in_between_portions_of_many_rows_which_changes_nothing(
+    tiers: list[int], batch_rows: int, seed: int
+) -> None:
+    times: list[int] = []
+    whole = Tiered(RobustEnsemble(), RobustSeasonal())
+    portioned = Tiered(RobustEnsemble(), RobustSeasonal(), lambda: times.append(1))
+    slots, at_ms, values = rows_of(len(tiers), seed)
+    for bank in (whole, portioned):
+        bank.assign(np.array(tiers, np.uint8))
+    for first in range(0, len(slots), batch_rows):
+        rows = slice(first, first + batch_rows)
+        found = [columns(bank.score_and_learn(slots[rows], at_ms[rows], values[rows])) for bank in (whole, portioned)]
+        assert found[0].tobytes() == found[1].tobytes()
+    assert {name: state.tobytes() for name, state in whole.dump().items()} == {
+        name: state.tobytes() for name, state in portioned.dump().items()
+    }
+    sizes = [min(batch_rows, len(slots) - first) for first in range(0, len(slots), batch_rows)]
+    assert len(times) == sum(-(-size // PORTION_ROWS) - 1 for size in sizes)
 
 
 @settings(max_examples=25, deadline=None)

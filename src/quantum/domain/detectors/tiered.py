@@ -22,7 +22,7 @@ from quantum.domain.coverage import CHEAP, FULL, NONE, TIERS
 from quantum.domain.scoring import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHEAP_VERSIONS: Final = 1000
 """More versions than the cheap detector will have: two versions as one number."""
 COLUMNS: Final = ("score", "expected", "lower", "upper")
+PORTION_ROWS: Final = 250
+"""Between so many rows (half a millisecond) others may be let in; each portion costs as much as nine rows more."""
 
 
 class Tiered:
@@ -41,8 +43,13 @@ class Tiered:
         cheap: detector of the tier `cheap`.
     """
 
-    def __init__(self, full: Detector, cheap: Detector) -> None:
+    def __init__(self, full: Detector, cheap: Detector, let_others: Callable[[], object] | None = None) -> None:
+        """Take both, and what to call between portions of many rows to let others have the processor.
+
+        What is found does not depend on it.
+        """
         self.full, self.cheap = full, cheap
+        self._let_others = let_others
         self._count = 0
         self._tiers = np.zeros(0, np.uint8)
         self._inner = np.zeros(0, np.int64)
@@ -120,6 +127,17 @@ class Tiered:
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
     ) -> Scores:
         """Score the rows, then learn from them; see `Detector`. Rows of the tier `none` score 0 and have no band."""
+        if self._let_others is None or len(slots) <= PORTION_ROWS:
+            return self._score(slots, at_ms, values)
+        found = []
+        for first in range(0, len(slots), PORTION_ROWS):
+            if first:
+                self._let_others()
+            rows = slice(first, first + PORTION_ROWS)
+            found.append(self._score(slots[rows], at_ms[rows], values[rows]))
+        return Scores(*(np.concatenate([getattr(one, column) for one in found]) for column in COLUMNS))
+
+    def _score(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> Scores:
         fresh = int(slots.max(initial=-1)) + 1 - self._count
         if fresh > 0:
             self._number(np.full(fresh, FULL, np.uint8))
