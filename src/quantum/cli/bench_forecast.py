@@ -44,7 +44,7 @@ def bench_forecast(*, corpus: Path, as_json: AsJson = False) -> None:
     """
     found: dict[str, dict[str, dict[str, object]]] = measure_coverage(corpus) | measure_chances(corpus)
     if as_json:
-        print(json.dumps({"bench": "forecast", **machine(), **found}, indent=1))
+        print(json.dumps({"bench": "forecast", "machine": machine(), **found}, indent=1))
         return
     for nominal, share in found["held"].items():
         print(f"bands that should hold {nominal}: {share['all']} did, by rows ahead {share['by_rows_ahead']}")
