@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from quantum.domain.kernel_sources import ROOT, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 try:
     from numba import njit
+    from numba.core import caching
     from numba.core.types import Record
 except ImportError:  # pragma: no cover - tests/test_without_numba.py runs all of it in a process of its own
     njit = None  # type: ignore[assignment]
@@ -32,6 +36,15 @@ else:
 
     records: Any = Record
     records.mangling_args = property(_mangling_args)
+    locators: Any = caching._SourceFileBackedLocatorMixin  # noqa: SLF001 - what all places of its cache have in common
+    stamp_of_file = locators.get_source_stamp
+
+    def _stamp_of_sources(locator: Any) -> tuple[object, str]:
+        """Return by what compiled code in the cache is known to be of the present sources."""
+        file = Path(locator._py_file)  # noqa: SLF001 - as above
+        return stamp_of_file(locator), digest_of(file) if file.is_relative_to(ROOT / "quantum") else ""
+
+    locators.get_source_stamp = _stamp_of_sources
 
 
 def compiled(function: F) -> F:
