@@ -8,8 +8,6 @@ password. `TEST_KAFKA_HOME` names a folder with the jars of another 4.x.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import secrets
 import socket
@@ -22,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
-import pytest
 from tests.parts.authority import Authority
 from tests.parts.children import Server
+from tests.parts.kept import is_whole, kept, pinned
 from tests.parts.keycloak import java_home
 
 if TYPE_CHECKING:
@@ -195,22 +193,16 @@ def jars() -> Path:
     """Return a folder with all jars; fetch what this machine does not have yet, and check everything."""
     if named := os.environ.get("TEST_KAFKA_HOME"):
         return Path(named)
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts" / "kafka-4.1.1"
-    folder.mkdir(parents=True, exist_ok=True)
-    pinned = [line.split() for line in PINNED.read_text().splitlines() if not line.startswith("#")]
-    with (folder / "lock").open("w") as lock, httpx.Client(timeout=120) as maven:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for digest, path in pinned:
+    wanted = [line.split() for line in PINNED.read_text().splitlines() if not line.startswith("#")]
+    with kept("lock", "kafka-4.1.1") as folder, httpx.Client(timeout=120) as maven:
+        for digest, path in wanted:
             _fetch(maven, path, digest, folder / Path(path).name)
     return folder
 
 
 def _fetch(maven: httpx.Client, path: str, digest: str, jar: Path) -> None:
-    if jar.exists() and hashlib.sha256(jar.read_bytes()).hexdigest() == digest:
+    if is_whole(jar, digest):
         return
     answer = maven.get(MAVEN + path)
     answer.raise_for_status()
-    found = hashlib.sha256(answer.content).hexdigest()
-    if found != digest:
-        pytest.fail(f"{MAVEN}{path} has the digest {found}, not the one that is pinned", pytrace=False)
-    jar.write_bytes(answer.content)
+    jar.write_bytes(pinned(answer.content, digest, MAVEN + path))

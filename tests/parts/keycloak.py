@@ -6,8 +6,6 @@ somebody's own: `TEST_KEYCLOAK_HOME` names an unpacked distribution that was bui
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -20,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import pytest
 from tests.parts import need
 from tests.parts.children import free_port, start_child
+from tests.parts.kept import is_whole, kept, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,11 +158,8 @@ def run_keycloak(home: Path) -> Iterator[KeycloakServer]:
 
 def _built() -> Path:
     """Return a distribution that is ready to start; make it if this machine has none yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts"
-    ready = cache / f"keycloak-{VERSION}-ready"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "keycloak.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with kept("keycloak.lock") as cache:
+        ready = cache / f"keycloak-{VERSION}-ready"
         if not ready.exists():
             making = cache / f"keycloak-{VERSION}-making"
             shutil.rmtree(making, ignore_errors=True)
@@ -176,14 +171,12 @@ def _built() -> Path:
 
 def _downloaded(cache: Path) -> Path:
     archive = cache / f"keycloak-{VERSION}.zip"
-    if not archive.exists() or hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
+    if not is_whole(archive, SHA256):
         with httpx.stream("GET", ADDRESS, timeout=120) as answer, archive.open("wb") as file:
             answer.raise_for_status()
             for piece in answer.iter_bytes(1 << 20):
                 file.write(piece)
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != SHA256:
-        pytest.fail(f"{ADDRESS} has the digest {found}, not the one that is pinned", pytrace=False)
+        pinned(archive.read_bytes(), SHA256, ADDRESS)
     return archive
 
 

