@@ -23,9 +23,8 @@ from quantum.domain.detectors.periods import DEPARTURE, HELD_BINS, PERIODS_STATE
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
     COUNTED,
-    LEAST_RISES,
-    RISES_A_FALL,
     SIGNS,
+    is_counter,
     measure_rows,
     signs_state,
 )
@@ -123,7 +122,6 @@ def _learnt(at_ms: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[floa
     signs, band = np.zeros((count, DEPARTURE + 1)), np.full((count, BAND_COLUMNS), np.nan)
     measure_rows(first, slots, at_ms, values, signs[:, :SIGNS], band, taken)
     follow_periods(state, slots, at_ms, np.ascontiguousarray(band[:, COUNTED]), taken, band, signs)
-    rises, falls = int(first["rises"][0]), int(first["falls"][0])
-    if rises >= max(LEAST_RISES, RISES_A_FALL * falls) and 2 * rises >= count:
+    if is_counter(int(first["rises"][0]), int(first["falls"][0]), count):
         return 0.0, 0
     return float(state["period"][0] * state["width_ms"][0]), int(state["width_ms"][0])

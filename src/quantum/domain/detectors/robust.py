@@ -103,17 +103,28 @@ class Robust:
         signs, band = np.zeros((count, len(self._plan.score))), np.full((count, BAND_COLUMNS), np.nan)
         taken, out = np.zeros(count, np.uint8), np.zeros((count, 2))
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
-        whole = np.ascontiguousarray(band[:, COUNTED])
-        if "patterns" in banks:
-            patterns = signs[:, SIGNS : SIGNS + PATTERNS]
-            compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], patterns)
-        if "periods" in banks:
-            follow_periods(banks["periods"].records, slots, at_ms, whole, taken, band, signs)
+        if len(self._plan.score) > SIGNS:
+            self._compare(slots, at_ms, taken, band, signs)
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
         return Scores(columns[0], expected, lower, upper), signs, columns[1]
+
+    def _compare(
+        self,
+        slots: NDArray[np.int64],
+        at_ms: NDArray[np.int64],
+        taken: NDArray[np.uint8],
+        band: NDArray[np.float64],
+        signs: NDArray[np.float64],
+    ) -> None:
+        """Fill the signs that compare with longer stretches and with periods; the cheap detector has none of these."""
+        banks, whole = self._banks, np.ascontiguousarray(band[:, COUNTED])
+        if "patterns" in banks:
+            patterns = signs[:, SIGNS : SIGNS + PATTERNS]
+            compare_rows(banks["patterns"].records, slots, whole, taken, band[:, SPAN], patterns)
+        follow_periods(banks["periods"].records, slots, at_ms, whole, taken, band, signs)
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the whole state as named arrays (copies)."""

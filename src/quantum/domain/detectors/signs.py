@@ -131,14 +131,18 @@ def signs_state(days: int) -> np.dtype[Any]:
 
 
 @compiled
+def is_counter(rises: int, falls: int, rows: int) -> bool:
+    """Return whether a series that rose and fell so often in so many rows is a counter."""
+    return rises >= max(LEAST_RISES, RISES_A_FALL * falls) and 2 * rises >= rows
+
+
+@compiled
 def _without_resets(s: Any, value: float) -> float:
     """Return what a counter would say had it never been reset, and the value of every other series as it is."""
     if s["rows"] > 0 and value > s["counted"]:
         s["rises"] += 1
     elif s["rows"] > 0 and value < s["counted"]:
-        rises = s["rises"]
-        is_counter = rises >= max(LEAST_RISES, RISES_A_FALL * s["falls"]) and 2 * rises >= s["rows"]
-        if is_counter and 0.0 <= value <= RESET_TO * s["counted"]:
+        if is_counter(s["rises"], s["falls"], s["rows"]) and 0.0 <= value <= RESET_TO * s["counted"]:
             s["before"] += s["counted"]
             s["last"] = np.inf  # what was counted in between is not known, so none of it is no repetition
         else:
