@@ -467,8 +467,16 @@ async def test_a_target_cannot_have_itself_remembered(exporter: Exporter) -> Non
 
 
 async def test_an_address_where_secrets_may_be_is_never_asked() -> None:
-    async with scene(Job(job="j", targets=("169.254.169.254:80", "[fe80::1%eth0]:80"), timeout_ms=500)) as one:
+    async with scene(
+        Job(
+            job="j",
+            targets=("169.254.169.254:80", "[fe80::1%eth0]:80", "\uff11\uff16\uff19.254.169.254:80"),
+            timeout_ms=500,
+        )
+    ) as one:
         assert all("no address that may be asked" in target.error for target in await one.scrape())
+    async with scene(Job(job="j", targets=("2852039166:80",), timeout_ms=500)) as one:
+        assert all("not a canonical IPv4 address" in target.error for target in await one.scrape())
 
 
 async def test_a_name_that_resolves_to_such_an_address_is_not_asked_either(monkeypatch: pytest.MonkeyPatch) -> None:
