@@ -274,6 +274,10 @@ BAD: Final[dict[str, tuple[str, Any]]] = {
         "is cut off",
         lambda _: web.Response(body=gzip.compress(os.urandom(99))[:60], headers=coded("gzip")),
     ),
+    "S5 more behind a gzip": (
+        "goes on behind its gzip",
+        lambda _: web.Response(body=gzip.compress(b"a 1\n") + bytes(10**6), headers=coded("gzip")),
+    ),
     "encoding": (
         "encoding 'br'",
         lambda _: web.Response(body=b"a 1\n", headers=coded("br")),

@@ -260,6 +260,8 @@ async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
             body += unzip.decompress(piece, most + 1 - len(body)) if unzip else piece
         except zlib.error as error:
             raise ScrapeFailed("content_encoding", f"is no gzip: {error}") from None
+        if unzip is not None and unzip.unused_data:  # of which zlib would keep all that is still to come
+            raise ScrapeFailed("content_encoding", "goes on behind its gzip")
         if len(body) > most:
             raise ScrapeFailed("body_too_large", f"the answer has more than {most} bytes (max_body_bytes)")
     if unzip is not None and not unzip.eof:
