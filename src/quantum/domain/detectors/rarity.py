@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from quantum.domain.detectors.signs import LEARNT, REPEAT, WARM_UP_ROWS
-from quantum.domain.kernels import compiled
+from quantum.domain.kernels import compiled, fetch_record
 from quantum.domain.scoring import DECADES
 
 if TYPE_CHECKING:
@@ -367,6 +367,8 @@ def judge_rows(
     """
     work = np.zeros((2, len(plan.score)))
     for row in range(len(slots)):
+        if row + 1 < len(slots) and slots[row + 1] != slots[row]:
+            fetch_record(state, slots[row + 1])
         if taken[row] == 0:
             continue
         s = state[slots[row]]
