@@ -68,7 +68,7 @@ class Robust:
         The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
         as 1e150.
         """
-        return self._score(slots, at_ms, values)[0]
+        return self._score(slots, at_ms, values, tells=False)[0]
 
     def score_with_evidence(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
@@ -87,7 +87,7 @@ class Robust:
             (n,): 0 where a row was not measured, which has no rarities. Those of the two signs that compare with the
             season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
-        scores, rarities, rows = self._score(slots, at_ms, values)
+        scores, rarities, rows = self._score(slots, at_ms, values, tells=True)
         days = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
         known = np.clip(days / SEASON_DAYS, 0.0, 1.0)
         rarities[:, SEASON] *= known
@@ -95,7 +95,7 @@ class Robust:
         return scores, rarities, rows
 
     def _score(
-        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64], *, tells: bool
     ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
         count, banks = len(slots), self._banks
         for bank in banks.values():
@@ -105,7 +105,7 @@ class Robust:
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
         if len(self._plan.score) > SIGNS:
             self._compare(slots, at_ms, taken, band, signs)
-        judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
+        judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out, tells)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
