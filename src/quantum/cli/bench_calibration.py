@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DAYS: Final = 30
-SERIES: Final = 120
+SERIES: Final = 100
 SEED: Final = 2026
 DAY_MS: Final = 86_400_000
 INTERVALS: Final = {"one-minute rows": 60_000, "ten-second rows": 10_000}
