@@ -101,8 +101,8 @@ ENOUGH: Final = 5.0
 """The tail of the record begins at the highest step that so many episodes reached. With more of them, more has to be
 guessed of how the tail goes on: on heavy tails too little, on light ones too much."""
 CHOSEN: Final = 2.0
-"""Of these episodes so many say nothing of how fast they thin out beyond. The step was chosen because they reached it:
-of exponential tails of any scale what is due once comes once with it, and two to three times as often without."""
+"""Of these episodes so many say nothing of how fast they thin out beyond: the step was chosen because they reached it.
+Without that, of exponential tails of any scale what is due once comes one and a half to three times."""
 MIDDLE: Final = 0.45
 """Where in a step, as a share of its width, an episode is taken to be that did not reach the next."""
 DOUBT_ROWS: Final = 300.0
