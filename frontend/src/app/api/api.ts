@@ -28,7 +28,7 @@ export class Api {
   forecast = (fingerprint: string, horizon_ms: number, limit: number | null) =>
     this.get<ForecastItem>(`series/${fingerprint}/forecast`, { horizon_ms, ...(limit === null ? {} : { limit }) });
   whatMoved = (start_ms: number, end_ms: number) => this.get<{ items: MovedItem[] }>('what-moved', { start_ms, end_ms, limit: 20 });
-  coverage = (cursor: string | null) => this.get<CoveragePage>('models/coverage', { limit: 50, ...(cursor ? { cursor } : {}) });
+  coverage = (cursor: string | null, limit: number) => this.get<CoveragePage>('models/coverage', { limit, ...(cursor ? { cursor } : {}) });
   alerts = (state: AlertState[], cursor?: string | null) =>
     this.get<AlertPage>('alerts', { state, limit: 50, ...(cursor ? { cursor } : {}) });
   alert = (id: string) => this.get<AlertDetail>(`alerts/${id}`);

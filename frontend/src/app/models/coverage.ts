@@ -6,6 +6,9 @@ import { count, labelLine, many } from '../parts/format';
 
 const TIERS: Record<Tier, string> = { full: 'full detector', cheap: 'cheap detector', none: 'stored, not scored' };
 
+/** How many series are listed at first, and each time more are asked for. */
+const FIRST = 10, MORE = 100;
+
 /** How many series each detector watches, what decides that, and which are not watched in full. */
 @Component({
   selector: 'q-coverage',
@@ -47,7 +50,7 @@ export class Coverage {
   protected async more(cursor: string | null): Promise<void> {
     this.busy.set(true);
     try {
-      const page = await this.api.coverage(cursor);
+      const page = await this.api.coverage(cursor, cursor ? MORE : FIRST);
       this.items.update((items) => [...items, ...page.items]);
       this.found.set(page);
       this.error.set('');
