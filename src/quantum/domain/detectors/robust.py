@@ -23,6 +23,7 @@ from quantum.domain.detectors.signs import (
     EXPECTED,
     LASTING,
     LOWER,
+    NEIGHBOURS,
     SEASON,
     SIGNS,
     SPAN,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 SEASON_DAYS: Final = 4.0
 """A season of fewer days counts in proportion in the evidence: what three days did not have, the fourth may have."""
+FIRST_DAY: Final = 1.0 + NEIGHBOURS / BINS_A_DAY
+"""After so many days all that counts as the same time of day is known of one day. In the score the season counts from
+then on, and in full a day later: until its histogram has taken in what is usual, a wave or a trend is news to it."""
 
 
 class Robust:
@@ -88,8 +92,7 @@ class Robust:
             season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
         scores, rarities, rows = self._score(slots, at_ms, values)
-        days = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
-        known = np.clip(days / SEASON_DAYS, 0.0, 1.0)
+        known = np.clip(self._days(slots, at_ms) / SEASON_DAYS, 0.0, 1.0)
         rarities[:, SEASON] *= known
         rarities[:, LASTING] *= known
         return scores, rarities, rows
@@ -105,11 +108,17 @@ class Robust:
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
         if len(self._plan.score) > SIGNS:
             self._compare(slots, at_ms, taken, band, signs)
-        judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out)
+        seasoned = np.clip(self._days(slots, at_ms) - FIRST_DAY, 0.0, 1.0)
+        judge_rows(banks["rarity"].records, slots, taken, signs, seasoned, self._plan, out)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
         return Scores(columns[0], expected, lower, upper), signs, columns[1]
+
+    def _days(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how many days of each row's series are known, shape (n,)."""
+        days: NDArray[np.float64] = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
+        return days
 
     def _compare(
         self,
