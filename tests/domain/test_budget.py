@@ -188,7 +188,9 @@ def arrived(at_once: int) -> Pipeline:
     for first in range(0, 3600, at_once):
         log.at_ms += 1000 * at_once
         at_ms = [START_MS + 1000 * (first + row) for row in range(at_once)]
-        log.add(Samples(SampleBatch.of([0] * at_once, at_ms, [5.0] * at_once), ((0, labels("cpu")),) if not first else ()))
+        log.add(
+            Samples(SampleBatch.of([0] * at_once, at_ms, [5.0] * at_once), ((0, labels("cpu")),) if not first else ())
+        )
     log.add(Heartbeat(), 1000)
     pipeline = new_pipeline()
     taken(pipeline, log.facts)
