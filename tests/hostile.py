@@ -112,11 +112,7 @@ SIZES: Final = {letter: text.count("|") + 1 for letter, text in LISTS.items()}
 
 NOT_HERE: Final = {
     "O20": "there is no gRPC here",
-    "S9": "certificates of targets are judged by aiohttp with the system's authorities; nothing here turns that off",
-    "W57": "live messages do not pass through Redis",
-    "P35": "there are no silences",
-    "P36": "there are no silences",
-    "P37": "policies have no schedules, so no time zones",
+    "P37": "policies and silences have no schedules, so no time zones; those of explanations are the settings'",
 }
 """Lines that do not apply, and why."""
 ELSEWHERE: Final = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum.adapters.addresses import EVERYWHERE, PUBLIC, AddressRefused, GuardedResolver, Reach
+from quantum.adapters.addresses import EVERYWHERE, PUBLIC, AddressRefused, GuardedResolver, Reach, guarded_connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,9 @@ PRIVATE: Final = [
     "64:ff9b::7f00:1",
     "2002:7f00:1::1",
     "2001:0:7f00:1::80ff:fffe",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b:1::808:808",
+    "fec0::1",
 ]
 
 
@@ -102,6 +107,10 @@ def test_an_ipv4_address_within_an_ipv6_one_is_judged_as_itself(address: IPv4Add
         pytest.param("http://0177.1/", id="P24 octal"),
         pytest.param("http://0x7f.0.0.1/", id="P24 hexadecimal"),
         pytest.param("http://127.1/", id="P24 short"),
+        pytest.param("http://\uff11\uff12\uff17.0.0.1/", id="P24 full-width"),
+        pytest.param("http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/", id="P24 circled"),
+        pytest.param("http://127\u30020\u30020\u30021/", id="P24 full stops"),
+        pytest.param("http://\u24db\u24de\u24d2alhost/", id="P24 name in circles"),
         pytest.param("http://localhost/", id="P24 name"),
         pytest.param("http://LOCALHOST./", id="P24 name with a dot"),
         pytest.param("http://api.localhost/", id="P24 name below"),
@@ -119,6 +128,40 @@ def test_p24_p26_urls_out_of_reach_are_refused_as_they_are_written(url: str) -> 
 @pytest.mark.parametrize("url", ["https://hooks.example.com/a", "http://example.com:8080/", "http://notlocalhost/"])
 def test_urls_of_names_pass_until_the_names_are_resolved(url: str) -> None:
     PUBLIC.refuse_url(url)
+
+
+@given(
+    st.ip_addresses(v=4),
+    st.sampled_from(["0123456789", "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19"]),
+    st.sampled_from(".\u3002\uff0e\uff61"),
+)
+def test_p24_an_address_in_digits_of_other_scripts_is_that_address(address: IPv4Address, digits: str, dot: str) -> None:
+    def refused(text: str) -> bool:
+        try:
+            PUBLIC.refuse_url(f"http://{text}/")
+        except AddressRefused:
+            return True
+        return False
+
+    written = str(address).translate(str.maketrans("0123456789.", digits + dot))
+    assert refused(written) == refused(str(address))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "\uff11\uff12\uff17.0.0.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]"])
+async def test_p24_what_is_written_as_an_address_is_judged_where_its_socket_is_made(host: str) -> None:
+    """No resolver is asked for it, so whoever forgets to judge the URL is stopped here."""
+    heard = []
+
+    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(host)
+        writer.close()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with aiohttp.ClientSession(connector=guarded_connector(PUBLIC)) as session:
+            with pytest.raises((AddressRefused, aiohttp.InvalidURL)):
+                await session.get(f"http://{host}:{port}/")
+    assert heard == []
 
 
 def answers(*addresses: str) -> Callable[..., list[tuple[object, ...]]]:

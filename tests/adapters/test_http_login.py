@@ -149,6 +149,20 @@ async def test_a58_an_answer_that_has_a_part_not_once_signs_nobody_in(scene: Sce
     assert (await who(browser))["subject"] == ""
 
 
+@pytest.mark.parametrize("end", [".a", "", ".", ".====", ".é"])
+async def test_a58_a_cookie_that_was_changed_signs_nobody_in(scene: Scene, end: str) -> None:
+    browser = scene.browser()
+    parameters = scene.provider.consent(await begin(browser))
+    (name, value), *_ = browser.cookies.items()
+    changed = f"{name}={value.partition('.')[0]}{end}".encode()
+    browser.cookies.clear()
+    answer = await browser.get("/api/v1/login/callback", params=parameters, headers={b"cookie": changed})
+    if end == ".":  # nowhere in particular
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    else:
+        assert (answer.status_code, answer.json()["reason"]) == (400, "login_failed")
+
+
 async def test_a58_a_code_is_good_once(scene: Scene) -> None:
     browser = scene.browser()
     parameters = scene.provider.consent(await begin(browser))

@@ -27,6 +27,10 @@ def asked(**more: Any) -> dict[str, Any]:
     return {"matchers": KITCHEN, "ends_at_ms": START_MS + HOUR_MS, "comment": "new stove"} | more
 
 
+def patterns(value: str) -> list[dict[str, str]]:
+    return [{"label": "room", "op": "=~", "value": value}]
+
+
 async def told(system: Watching) -> list[str]:
     [alert] = (await system.get("/api/v1/alerts"))["items"]
     return [one["alert_state"] for one in (await system.get(f"/api/v1/alerts/{alert['id']}"))["deliveries"]]
@@ -73,10 +77,14 @@ async def test_a_silence_that_starts_later_keeps_nothing_quiet_before(system: Wa
     ("body", "status", "reason"),
     [
         (asked(matchers=[]), 400, "malformed_body"),
-        (asked(matchers=[{"label": "room", "op": "=~", "value": ".*"}]), 400, "silence_matchers"),
-        (asked(matchers=[{"label": "room", "op": "=~", "value": "("}]), 400, "regex"),
-        (asked(ends_at_ms=START_MS), 400, "silence_time"),
-        (asked(ends_at_ms=START_MS + 400 * 24 * HOUR_MS), 400, "silence_time"),
+        pytest.param(asked(matchers=patterns(".*")), 400, "silence_matchers", id="P35 everything"),
+        pytest.param(asked(ends_at_ms=START_MS), 400, "silence_time", id="P35 over before it begins"),
+        pytest.param(asked(ends_at_ms=START_MS - HOUR_MS), 400, "silence_time", id="P35 in the past"),
+        pytest.param(asked(ends_at_ms=START_MS + 400 * 24 * HOUR_MS), 400, "silence_time", id="P35 for years"),
+        pytest.param(asked(matchers=patterns("(")), 400, "regex", id="P36 no pattern"),
+        pytest.param(asked(matchers=patterns(r"(a)\1")), 400, "regex", id="P36 what refers back"),
+        pytest.param(asked(matchers=patterns("a" * 1001)), 400, "regex", id="P36 a long pattern"),
+        pytest.param(asked(matchers=patterns("((((a{1,999}){1,999}){1,999}){1,999})")), 400, "regex", id="P36 a bomb"),
         (asked(comment="a\x00b"), 400, "silence_text"),
         (asked(comment="x" * 1001), 400, "malformed_body"),
         (asked(author="somebody else"), 400, "malformed_body"),
@@ -89,6 +97,15 @@ async def test_what_makes_no_sense_is_refused_by_name(
     answer = await system.http.post("/api/v1/silences", json=body)
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, reason)
     assert (await system.get("/api/v1/silences"))["items"] == []
+
+
+async def test_p36_a_pattern_that_would_look_for_ever_elsewhere_takes_linear_time_here(system: Watching) -> None:
+    await system.push("heat", [95.0], room="a" * 2000)
+    await system.pass_time(1000)
+    matchers = patterns("(a+)+b")
+    looked = await system.json("POST", "/api/v1/silences/preview", json={"matchers": matchers})
+    assert (looked["firing"], looked["fired"]) == (0, 0)
+    assert (await system.http.post("/api/v1/silences", json=asked(matchers=matchers))).status_code == 201
 
 
 async def test_what_is_not_there_is_not_found(system: Watching) -> None:

@@ -212,6 +212,8 @@ CLAIMS: Final[dict[str, dict[str, Any]]] = {
     "A35 exp is a text": {"exp": str(NOW_S + 60)},
     "A35 exp is true": {"exp": True},
     "A35 exp is endless": {"exp": 1e308},
+    "A35 exp has 400 digits": {"exp": 10**400, "iat": 10**400},
+    "A35 exp is minus endless": {"exp": -(10**400)},
     "A35 lives for a year": {"exp": NOW_S + 366 * 86_400},
     "A36 not yet": {"nbf": NOW_S + SKEW_S + 1},
     "A36 nbf is a text": {"nbf": "0"},

@@ -7,13 +7,17 @@ import gzip
 import json
 import os
 import socket
+import ssl
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
 from aiohttp import web
+from tests.parts.authority import LATE, LONG_AGO, Authority
 
 from quantum.adapters.addresses import EVERYWHERE, PUBLIC
 from quantum.adapters.memory import ManualClock, MemoryStream
@@ -27,6 +31,7 @@ from quantum.domain.presence import STALENESS_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
     from quantum.adapters.addresses import Reach
@@ -53,17 +58,24 @@ class Exporter:
         return await answer if asyncio.iscoroutine(answer) else answer  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-async def exporter() -> AsyncIterator[Exporter]:
-    found, app = Exporter(), web.Application()
-    app.router.add_route("*", "/{path:.*}", found.handle)
+@asynccontextmanager
+async def listening(exporter: Exporter, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", exporter.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
-    found.address = f"127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
-    yield found
+    exporter.address = f"127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+    yield
     await runner.cleanup()
+
+
+@pytest.fixture
+async def exporter() -> AsyncIterator[Exporter]:
+    found = Exporter()
+    async with listening(found):
+        yield found
 
 
 class Scene:
@@ -274,6 +286,10 @@ BAD: Final[dict[str, tuple[str, Any]]] = {
         "is cut off",
         lambda _: web.Response(body=gzip.compress(os.urandom(99))[:60], headers=coded("gzip")),
     ),
+    "S5 more behind a gzip": (
+        "goes on behind its gzip",
+        lambda _: web.Response(body=gzip.compress(b"a 1\n") + bytes(10**6), headers=coded("gzip")),
+    ),
     "encoding": (
         "encoding 'br'",
         lambda _: web.Response(body=b"a 1\n", headers=coded("br")),
@@ -328,6 +344,32 @@ async def test_gzip_and_tokens_are_understood(exporter: Exporter, tmp_path: Path
         (target,) = await one.scrape()
         assert (target.error, target.samples) == ("", 1)
     assert exporter.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("names", "until", "knows_authority", "error"),
+    [
+        pytest.param(("127.0.0.1",), LATE, True, "", id="a certificate of an authority that is known"),
+        pytest.param(("127.0.0.1",), LATE, False, "unable to get local issuer", id="S9 of an authority that is not"),
+        pytest.param(("127.0.0.2",), LATE, True, "IP address mismatch", id="S9 of another address"),
+        pytest.param(("127.0.0.1",), LONG_AGO + timedelta(days=1), True, "has expired", id="S9 expired"),
+    ],
+)
+async def test_a_target_has_to_prove_who_it_is(
+    tmp_path: Path, names: tuple[str, ...], until: datetime, knows_authority: bool, error: str
+) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("target", *names, until=until))
+    exporter = Exporter()
+    exporter.says("a 1\n")
+    async with listening(exporter, context):
+        job = Job(job="j", targets=(exporter.address,), scheme="https", ca_file=str(authority.ca_file))
+        async with scene(job if knows_authority else replace(job, ca_file="")) as one:
+            (target,) = await one.scrape()
+    assert error in target.error
+    assert bool(target.error) == bool(error)
+    assert bool(exporter.asked) != bool(error)
 
 
 async def test_a_slow_target_delays_no_other_and_is_not_asked_twice_at_a_time(exporter: Exporter) -> None:
@@ -467,8 +509,16 @@ async def test_a_target_cannot_have_itself_remembered(exporter: Exporter) -> Non
 
 
 async def test_an_address_where_secrets_may_be_is_never_asked() -> None:
-    async with scene(Job(job="j", targets=("169.254.169.254:80", "[fe80::1%eth0]:80"), timeout_ms=500)) as one:
+    async with scene(
+        Job(
+            job="j",
+            targets=("169.254.169.254:80", "[fe80::1%eth0]:80", "\uff11\uff16\uff19.254.169.254:80"),
+            timeout_ms=500,
+        )
+    ) as one:
         assert all("no address that may be asked" in target.error for target in await one.scrape())
+    async with scene(Job(job="j", targets=("2852039166:80",), timeout_ms=500)) as one:
+        assert all("not a canonical IPv4 address" in target.error for target in await one.scrape())
 
 
 async def test_a_name_that_resolves_to_such_an_address_is_not_asked_either(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,7 @@ async def test_who_begins_to_watch_a_series_is_told_that_something_may_be_missin
 
 
 async def test_a_redis_that_is_started_anew_leaves_a_marked_gap_and_events_go_on(tmp_path: Any) -> None:
+    """W57: who watches meanwhile stays, and is told how much went by."""
     with run_redis(tmp_path) as redis:
         async with line_over(redis, "restarts") as line:
             watcher = line.watcher("alerts", SERIES)

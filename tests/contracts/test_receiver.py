@@ -114,6 +114,14 @@ async def test_an_address_out_of_reach_is_not_told_and_may_be_later(sink: Sink, 
     assert sink.received == []
 
 
+async def test_p24_an_address_in_digits_of_another_script_is_not_told(sink: Sink, intent: NotificationIntent) -> None:
+    url = sink.url.replace("127", "\uff11\uff12\uff17")
+    async with Webhooks() as strict:
+        with pytest.raises(Unavailable, match="is no public address"):
+            await strict.send(WebhookReceiver(name="ops", url=url), intent)
+    assert sink.received == []
+
+
 async def test_p24_a_name_that_turns_to_another_address_is_judged_each_time(
     sink: Sink, intent: NotificationIntent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

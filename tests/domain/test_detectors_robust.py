@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from quantum.cli.bench_calibration import score_without_patterns
 from quantum.cli.scenarios import Scenario, build_scenarios, events_heard
 from quantum.domain.detectors import robust_ensemble, robust_seasonal
-from quantum.domain.detectors.rarity import DEEPEST
+from quantum.domain.detectors.rarity import DEEPEST, LEARNT_AS, MOST_MEMORY
 from quantum.domain.detectors.robust import SEASON_DAYS
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
@@ -162,6 +162,25 @@ def test_evidence_comes_with_the_scores_that_there_are_without_it_and_is_never_n
     assert evidence.shape == (300,)
     assert evidence.min() >= 0.0
     assert evidence.max() > 0.0
+
+
+@BOTH
+@settings(max_examples=12, deadline=None)
+@given(kind=st.sampled_from(KINDS), seed=st.integers(0, 99), wild_from=st.integers(41, 899))
+def test_what_is_learnt_does_not_depend_on_whether_rarities_are_told(
+    make: Robust, kind: str, seed: int, wild_from: int
+) -> None:
+    """Also of signs that count for no score, which are not worked out then unless they are beyond all usual."""
+    assert np.log10(MOST_MEMORY + 1) < LEARNT_AS
+    values = make_values(kind, seed, 900)
+    with np.errstate(over="ignore"):
+        values[wild_from : wild_from + 9] *= 30.0
+    rows = np.zeros(900, np.int64), np.arange(900, dtype=np.int64) * 300_000, values
+    quiet, telling = make(), make()
+    scores, (told, _, _) = quiet.score_and_learn(*rows), telling.score_with_rarities(*rows)
+    assert np.array_equal(columns(scores), columns(told), equal_nan=True)
+    learnt = telling.dump()
+    assert all(array.tobytes() == learnt[name].tobytes() for name, array in quiet.dump().items())
 
 
 @pytest.mark.parametrize("make", [RobustEnsemble, RobustSeasonal])

@@ -9,10 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.facts import Log, labels, run, silent_for
 
-from quantum.domain.anomalies import ENDS, GROWS, OPENS, QUIET_ROWS, SUSTAINED_ROWS, SUSTAINED_SCORE, follow_rows
+from quantum.domain.anomalies import (
+    ENDS,
+    GROWS,
+    OPENS,
+    QUIET_ROWS,
+    SUSTAINED_ROWS,
+    SUSTAINED_SCORE,
+    AnomalyBook,
+    follow_rows,
+)
 from quantum.domain.facts import (
     Samples,
 )
+from quantum.domain.scoring import Scores
 from quantum.domain.series import SampleBatch
 
 CPU = labels("cpu", host="a")
@@ -45,6 +55,24 @@ def test_an_anomaly_ends_when_its_series_falls_silent() -> None:
     pipeline, effects = run(log.facts)
     assert [one.end_ms is None for each in effects for one in each.anomalies] == [True, False]
     assert pipeline.ongoing_anomalies == ()
+
+
+@given(odd=st.sets(st.integers(0, 6)), silent=st.sets(st.integers(0, 8)), restored=st.booleans())
+def test_of_the_stretches_that_last_those_end_whose_series_fell_silent(
+    odd: set[int], silent: set[int], restored: bool
+) -> None:
+    """In order of slots, at their last loud row, once; a book that was restored does the same."""
+    slots, score = np.arange(7), np.where(np.isin(np.arange(7), list(odd)), 0.7, 0.0)
+    book = AnomalyBook(0.4)
+    scores = Scores(score, *(np.full(7, np.nan) for _ in range(3)))
+    book.take(SampleBatch.of(slots, slots * 10, slots), scores, dict.fromkeys(range(7), CPU))
+    book = AnomalyBook(0.4, book.ongoing) if restored else book
+    is_silent = np.isin(np.arange(9), list(silent))
+    ended = [(one.slot, one.end_ms) for one in book.end_silent(is_silent)]
+    assert ended == [(slot, slot * 10) for slot in sorted(odd & silent)]
+    assert [one.anomaly.slot for one in book.ongoing] == sorted(odd - silent)
+    assert book.is_odd(slots).tolist() == [slot in odd - silent for slot in range(7)]
+    assert book.end_silent(is_silent) == []
 
 
 def test_an_anomaly_may_begin_and_end_within_one_batch() -> None:

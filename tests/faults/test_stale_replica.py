@@ -54,6 +54,18 @@ def stored(program: Program, name: str) -> list[int]:
     return [at_ms for at_ms, value in zip(window["at_ms"], window["value"], strict=True) if value is not None]
 
 
+def wait_until_stored(program: Program, name: str, times: list[int]) -> None:
+    """Wait for samples to be shown: a series is found once it was scored."""
+    program.wait_until(lambda: stored(program, name) == times or None, f"the samples of {name}", SETTLE_WITHIN_S)
+
+
+def wait_until_followed(gateway: Program, position: int) -> None:
+    """Wait until a gateway has taken in so much of the log itself: most of what it answers it asks the writer for."""
+    gateway.wait_until(
+        lambda: gateway.metric("quantum_followed_position") >= position or None, "the facts", SETTLE_WITHIN_S
+    )
+
+
 def end_of(cluster: Cluster) -> int:
     """Return the position of the last fact that a database has."""
     return int(sql(cluster.url(), END)[0][0])
@@ -126,7 +138,7 @@ def test_f19_a_database_that_went_back_is_noticed_by_all_and_written_to_only_onc
         lost = push(writer, "lost")
         seen = end_of(primary)
         push(writer, "after")
-        gateway.wait_until(lambda: len(stored(gateway, "after")) == ROWS or None, "the samples", SETTLE_WITHIN_S)
+        wait_until_followed(gateway, seen)
         server.kill()
         replica.promote()
         begin_s = time.monotonic()
@@ -147,11 +159,11 @@ def test_f19_a_database_that_went_back_is_noticed_by_all_and_written_to_only_onc
 
         for arguments in (("--accept-loss", name), ()):
             with run("writer", *arguments) as again:
-                assert stored(again, "kept") == kept
+                wait_until_stored(again, "kept", kept)
                 if arguments:
                     assert stored(again, "lost") == []
                     assert again.push(({"__name__": "lost"}, lost, [1.0] * ROWS))["accepted"] == ROWS
-                assert stored(again, "lost") == lost
+                wait_until_stored(again, "lost", lost)
                 told = [one for one in again.get("/api/v1/audit")["items"] if one["action"] == "accept_loss"]
                 assert [one["target"] for one in told] == [f"{first}-{last}"]
                 check_replay(again)

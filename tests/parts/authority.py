@@ -35,11 +35,11 @@ class Authority:
         self.ca_file = folder / "authority.pem"
         self.ca_file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
-    def issue(self, name: str, *addresses: str) -> tuple[Path, Path]:
-        """Return the files of a certificate for IP addresses and of its key, in PEM."""
+    def issue(self, name: str, *addresses: str, until: datetime = LATE) -> tuple[Path, Path]:
+        """Return the files of a certificate for IP addresses, good until a time, and of its key, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, self._name, key.public_key())
+        builder = _builder(subject, self._name, key.public_key(), until)
         if addresses:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ip_address(one)) for one in addresses]), critical=False
@@ -50,7 +50,9 @@ class Authority:
         return certificate, secret
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, until: datetime = LATE
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -58,5 +60,5 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(LONG_AGO)
-        .not_valid_after(LATE)
+        .not_valid_after(until)
     )

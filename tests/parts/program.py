@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ class Program:
         found = self.get("/api/v1/series", **{"match[]": selector})["items"]
         assert len(found) <= 1, found
         return found[0] if found else None
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric of the program that has no labels."""
+        [found] = re.findall(rf"^{name} (.*)$", self.http.get("/metrics").text, re.MULTILINE)
+        return float(found)
 
     def wait_until(self, probe: Callable[[], T | None], what: str, timeout_s: float) -> T:
         """Repeat a probe until it finds something; fail with the program's log otherwise."""

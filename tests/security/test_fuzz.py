@@ -20,7 +20,7 @@ from tests.writes import request_2, series, snappy
 
 from quantum.adapters import exposition, influx_line, otlp, remote_write
 from quantum.adapters.columnar_json import decode_columnar_json
-from quantum.adapters.http.bodies import Bounds, gunzip, unsnappy, unzstd
+from quantum.adapters.http.bodies import MAX_MEMBERS, Bounds, gunzip, unsnappy, unzstd
 from quantum.adapters.sample_files import read_csv, read_text
 from quantum.adapters.statsd import Gathered
 from quantum.application.ingest import Incoming, Limits
@@ -242,3 +242,24 @@ def test_splinters_reach_the_refusals_of_strict_forms() -> None:
         decode, sound = DECODERS[name]
         with pytest.raises(QuantumError):
             decode(harmed(sound, [(0.0, 3, b"\xff" * 10)]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 200_000), max_size=5), st.binary(min_size=1, max_size=40))
+def test_t26_a_gzip_in_members_is_what_its_members_are_together(sizes: list[int], words: bytes) -> None:
+    """Wherever members end in the slices that are looked at; one that is cut short is refused wherever it is cut."""
+    parts = [(words * (size // len(words) + 1))[:size] for size in sizes]
+    body = b"".join(gzip.compress(part, 1 if size % 2 else 0) for part, size in zip(parts, sizes, strict=True))
+    bounds = Bounds(max_body_bytes=MEGA, max_decoded_bytes=MEGA)
+    with bounds.hold() as hold:
+        assert gunzip(body, bounds, hold) == b"".join(parts)
+        if body:
+            with pytest.raises(Rejected, match="cut short"):
+                gunzip(body[:-1], bounds, hold)
+
+
+def test_t26_a_sea_of_empty_members_is_not_swum_through() -> None:
+    """Each would cost as much as a full one: ten megabytes of them took minutes."""
+    bounds = Bounds(max_body_bytes=MEGA, max_decoded_bytes=MEGA)
+    with bounds.hold() as hold, pytest.raises(Rejected, match=f"at most {MAX_MEMBERS} members"):
+        gunzip(gzip.compress(b"") * (MAX_MEMBERS + 1), bounds, hold)

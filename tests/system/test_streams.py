@@ -63,19 +63,14 @@ def lag_ms(program: Program) -> int:
     return found
 
 
-def metric(program: Program, name: str) -> float:
-    [found] = re.findall(rf"^{name} (.*)$", program.http.get("/metrics").text, re.MULTILINE)
-    return float(found)
-
-
 def wait_until_published(program: Program, samples: int) -> None:
     """Wait until so many samples, and all that was concluded of them, are in the topics."""
     program.wait_until(
         lambda: program.get("/api/v1/overview")["samples_total"] >= samples or None, "scored samples", ENOUGH_S
     )
-    position = metric(program, "quantum_pipeline_position")
+    position = program.metric("quantum_pipeline_position")
     program.wait_until(
-        lambda: metric(program, "quantum_published_position") >= position or None, "published samples", ENOUGH_S
+        lambda: program.metric("quantum_published_position") >= position or None, "published samples", ENOUGH_S
     )
 
 

@@ -2,7 +2,9 @@
 
 A URL is chosen by whoever may edit a receiver or a list of targets; the network is reached with the rights of this
 machine. So names are resolved here, every address that comes of it is judged, and the connection goes to exactly these
-addresses: a name that answers differently a moment later gains nothing (DNS rebinding).
+addresses: a name that answers differently a moment later gains nothing (DNS rebinding). What is written as an address
+is never resolved, so each address is judged once more where its socket is made: nothing that a URL's readers make of
+its spelling leads around that.
 
 >>> PUBLIC.refuse("192.0.2.7")
 Traceback (most recent call last):
@@ -19,8 +21,9 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
 
+import aiohttp
+import yarl
 from aiohttp.abc import AbstractResolver
 
 from quantum.domain.errors import QuantumError
@@ -28,6 +31,7 @@ from quantum.domain.errors import QuantumError
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
+    from aiohttp import AddrInfoType
     from aiohttp.abc import ResolveResult
 
 RESOLVERS: Final = 16
@@ -36,8 +40,10 @@ SECRET_ADDRESSES: Final = frozenset(
     map(ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"))
 )
 """Where clouds serve credentials besides link-local addresses."""
-NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""Networks of IPv6 addresses that end with an IPv4 address."""
+NAT64: Final = tuple(map(ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""Networks of IPv6 addresses that end with an IPv4 address (RFC 6052, 4291, 2765)."""
+LOCAL: Final = tuple(map(ip_network, ("fec0::/10", "64:ff9b:1::/48")))
+"""Networks of one site alone that `ipaddress` takes for global ones (RFC 3879, 8215)."""
 UNPRIVILEGED: Final = 1024
 WEB_PORTS: Final = (80, 443)
 NOT_WEB_PORTS: Final = (2375, 2376, 3306, 5432, 6379, 11211, 27017)
@@ -73,23 +79,28 @@ class Reach:
         every = (address, *_within(address))
         if any(one.is_link_local or one.is_multicast or one.is_unspecified or one in SECRET_ADDRESSES for one in every):
             raise AddressRefused(f"{text} is no address that may be asked")
-        if not all(one.is_global or any(one in network for network in self.networks) for one in every):
+        if not all(_is_public(one) or any(one in network for network in self.networks) for one in every):
             raise AddressRefused(f"{text} is no public address, and in no network of {self.setting}")
 
     def refuse_url(self, url: str) -> None:
         """Raise AddressRefused for a URL whose host or port is out of reach as it is written, before any look-up.
 
-        Numbers that only a resolver takes for addresses (`2130706433`, `0x7f.1`) are read as a resolver reads them.
+        Numbers that only a resolver takes for addresses (`2130706433`, `0x7f.1`) are read as a resolver reads them, and
+        the host is the one that would be connected to: digits of other scripts and full-width ones are digits there.
+
+        Raises:
+            AddressRefused: see above.
+            ValueError: it is no URL.
         """
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".")
+        parts = yarl.URL(url)
+        host = (parts.raw_host or "").rstrip(".")
         if host == "localhost" or host.endswith(".localhost"):
             self.refuse("127.0.0.1")
         try:
             self.refuse(str(IPv4Address(socket.inet_aton(host))))
         except OSError:
             self.refuse(host)
-        port = parts.port
+        port = parts.explicit_port
         if port is not None and port not in WEB_PORTS and (port < UNPRIVILEGED or port in NOT_WEB_PORTS):
             raise AddressRefused(f"port {port} belongs to another service than a web server")
 
@@ -122,6 +133,34 @@ class GuardedResolver(AbstractResolver):
     async def close(self) -> None:
         """See AbstractResolver."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def guarded_connector(reach: Reach, *, limit: int = 100, force_close: bool = False) -> aiohttp.TCPConnector:
+    """Return what connects aiohttp to addresses within reach and to no others; names are resolved anew each time.
+
+    Args:
+        reach: what is within reach.
+        limit: connections at a time; 0 means any.
+        force_close: whether no connection is used twice.
+    """
+    return aiohttp.TCPConnector(
+        resolver=GuardedResolver(reach),
+        socket_factory=partial(_open_socket, reach),
+        use_dns_cache=False,
+        limit=limit,
+        force_close=force_close,
+    )
+
+
+def _open_socket(reach: Reach, told: AddrInfoType) -> socket.socket:
+    """Return a socket for an address within reach; raises AddressRefused for others."""
+    family, kind, proto, _, place = told
+    reach.refuse(str(place[0]))
+    return socket.socket(family=family, type=kind, proto=proto)
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_global and not any(address in network for network in LOCAL)
 
 
 def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:

@@ -19,13 +19,12 @@ from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
 
 from quantum.adapters import exposition
-from quantum.adapters.addresses import EVERYWHERE, AddressRefused, GuardedResolver
+from quantum.adapters.addresses import EVERYWHERE, AddressRefused, guarded_connector
 from quantum.adapters.relabel import relabel
 from quantum.adapters.scrape_targets import META, Discovery
 from quantum.application.ingest import Incoming, Refusal, Refusals
@@ -89,9 +88,8 @@ class Scraper:
 
     async def __aenter__(self) -> Self:
         """Open the connections."""
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver(self._reach), limit=0, use_dns_cache=False)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=guarded_connector(self._reach, limit=0),
             auto_decompress=False,
             headers={"User-Agent": "quantum", "Accept": ACCEPT},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -201,7 +199,6 @@ class Scraper:
     async def _fetch(self, target: Target) -> exposition.Lines:
         job = target.job
         try:
-            self._reach.refuse(urlsplit(target.url).hostname or "")  # no resolver is asked for an address
             async with asyncio.timeout(job.timeout_ms / 1000):
                 async with self._session.get(
                     target.url, headers=await _headers(job), allow_redirects=False, ssl=self._contexts[job.job]
@@ -263,6 +260,8 @@ async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
             body += unzip.decompress(piece, most + 1 - len(body)) if unzip else piece
         except zlib.error as error:
             raise ScrapeFailed("content_encoding", f"is no gzip: {error}") from None
+        if unzip is not None and unzip.unused_data:  # of which zlib would keep all that is still to come
+            raise ScrapeFailed("content_encoding", "goes on behind its gzip")
         if len(body) > most:
             raise ScrapeFailed("body_too_large", f"the answer has more than {most} bytes (max_body_bytes)")
     if unzip is not None and not unzip.eof:

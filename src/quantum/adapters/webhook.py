@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 
-from quantum.adapters.addresses import PUBLIC, AddressRefused, GuardedResolver
+from quantum.adapters.addresses import PUBLIC, AddressRefused, guarded_connector
 from quantum.domain.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ class Webhooks:
         """Open the connection pool."""
         self._session = aiohttp.ClientSession(
             # a connection per notification: one that was kept would go to an address that was judged long ago
-            connector=aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._reach), use_dns_cache=False, force_close=True
-            ),
+            connector=guarded_connector(self._reach, force_close=True),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
@@ -74,7 +72,7 @@ class Webhooks:
                 status = response.status
         except AddressRefused as refusal:
             raise Unavailable(f"{receiver.name} was not told: {refusal}") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unavailable(f"{receiver.name} did not answer: {str(error) or type(error).__name__}") from error
         if status >= 500 or status in TRY_AGAIN:  # noqa: PLR2004 - the class of server errors
             raise Unavailable(f"{receiver.name} answered {status}")

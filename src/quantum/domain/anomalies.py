@@ -163,11 +163,11 @@ class AnomalyBook:
 
     def end_silent(self, silent: NDArray[np.bool_]) -> list[Anomaly]:
         """End the stretches of series that fell silent; `silent` has one element per slot."""
-        ended = [known for known in self.ongoing if silent[known.anomaly.slot]]
-        for known in ended:
-            del self._told[known.anomaly.slot]
-            self._open["is_open"][known.anomaly.slot] = False
-        return [replace(known.anomaly, end_ms=known.last_ms) for known in ended]
+        is_open, last_ms = self._open["is_open"], self._open["last_ms"]
+        # of the columns, not of `ongoing`: this is asked every second, and thousands of stretches may last
+        ended = np.flatnonzero(is_open & silent[: len(is_open)]).tolist()
+        is_open[ended] = False
+        return [replace(self._told.pop(slot), end_ms=int(last_ms[slot])) for slot in ended]
 
 
 def _peak(series: LabelSet, row: int, batch: SampleBatch, scores: Scores, start_ms: int) -> Anomaly:

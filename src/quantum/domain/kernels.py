@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from quantum.domain.kernel_sources import ROOT, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 F = TypeVar("F", bound="Callable[..., object]")
+LINE_BYTES: Final = 64
+"""What a processor fetches from memory at once, on nearly all of them."""
 
 try:
+    from llvmlite import ir
     from numba import njit
-    from numba.core import caching
+    from numba.core import caching, types
     from numba.core.types import Record
+    from numba.extending import intrinsic, overload
 except ImportError:  # pragma: no cover - tests/test_without_numba.py runs all of it in a process of its own
     njit = None  # type: ignore[assignment]
 else:
@@ -57,3 +63,40 @@ def inlined(function: F) -> F:
     """Compile a function so that compiled callers contain it: for helpers that do less than a call costs."""
     compiler: Any = njit
     return function if compiler is None else cast("F", compiler(inline="always", cache=True)(function))
+
+
+def fetch_record(records: NDArray[Any], slot: int) -> None:
+    """Let the processor fetch a record from memory while other work is done; changes nothing.
+
+    For loops that look at one record after another, each larger than what a processor foresees by itself: asked for one
+    row ahead, it is there when its turn comes. Only compiled code can ask.
+    """
+
+
+if njit is not None:  # pragma: no branch - as above
+
+    def _fetching(_typing: Any, _address: Any) -> Any:  # pragma: no cover - nor run when the code is in the cache
+        """Return how the line of memory at an address is fetched into every cache, to be written to."""
+
+        def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+            fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+            is_written, keep_near, is_data = ir.Constant(number, 1), ir.Constant(number, 3), ir.Constant(number, 1)
+            builder.call(fetch, [builder.inttoptr(arguments[0], byte), is_written, keep_near, is_data])
+            return context.get_dummy_value()
+
+        return types.void(types.intp), emit
+
+    fetch_line: Any = intrinsic(_fetching)
+
+    @overload(fetch_record)
+    def _fetch_record(records: Any, slot: Any) -> Any:  # noqa: ARG001 # pragma: no cover - numba goes by their names
+        """Return what compiled callers do."""
+
+        def fetch(records: Any, slot: Any) -> None:
+            first = records.ctypes.data + slot * records.itemsize
+            for address in range(first, first + records.itemsize, LINE_BYTES):
+                fetch_line(address)
+
+        return fetch

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import struct
 import threading
@@ -20,7 +19,7 @@ import httpx
 import pytest
 from tests.parts.ledger import LedgerClient, read_ledger
 from tests.parts.ordeal import POLICY_NAME, SETTLE_WITHIN_S, check_alerts, check_samples, set_the_scene
-from tests.parts.program import ALONE, Program, run_quantum
+from tests.parts.program import ALONE, run_quantum
 from tests.parts.sink import run_sink
 from tests.parts.watcher import Watcher
 
@@ -66,13 +65,6 @@ def masked(text: bytes) -> bytes:
     return bytes((0x81, 0x80 | len(text))) + bytes(4) + text
 
 
-def gauge(program: Program, name: str) -> float:
-    """Return a metric of the program."""
-    found = re.search(rf"^{name} (\S+)$", program.http.get("/metrics").text, re.MULTILINE)
-    assert found
-    return float(found.group(1))
-
-
 @pytest.mark.parametrize("vanishes", [False, True])
 def test_f27_two_hundred_who_never_read_are_let_go_and_cost_nobody_anything(
     vanishes: bool, tmp_path: Path, tell: Callable[[str], None]
@@ -93,7 +85,7 @@ def test_f27_two_hundred_who_never_read_are_let_go_and_cost_nobody_anything(
             for one in crowd[: CROWD if vanishes else 0]:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, VANISH)
                 one.close()
-            while gauge(program, "quantum_live_sockets") > 1:
+            while program.metric("quantum_live_sockets") > 1:
                 peak_mb = max(peak_mb, program.rss_mb())
                 assert time.monotonic() < begin_s + GIVE_UP_S, "they are still there"
                 time.sleep(0.1)

@@ -25,6 +25,10 @@ GZIP: Final = 31
 """Window bits that make zlib read the gzip format."""
 STEP_BYTES: Final = 1 << 20
 """How much is decompressed at a time."""
+SLICE_BYTES: Final = 1 << 16
+"""How much compressed is looked at a time."""
+MAX_MEMBERS: Final = 10_000
+"""Of a gzip body: enough for who compresses in blocks of 4 KiB, and no sea of empty ones."""
 INLINE_BYTES: Final = 1 << 17
 """Compressed bodies up to this size are decompressed on the event loop; larger ones in a thread."""
 ZSTD_FULL: Final = "failed to write whole buffer"
@@ -170,26 +174,39 @@ def too_large_decoded(limit: int, words: str = "") -> Rejected:
 
 
 def gunzip(body: bytes, bounds: Bounds, hold: Hold) -> bytes:
-    """Return the content of all members of a gzip file."""
+    """Return the content of all members of a gzip file, of which there are at most `MAX_MEMBERS`."""
     plain = bytearray()
-    while body:
-        member = zlib.decompressobj(GZIP)
-        while not member.eof:
-            piece = _inflate(member, body)
-            if not piece and not member.eof:
-                raise Rejected("malformed_body", "the gzip body is cut short")
-            if len(plain) + len(piece) > bounds.max_decoded_bytes:
-                raise too_large_decoded(bounds.max_decoded_bytes)
-            hold.take(len(piece))
-            plain += piece
-            body = member.unconsumed_tail
-        body = member.unused_data
+    place = members = 0
+    while place < len(body):
+        members += 1
+        if members > MAX_MEMBERS:
+            raise Rejected("malformed_body", f"a gzip body has at most {MAX_MEMBERS} members")
+        place = _unpack_member(body, place, plain, bounds, hold)
     return bytes(plain)
 
 
-def _inflate(member: Any, body: bytes) -> bytes:
+def _unpack_member(body: bytes, place: int, plain: bytearray, bounds: Bounds, hold: Hold) -> int:
+    """Append the content of the member that begins at a place; return where it ends.
+
+    It is given in slices: what follows a member is copied by zlib, which must not be all the rest for each.
+    """
+    member = zlib.decompressobj(GZIP)
+    while not member.eof:
+        given = body[place : place + SLICE_BYTES]
+        piece = _inflate(member, given)
+        if not piece and not given:
+            raise Rejected("malformed_body", "the gzip body is cut short")
+        if len(plain) + len(piece) > bounds.max_decoded_bytes:
+            raise too_large_decoded(bounds.max_decoded_bytes)
+        hold.take(len(piece))
+        plain += piece
+        place += len(given) - len(member.unconsumed_tail) - len(member.unused_data)
+    return place
+
+
+def _inflate(member: Any, given: bytes) -> bytes:
     try:
-        return bytes(member.decompress(body, STEP_BYTES))
+        return bytes(member.decompress(given, STEP_BYTES))
     except zlib.error as error:
         raise Rejected("malformed_body", f"the body is not gzip: {error}") from None
 

@@ -122,10 +122,9 @@ class SignIn:
 
     async def _let_in(self, request: Browser) -> Response[Any]:
         state = _only(request, "state")
-        found = SECRET(cookies.value_of(request.scope, _cookie_of(state)))
-        attempt = Attempt(found[1]) if found else None
-        if found is None or attempt is None or not compare_digest(attempt.state.encode(), state.encode()):
-            raise Rejected("login_failed", "this sign-in was not begun in this browser, or took too long: begin again")
+        attempt, to = _begun(cookies.value_of(request.scope, _cookie_of(state)))
+        if not compare_digest(attempt.state.encode(), state.encode()):
+            raise _not_begun()
         code = self._code_of(request)
         try:
             tokens = await self._oidc.exchange(code, attempt, _own(request, CALLBACK))
@@ -142,7 +141,6 @@ class SignIn:
             cookies.cookie(request, cookies.SESSION, credential, "strict", None),
             cookies.cookie(request, _cookie_of(state), "", "lax", 0),
         ]
-        to = place_in(base64.urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4)).decode("latin-1"))
         return Response(None, status_code=HTTPStatus.SEE_OTHER, headers={"Location": to}, cookies=kept)
 
     async def end(self, request: Browser) -> Response[SignedOut]:
@@ -288,6 +286,22 @@ def _own(request: Browser, path: str) -> str:
 
 def _cookie_of(state: str) -> str:
     return cookies.ATTEMPT + state[:NAMED_BY]
+
+
+def _begun(kept: str) -> tuple[Attempt, str]:
+    """Return the attempt that a cookie is of, and the place that the browser wants to come back to."""
+    found = SECRET(kept)
+    if found is None:
+        raise _not_begun()
+    try:
+        place = base64.urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4)).decode("latin-1")
+    except ValueError:
+        raise _not_begun() from None
+    return Attempt(found[1]), place_in(place)
+
+
+def _not_begun() -> Rejected:
+    return Rejected("login_failed", "this sign-in was not begun in this browser, or took too long: begin again")
 
 
 def _only(request: Browser, name: str) -> str:

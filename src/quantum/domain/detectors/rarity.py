@@ -18,7 +18,7 @@ out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
 >>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
 >>> out = np.zeros((3000, 2))
 >>> signs = np.r_[np.tile(np.linspace(0.0, 1.0, 50), 60)[:-1], 9.0][:, None]
->>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, np.ones(3000), plan, out)
+>>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, np.ones(3000), plan, out, False)
 >>> bool(out[-1, 0] > 0.4), bool(out[1000:-1, 0].max() < 0.3)
 (True, True)
 """
@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from quantum.domain.detectors.signs import LEARNT, REPEAT, SEASON, WARM_UP_ROWS
-from quantum.domain.kernels import compiled
+from quantum.domain.kernels import compiled, fetch_record
 from quantum.domain.scoring import DECADES
 
 if TYPE_CHECKING:
-    from numpy import float32, float64, int64, uint8
+    from numpy import bool_, float32, float64, int64, uint8
     from numpy.typing import NDArray
 
 OTHERS: Final = 0.1
@@ -321,12 +321,28 @@ def _together(supported: NDArray[float64], weights: NDArray[float64], seasoned: 
 
 
 @compiled
+def _is_in_bulk(s: Any, which: int, reading: float) -> bool:
+    found: bool = reading <= EDGES[int(s["known"][which, EDGE]) + 1]
+    return found
+
+
+@compiled
 def _judge(
-    s: Any, signs: NDArray[float64], seasoned: float, plan: Plan, work: NDArray[float64], out: NDArray[float64]
+    s: Any,
+    signs: NDArray[float64],
+    seasoned: float,
+    plan: Plan,
+    asked: NDArray[bool_],
+    work: NDArray[float64],
+    out: NDArray[float64],
 ) -> None:
     rarities, supported, count, last = work[0], work[1], len(plan.score), len(s["known"]) - 1
     loudest = 0.0
     for sign in range(count):
+        # in the bulk nothing is as rare as `LEARNT_AS`, so a sign that is only learnt there is learnt as it is
+        if not asked[sign] and _is_in_bulk(s, sign, signs[sign]):
+            rarities[sign] = supported[sign] = 0.0
+            continue
         rarities[sign], supported[sign] = _rarity(s, sign, signs[sign])
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
     total = _together(supported, plan.score, seasoned)
@@ -360,6 +376,7 @@ def judge_rows(
     seasoned: NDArray[float64],
     plan: Plan,
     out: NDArray[float64],
+    tells: bool,  # noqa: FBT001 - numba
 ) -> None:
     """Judge measured rows in order and learn from them; of those of the warm-up, learn the repeats.
 
@@ -367,13 +384,18 @@ def judge_rows(
         state: of dtype `rarity_state(...)`, one record per slot; changed.
         slots: shape (n,).
         taken: shape (n,); rows with 0 are passed over.
-        signs: shape (n, signs); of measured rows it holds the rarity of each sign afterwards, in decades.
+        signs: shape (n, signs); where they are told it holds the rarities of measured rows afterwards, in decades.
         seasoned: shape (n,), in [0, 1]: in which part the season counts in the score.
         plan: how the signs are weighed.
         out: shape (n, 2): score in [0, 1] and rows so far, of measured rows; others keep what was there.
+        tells: whether the rarities of all signs are wanted. What is learnt does not depend on it; without, those that
+            count for no score are not worked out.
     """
     work = np.zeros((2, len(plan.score)))
+    asked = (plan.score != 0.0) | (plan.holds != 0.0) | (plan.learning != 0.0) | tells
     for row in range(len(slots)):
+        if row + 1 < len(slots) and slots[row + 1] != slots[row]:
+            fetch_record(state, slots[row + 1])
         if taken[row] == 0:
             continue
         s = state[slots[row]]
@@ -385,5 +407,6 @@ def judge_rows(
                 _count(s, REPEAT, signs[row, REPEAT], 1.0, LEAST_MEMORY)
         else:
             s["rows"] += 1
-            _judge(s, signs[row], seasoned[row], plan, work, out[row])
-            signs[row] = work[0]
+            _judge(s, signs[row], seasoned[row], plan, asked, work, out[row])
+            if tells:
+                signs[row] = work[0]

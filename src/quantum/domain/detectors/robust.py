@@ -17,9 +17,9 @@ from quantum.domain.detectors.periods import PERIODS_STATE, follow_periods
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
-    BIN_MS,
     BINS_A_DAY,
     COUNTED,
+    DAYS,
     EXPECTED,
     LASTING,
     LOWER,
@@ -72,7 +72,7 @@ class Robust:
         The first `WARM_UP_ROWS` finite rows of a series have score 0 and a NaN band. Values beyond 1e150 are taken
         as 1e150.
         """
-        return self._score(slots, at_ms, values)[0]
+        return self._score(slots, at_ms, values, tells=False)[0]
 
     def score_with_evidence(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
@@ -91,14 +91,14 @@ class Robust:
             (n,): 0 where a row was not measured, which has no rarities. Those of the two signs that compare with the
             season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
-        scores, rarities, rows = self._score(slots, at_ms, values)
-        known = np.clip(self._days(slots, at_ms) / SEASON_DAYS, 0.0, 1.0)
+        scores, rarities, columns = self._score(slots, at_ms, values, tells=True)
+        known = np.clip(np.nan_to_num(columns[2 + DAYS]) / SEASON_DAYS, 0.0, 1.0)
         rarities[:, SEASON] *= known
         rarities[:, LASTING] *= known
-        return scores, rarities, rows
+        return scores, rarities, columns[1]
 
     def _score(
-        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64]
+        self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64], *, tells: bool
     ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
         count, banks = len(slots), self._banks
         for bank in banks.values():
@@ -108,17 +108,12 @@ class Robust:
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
         if len(self._plan.score) > SIGNS:
             self._compare(slots, at_ms, taken, band, signs)
-        seasoned = np.clip(self._days(slots, at_ms) - FIRST_DAY, 0.0, 1.0)
-        judge_rows(banks["rarity"].records, slots, taken, signs, seasoned, self._plan, out)
+        seasoned = np.clip(band[:, DAYS] - FIRST_DAY, 0.0, 1.0)
+        judge_rows(banks["rarity"].records, slots, taken, signs, seasoned, self._plan, out, tells)
         columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
         expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
-        return Scores(columns[0], expected, lower, upper), signs, columns[1]
-
-    def _days(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return how many days of each row's series are known, shape (n,)."""
-        days: NDArray[np.float64] = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
-        return days
+        return Scores(columns[0], expected, lower, upper), signs, columns
 
     def _compare(
         self,
