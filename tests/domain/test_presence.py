@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from quantum.domain import presence as module
 from quantum.domain.presence import LATE, OK, SILENT, Presence
 
-
 NEWER = ("spacing_ms", "last_ms", "is_live")
 """Columns that states of earlier releases do not have."""
 
