@@ -53,7 +53,8 @@ def test_after_a_history_was_imported_two_live_samples_tell_the_heartbeat(
     interval_ms: int, at_once: int, batches: int
 ) -> None:
     presence, watched_ms, at_ms = Presence(), 0, 0
-    for at_ms in np.arange(1, batches + 1) * at_once * interval_ms:
+    for number in range(1, batches + 1):
+        at_ms = number * at_once * interval_ms
         presence.hear(np.array([0]), np.array([at_ms]), watched_ms)
     assert presence.interval_ms()[0] == at_once * interval_ms
     for _ in range(2):

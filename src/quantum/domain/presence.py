@@ -6,8 +6,8 @@ minute's samples at once has a heartbeat of a minute, and samples a second apart
 A gap is a hole between two samples, late is a series beyond its heartbeat, silent is one that missed several, ended is
 one whose source said so (Prometheus' staleness marker), and a true zero is simply a value. Silence is measured in
 *watched* milliseconds, which advance only while Quantum runs: its own downtime makes nobody silent. A heartbeat is
-learnt of what arrives as it happens. Batches of an imported history tell how far their ends are apart, which is believed
-until something came live.
+learnt of what arrives as it happens. Batches of an imported history tell how far their ends are apart, which is
+believed until something came live.
 
 >>> import numpy as np
 >>> presence = Presence()
