@@ -264,6 +264,7 @@ class Pipeline:
             newest=self.newest.columns,
             silence_ms=self.presence.silence_ms(self.watched_ms),
             interval_ms=self.presence.interval_ms(),
+            spacing_ms=self.presence.spacing_ms(),
             silent=self.presence.status(self.watched_ms) == SILENT,
         )
 
