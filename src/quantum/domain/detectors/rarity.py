@@ -285,7 +285,7 @@ def _reached(s: Any, step: int) -> float:
 
     For a beginner it is one: what he takes for an episode may be how the series always is.
     """
-    reached = np.float64(s["reached"][step])
+    reached: float = np.float64(s["reached"][step])
     if s["rows"] >= GROWN_ROWS and s["newest"][step] > 0 and s["rows"] - s["newest"][step] <= APART_ROWS:
         reached = max(0.0, reached - 1.0)
     return reached
@@ -300,7 +300,7 @@ def _rarity_of_step(s: Any, step: int) -> float:
 @compiled
 def _thins_out(s: Any, step: int, over: float) -> float:
     """Return in decades one of how many episodes that reach a step goes so many decades beyond, by a Lomax tail."""
-    doubt = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * (s["rows"] - WARM_UP_ROWS) / DOUBTED_ROWS)
+    doubt: float = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * (s["rows"] - WARM_UP_ROWS) / DOUBTED_ROWS)
     beyond, before = 0.0, _reached(s, step)
     many = max(1.0, before + doubt - (CHOSEN if step > 0 else 0.0))
     for index in range(step, STEPS):
