@@ -106,10 +106,10 @@ class Robust:
         if len(self._plan.score) > SIGNS:
             self._compare(slots, at_ms, taken, band, signs)
         judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out, tells)
-        columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
-        expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
+        expected, lower, upper = (np.ascontiguousarray(band[:, column]) for column in (EXPECTED, LOWER, UPPER))
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
-        return Scores(columns[0], expected, lower, upper), signs, columns[1]
+        score, rows = np.ascontiguousarray(out.T)
+        return Scores(score, expected, lower, upper), signs, rows
 
     def _compare(
         self,
