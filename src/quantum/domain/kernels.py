@@ -15,6 +15,7 @@ from quantum.domain.kernel_sources import ROOT, digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
 F = TypeVar("F", bound="Callable[..., object]")
@@ -65,11 +66,11 @@ def inlined(function: F) -> F:
     return function if compiler is None else cast("F", compiler(inline="always", cache=True)(function))
 
 
-def fetch_record(records: NDArray[Any], slot: int) -> None:
-    """Let the processor fetch a record from memory while other work is done; changes nothing.
+def fetch_next(records: NDArray[Any], slots: NDArray[np.int64], row: int) -> None:
+    """Let the processor fetch the record of the row after this one from memory meanwhile; changes nothing.
 
-    For loops that look at one record after another, each larger than what a processor foresees by itself: asked for one
-    row ahead, it is there when its turn comes. Only compiled code can ask.
+    For loops over rows that look at a large record each: asked for one row ahead, it is there when its turn comes. Only
+    compiled code can ask.
     """
 
 
@@ -91,13 +92,14 @@ if njit is not None:  # pragma: no branch - as above
 
     fetch_line: Any = intrinsic(_fetching)
 
-    @overload(fetch_record)
-    def _fetch_record(records: Any, slot: Any) -> Any:  # noqa: ARG001 # pragma: no cover - numba goes by their names
+    @overload(fetch_next)
+    def _fetch_next(records: Any, slots: Any, row: Any) -> Any:  # noqa: ARG001 # pragma: no cover - numba wants these
         """Return what compiled callers do."""
 
-        def fetch(records: Any, slot: Any) -> None:
-            first = records.ctypes.data + slot * records.itemsize
-            for address in range(first, first + records.itemsize, LINE_BYTES):
-                fetch_line(address)
+        def fetch(records: Any, slots: Any, row: Any) -> None:
+            if row + 1 < len(slots) and slots[row + 1] != slots[row]:
+                first = records.ctypes.data + slots[row + 1] * records.itemsize
+                for address in range(first, first + records.itemsize, LINE_BYTES):
+                    fetch_line(address)
 
         return fetch

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.detectors.signs import FARTHEST, LARGEST, MEASURED, WARM_UP_ROWS
-from quantum.domain.kernels import compiled
+from quantum.domain.kernels import compiled, fetch_next
 
 if TYPE_CHECKING:
     from numpy import float64, int64, uint8
@@ -278,6 +278,7 @@ def compare_rows(
     """
     work, found = np.zeros((2, ORDER + 1)), np.zeros(PATTERNS)
     for row in range(len(slots)):
+        fetch_next(state, slots, row)
         if taken[row] > 0:
             _compare(state[slots[row]], values[row], spans[row], work, found)
             if taken[row] == MEASURED:
