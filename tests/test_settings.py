@@ -25,9 +25,9 @@ def file_with(folder: Path, text: str) -> str:
     return str(path)
 
 
-def problems_of(file: str | None, environment: dict[str, str] | None = None) -> list[str]:
+def problems_of(file: str | None, environment: dict[str, str] | None = None, role: str = "all") -> list[str]:
     with pytest.raises(SettingsError) as raised:
-        load_settings(file, environment or {})
+        load_settings(file, environment or {}, role=role)
     return raised.value.problems
 
 
@@ -201,12 +201,33 @@ def test_a_tenant_has_a_plain_name(tmp_path: Path) -> None:
     [
         ("postgresql://me:s3cret@db/q", "postgresql://me:(set)@db/q"),
         ("postgresql://me@db/q?password=s3cret&sslmode=require", "postgresql://me@db/q?password=(set)&sslmode=require"),
+        ("redis://me:s3@cr@et@cache:6379/0", "redis://me:(set)@cache:6379/0"),
         ("postgresql://me@db:5432/q", "postgresql://me@db:5432/q"),
         ("postgresql:///q?host=/run", "postgresql:///q?host=/run"),
     ],
 )
 def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[scrape]]\njob = "node"\ntargets = ["me:s3cret@a:9100"]',
+        '[[scrape]]\njob = "node"\ntargets = ["http://me:s3cret@a b"]',
+        '[stream]\nkind = "kafka"\nurl = "kafka://me:s3@cret@kafka.example:9092"',
+        '[stream]\npassword = ["s3cret"]',
+        '[auth]\nmode = "keycloak"\nissuer = "ftp://me:s3cret@sso.example/realms/q"',
+        '[gateway]\nwriters = ["http://me:s3cret@writer.example"]',
+        '[[receivers]]\nname = "ops"\nurl = "https://me:s3cret@hooks.example/"',
+        '[[receivers]]\nname = "ops"\nurl = "https://hooks.example/"\nsecret = ["s3cret"]',
+        '[store]\nkind = "sqlite"\nurl = ["postgresql://me:s3cret@db.example/q"]',
+    ],
+)
+def test_no_problem_repeats_a_secret(tmp_path: Path, text: str) -> None:
+    problems = problems_of(file_with(tmp_path, text), {}, role="gateway")
+    assert problems
+    assert not [one for one in problems if "s3" in one or "cret" in one]
 
 
 def test_scrape_jobs_are_read_with_their_rules(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ const pages = [
   ...(policy ? [['policy', `/policies?edit=${policy.id}`, /Woken|Nobody would have been woken/, tryOut]] : []),
   ...(policy ? [['lessons', `/policies?learn=${policy.id}`, /Say what incidents were|Learn this|Refused/, (page) => page.getByRole('button', { name: 'Look for proposals' }).click()]] : []),
   ['silences', '/silences?match=' + encodeURIComponent('{severity=~".+"}'), /It would silence/],
+  ['models', '/models', /Every series is watched in full/],
   ['replay', '/replay?range=1h', /comes to exactly the same/, (page) => page.getByRole('button', { name: 'Replay' }).click()],
   ['audit', '/audit', /put policy/],
   ['missing', '/no-such-page', /nothing here/],

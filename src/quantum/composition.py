@@ -322,6 +322,7 @@ def build_training(
     shadows: Shadows,
     compiler: MatcherCompiler,
     detector: Callable[[], Detector],
+    control: Control,
 ) -> TrainingRuns:
     """Return what trains models, one at a time, each in a process of its own."""
     return TrainingRuns(
@@ -337,6 +338,7 @@ def build_training(
         shadows.refresh,
         frozenset({detector().name, "coverage"}),
         lacking,
+        control.append,
     )
 
 
@@ -524,7 +526,7 @@ class Workspace(containers.DeclarativeContainer):
     teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     silencing = providers.Singleton(Silencing, control, monitor, store, compiler, clock)
     training = providers.Singleton(
-        build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider
+        build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider, control
     )
 
     bounds = providers.Singleton(build_bounds, settings)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from quantum.contradictions import find_contradictions, find_role_problems
-from quantum.settings import Section, Settings, SettingsError
+from quantum.settings import HIDDEN, Section, Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "QUANTUM_"
 NOT_SETTINGS: Final = frozenset({"QUANTUM_TRACEBACK"})
 """Variables that mean something to the command line alone."""
+SECRET: Final = re.compile(r"(?:password|secret|token)$").search
+"""Ends of the names of settings of which no value is repeated."""
 DEFAULT_FILE: Final = "quantum.toml"
 SHORT: Final = {"store": "kind"}
 """A text in the place of these sections is the value of the setting that they are mostly about."""
@@ -119,7 +122,8 @@ def _value(kind: Any, raw: object, name: str, problems: list[str]) -> object:
     try:
         return msgspec.convert(_split(kind, raw), kind, strict=not isinstance(raw, str))
     except msgspec.ValidationError as error:
-        problems.append(f"{name}: {str(error).rstrip('.')} (it is {raw!r})")
+        shown = HIDDEN if SECRET(name) else repr(raw)
+        problems.append(f"{name}: {str(error).rstrip('.')} (it is {shown})")
         return None
 
 

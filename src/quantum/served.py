@@ -141,10 +141,12 @@ def build_app(
     traces: Traces | None,
 ) -> Litestar:
     """Return the HTTP application."""
+    rooms = {tenant: one.room() for tenant, one in workspaces.items()}
+    of_strangers = next(iter(rooms.values())).denials
     return create_app(
-        rooms={tenant: one.room() for tenant, one in workspaces.items()},
+        rooms=rooms,
         raw_routes=[*health_routes(vitals), *login_routes(sign_in), back_channel_route(sign_in)],
-        json_routes=[session_route(identity, LOGIN if sign_in else ""), logout_route(sign_in)],
+        json_routes=[session_route(identity, LOGIN if sign_in else "", of_strangers), logout_route(sign_in)],
         allowed_hosts=frozenset((*settings.server.allowed_hosts, settings.server.host)),
         allowed_origins=frozenset(settings.server.allowed_origins),
         identity=identity,

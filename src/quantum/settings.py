@@ -20,6 +20,8 @@ from quantum.domain.selectors import parse_selector
 
 HIDDEN: Final = "(set)"
 """Stands for a secret that may not be shown."""
+_CREDENTIALS: Final = re.compile(r"([^\s/'\"@,]+):(?!//)[^\s'\"]*@")
+"""User and password within an address, wherever it is spoken of."""
 MAX_PORT: Final = 65_535
 DAY_MS: Final = 86_400_000
 
@@ -34,8 +36,8 @@ class SettingsError(Rejected):
     """One or more settings are wrong; the message has a line for each."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("settings", "\n".join(problems))
-        self.problems = problems
+        self.problems = [_CREDENTIALS.sub(rf"\1:{HIDDEN}@", one) for one in problems]
+        super().__init__("settings", "\n".join(self.problems))
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -504,4 +506,4 @@ class Settings(Section, frozen=True, kw_only=True):
 
 def without_password(url: str) -> str:
     """Return an address that may be shown."""
-    return re.sub(r"(password=)[^&\s]+", rf"\1{HIDDEN}", re.sub(r"(://[^:/@]*):[^@]*@", rf"\1:{HIDDEN}@", url))
+    return re.sub(r"(password=)[^&\s]+", rf"\1{HIDDEN}", re.sub(r"(://[^:/@]*):\S*@", rf"\1:{HIDDEN}@", url))

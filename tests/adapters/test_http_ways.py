@@ -16,7 +16,7 @@ from tests.parts.listening import Quiet, listening
 from tests.watching import HOT, Watching
 
 from quantum.adapters.http.access import RIGHTS
-from quantum.adapters.http.ways import WAYS, Forwarder, Way
+from quantum.adapters.http.ways import CONNECTIONS, WAYS, Forwarder, Way
 from quantum.settings import Server, Settings, Store
 
 if TYPE_CHECKING:
@@ -113,6 +113,26 @@ async def test_the_writer_knows_from_where_was_asked(pair: Pair) -> None:
         assert (await afar.post("/api/v1/policies", json=HOT)).status_code == 201
     (entry,) = (await pair.far.get("/api/v1/audit"))["items"]
     assert (entry["actor"], entry["origin"]) == ("a admin", "192.0.2.7")
+
+
+async def test_t4_bodies_that_never_begin_hold_no_connection_to_the_writer(pair: Pair) -> None:
+    """Strangers sent 200 of them, and nobody else got through for ten seconds; each is let go in the end."""
+    forwarder: Forwarder = pair.near.process.forwarder()
+    forwarder._first_piece_s = 1.0
+    async with pair.near.served() as address, AsyncExitStack() as open_ones:
+        host, _, port = address.rpartition(":")
+        head = b"POST /api/v1/samples HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+        waiting = []
+        for _ in range(CONNECTIONS + 10):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            open_ones.callback(writer.close)
+            writer.write(head)
+            waiting.append(reader)
+        async with httpx.AsyncClient(base_url=f"http://{address}", headers=ADMIN, timeout=ENOUGH_S) as other:
+            assert (await other.get("/api/v1/overview")).status_code == 200
+        assert pair.near.process.forwarder().handed_on == 1
+        for reader in waiting:
+            assert b" 408 " in await asyncio.wait_for(reader.readline(), ENOUGH_S)
 
 
 async def test_what_is_in_the_database_and_the_dashboard_are_answered_here(pair: Pair) -> None:

@@ -28,7 +28,15 @@ from quantum.domain.alerts import Verdict
 from quantum.domain.detectors.deep import sizes_of
 from quantum.domain.detectors.forests import calibrate
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
-from quantum.domain.facts import Heartbeat, JudgeIncident, PromoteModel, PutPolicy, RetireModel
+from quantum.domain.facts import (
+    Heartbeat,
+    ImportModel,
+    JudgeIncident,
+    PromoteModel,
+    PutPolicy,
+    RetireModel,
+    command_in,
+)
 from quantum.domain.models import Combine, ModelKind, ModelState, TrainedModel
 from quantum.domain.policies import AnomalyScore
 
@@ -404,6 +412,8 @@ async def test_a_model_that_was_trained_elsewhere_watches_as_a_shadow_and_goes_t
     made = await served.models.take_in(PEERS, "cpu", "scikit-learn", "ada")
     assert (made.version, made.state, made.lineage.code) == (1, ModelState.SHADOW, "imported: scikit-learn")
     assert (made.lineage.parent, made.lineage.actor, made.lineage.selector) == (None, "ada", "cpu")
+    commands = [command_in(fact.body) for fact in await served.system.store.read(0, 1000)]
+    assert ImportModel("siblings", "cpu", "scikit-learn", "ada") in commands
     found = await served.models.named("siblings")
     assert found.shadow is not None
     assert await served.models.exported("siblings", None) == (PEERS, found.versions[0])

@@ -14,9 +14,9 @@ from quantum.adapters.memory import ManualClock, MemoryFeed
 from quantum.adapters.sqlite import MEMORY, SqliteStore
 from quantum.application import training as runs_module
 from quantum.application.ports import SampleProposal
-from quantum.application.training import Order, RunState, TrainingRun, TrainingRuns, channels_of
-from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
-from quantum.domain.facts import PromoteModel
+from quantum.application.training import MAX_WAITING, Order, RunState, TrainingRun, TrainingRuns, channels_of
+from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected, Unavailable
+from quantum.domain.facts import CancelTraining, PromoteModel, StartTraining
 from quantum.domain.models import ModelKind, ModelState
 from quantum.domain.series import SampleBatch
 from quantum.domain.serving import ServedBook
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from quantum.application.training import Progress
+    from quantum.domain.facts import Command
     from quantum.domain.models import Training, TrainingJob
 
 END_MS = START_MS + 300 * STEP_MS
@@ -45,6 +46,8 @@ class Bench:
         self.hold = asyncio.Event()
         self.hold.set()
         self.failure: Exception | None = None
+        self.entered: list[Command] = []
+        self.log_is_away = False
         self.lacking: set[ModelKind] = set()
         self.book = ServedBook(COMPILER)
         self.runs = TrainingRuns(
@@ -60,7 +63,13 @@ class Bench:
             self.on_trained,
             frozenset({"jump"}),
             lambda kind: "not here" if kind in self.lacking else "",
+            self.enter,
         )
+
+    async def enter(self, command: Command) -> None:
+        if self.log_is_away:
+            raise Unavailable("the log does not answer")
+        self.entered.append(command)
 
     async def train(self, asked: TrainingJob, progress: Progress) -> Training:
         self.jobs.append(asked)
@@ -91,7 +100,7 @@ async def test_a_run_leaves_a_shadow_with_its_lineage_and_tells_its_progress(ben
     watcher = bench.feed.subscribe(50)
     watcher.add("training")
     bench.book.put(PromoteModel(trained(ModelKind.PEERS).model, 4, "me"), {})
-    run = bench.runs.start(order(), "me")
+    run = await bench.runs.start(order(), "me")
     assert (run.state, run.progress) == (RunState.WAITING, 0.0)
     await bench.runs.run_once()
     done = bench.runs.run(run.id)
@@ -110,7 +119,7 @@ async def test_a_run_leaves_a_shadow_with_its_lineage_and_tells_its_progress(ben
 
 async def test_the_trainer_gets_the_samples_in_order_of_time_and_slots_without_gaps(bench: Bench) -> None:
     few = replace(order(), model=replace(order().model, matchers=job(ModelKind.PEERS).model.matchers[:0]))
-    bench.runs.start(few, "me")
+    await bench.runs.start(few, "me")
     await bench.runs.run_once()
     columns = {one.name: one.array() for one in bench.jobs[0].samples}
     wanted = history(300)
@@ -121,7 +130,7 @@ async def test_the_trainer_gets_the_samples_in_order_of_time_and_slots_without_g
 
 
 async def test_the_channels_of_a_group_model_are_found_in_the_series(bench: Bench) -> None:
-    bench.runs.start(order(ModelKind.GROUPS), "me")
+    await bench.runs.start(order(ModelKind.GROUPS), "me")
     await bench.runs.run_once()
     assert bench.jobs[0].model.channels == (labels("cpu"), labels("load"))
     unlabelled = channels_of(order(ModelKind.GROUPS).model, (labels("cpu"), *members()))
@@ -140,7 +149,7 @@ async def test_what_makes_no_sense_or_lacks_its_library_is_refused_before_it_is_
         (order(ModelKind.DEEP), "training_extra"),
     ):
         with pytest.raises(Rejected) as caught:
-            bench.runs.start(bad, "me")
+            await bench.runs.start(bad, "me")
         assert caught.value.reason == reason
     assert bench.runs.runs == []
 
@@ -149,10 +158,10 @@ async def test_too_many_series_or_samples_or_none_fail_the_run_with_the_limit(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs_module, "MAX_SAMPLES", 2999)
-    bench.runs.start(order(), "me")
+    await bench.runs.start(order(), "me")
     await bench.runs.run_once()
     monkeypatch.setattr(runs_module, "MAX_SERIES", 9)
-    bench.runs.start(order(), "me")
+    await bench.runs.start(order(), "me")
     await bench.runs.run_once()
     assert [(one.state, one.message) for one in bench.runs.runs] == [
         (RunState.FAILED, "10 series match, training takes 1 to 9"),
@@ -162,16 +171,16 @@ async def test_too_many_series_or_samples_or_none_fail_the_run_with_the_limit(
 
 async def test_waiting_runs_have_a_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_module, "MAX_WAITING", 1)
-    bench.runs.start(order(), "me")
+    await bench.runs.start(order(), "me")
     with pytest.raises(Overloaded, match="1 training runs wait already"):
-        bench.runs.start(order(), "me")
+        await bench.runs.start(order(), "me")
 
 
 async def test_only_so_many_runs_are_remembered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_module, "MAX_KEPT", 2)
-    first = bench.runs.start(order(), "me")
+    first = await bench.runs.start(order(), "me")
     for _ in range(2):
-        bench.runs.cancel(bench.runs.start(order(), "me").id)
+        await bench.runs.cancel((await bench.runs.start(order(), "me")).id, "me")
     assert bench.runs.run(first.id) is first
     assert len(bench.runs.runs) == 2
     with pytest.raises(NotFound, match="no training run x"):
@@ -179,13 +188,13 @@ async def test_only_so_many_runs_are_remembered(bench: Bench, monkeypatch: pytes
 
 
 async def test_a_waiting_run_is_cancelled_and_never_begins(bench: Bench) -> None:
-    run = bench.runs.start(order(), "me")
-    assert bench.runs.cancel(run.id).state is RunState.CANCELLED
+    run = await bench.runs.start(order(), "me")
+    assert (await bench.runs.cancel(run.id, "me")).state is RunState.CANCELLED
     with pytest.raises(Conflict, match="it is cancelled"):
-        bench.runs.cancel(run.id)
+        await bench.runs.cancel(run.id, "me")
     waiting = asyncio.create_task(bench.runs.run_once())
     await asyncio.sleep(0)
-    other = bench.runs.start(order(), "me")
+    other = await bench.runs.start(order(), "me")
     await waiting
     await bench.runs.run_once()
     assert bench.runs.run(other.id).state is RunState.DONE
@@ -194,7 +203,7 @@ async def test_a_waiting_run_is_cancelled_and_never_begins(bench: Bench) -> None
 
 async def begun(bench: Bench) -> tuple[TrainingRun, asyncio.Task[None]]:
     bench.hold.clear()
-    run = bench.runs.start(order(), "me")
+    run = await bench.runs.start(order(), "me")
     pump = asyncio.create_task(bench.runs.run_once())
     async with asyncio.timeout(10.0):
         while bench.runs.run(run.id).progress < 0.5:  # noqa: ASYNC110 - the feed would do, in more lines
@@ -204,10 +213,10 @@ async def begun(bench: Bench) -> tuple[TrainingRun, asyncio.Task[None]]:
 
 async def test_a_run_that_is_cancelled_stops_and_leaves_nothing(bench: Bench) -> None:
     run, pump = await begun(bench)
-    later = bench.runs.start(order(), "me")
-    bench.runs.cancel(later.id)
+    later = await bench.runs.start(order(), "me")
+    await bench.runs.cancel(later.id, "me")
     assert bench.runs.run(run.id).state is RunState.RUNNING
-    bench.runs.cancel(run.id)
+    await bench.runs.cancel(run.id, "me")
     await pump
     assert bench.runs.run(run.id).state is RunState.CANCELLED
     assert await bench.store.models() == []
@@ -224,13 +233,42 @@ async def test_stopping_the_pump_stops_what_it_trains(bench: Bench) -> None:
 
 async def test_a_run_that_fails_says_why_and_a_bug_reaches_the_log_of_the_pump(bench: Bench) -> None:
     bench.failure = Rejected("too_little_history", "training needs more")
-    bench.runs.start(order(), "me")
+    await bench.runs.start(order(), "me")
     await bench.runs.run_once()
     bench.failure = ZeroDivisionError()
-    bench.runs.start(order(), "me")
+    await bench.runs.start(order(), "me")
     with pytest.raises(ZeroDivisionError):
         await bench.runs.run_once()
     assert [(one.state, one.message) for one in bench.runs.runs] == [
         (RunState.FAILED, "training failed; the log of the process says why"),
         (RunState.FAILED, "training needs more"),
     ]
+
+
+async def test_what_somebody_wants_is_in_the_log_before_it_is_done(bench: Bench) -> None:
+    run = await bench.runs.start(order(), "ada")
+    await bench.runs.cancel(run.id, "bob")
+    assert bench.entered == [
+        StartTraining("night", ModelKind.PEERS, "cpu|load", START_MS, END_MS, "ada"),
+        CancelTraining("night", run.id, "bob"),
+    ]
+
+
+async def test_what_the_log_does_not_take_is_not_done(bench: Bench) -> None:
+    run = await bench.runs.start(order(), "ada")
+    bench.log_is_away = True
+    with pytest.raises(Unavailable):
+        await bench.runs.start(order(), "ada")
+    with pytest.raises(Unavailable):
+        await bench.runs.cancel(run.id, "ada")
+    assert bench.runs.runs == [run]
+
+
+async def test_what_makes_no_sense_or_is_too_much_is_not_in_the_log(bench: Bench) -> None:
+    bad = replace(order(), trees=1)
+    with pytest.raises(Rejected):
+        await bench.runs.start(bad, "ada")
+    asked = [bench.runs.start(order(), "ada") for _ in range(MAX_WAITING + 3)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in found if not isinstance(one, TrainingRun)] == [Overloaded] * 3
+    assert len(bench.entered) == MAX_WAITING

@@ -11,6 +11,7 @@ from tests.watching import HOT, START_MS, Watching
 
 from quantum.application import why as application
 from quantum.domain.alerts import Verdict
+from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.facts import JudgeIncident
 from quantum.domain.wording import rarity_words
 
@@ -64,8 +65,7 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     await prepared(system)
     alert = await heat_up(system)
     card = (await system.get(f"/api/v1/alerts/{alert['id']}"))["why"]
-    detector = system.monitor.pipeline.detector
-    assert card["detector"] == f"{detector.name}/{detector.version}"
+    assert card["detector"] == f"{RobustEnsemble.name}/{RobustEnsemble.version}", "and not both of the installation"
     assert card["event"]["value"] == 95.0
     assert card["event"]["rarity"] == rarity_words(card["event"]["score"], STEP_MS), "rows came hundreds at once"
     parts = card["parts"]
@@ -74,6 +74,8 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     assert parts["level"] == pytest.approx(20.0, abs=0.5)
     assert [one["anomaly"]["labels"]["room"] for one in card["along"]] == ["hall"]
     assert card["along"][0]["correlation"] > 0.9
+    along = card["along"][0]["anomaly"]
+    assert along["rarity"] == rarity_words(along["score"], STEP_MS)
     assert [(one["setting"], one["spares_at"]) for one in card["spared"]] == [("raise_at", 95.0)]
     assert (card["recurrence"], card["resembles"]) == (None, None)
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.facts import Log, labels, new_pipeline, policy
+from tests.facts import START_MS, Log, labels, new_pipeline, policy
 
 from quantum.domain.alerts import AlertState
 from quantum.domain.budget import MOST_CUT, Budget
-from quantum.domain.facts import Heartbeat, PutPolicy
+from quantum.domain.facts import Heartbeat, PutPolicy, Samples
 from quantum.domain.policies import PageBudget
+from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,6 +179,29 @@ def test_a_budget_pages_through_the_pipeline_and_a_restart_changes_nothing() -> 
         state: Any = first.dump()
         second.restore(state, first.labels)
         assert before + taken(second, facts[split:]) == effects
+
+
+def arrived(at_once: int) -> Pipeline:
+    """Return a pipeline with a budget, after an hour of a sample a second that come so many at once."""
+    log = Log()
+    log.add(PutPolicy(policy(condition=WEEKLY), 0, "me"))
+    for first in range(0, 3600, at_once):
+        log.at_ms += 1000 * at_once
+        at_ms = [START_MS + 1000 * (first + row) for row in range(at_once)]
+        log.add(
+            Samples(SampleBatch.of([0] * at_once, at_ms, [5.0] * at_once), ((0, labels("cpu")),) if not first else ())
+        )
+    log.add(Heartbeat(), 1000)
+    pipeline = new_pipeline()
+    taken(pipeline, log.facts)
+    return pipeline
+
+
+def test_a_cut_follows_from_how_many_samples_there_are_and_not_from_how_they_arrive() -> None:
+    """A minute's or an hour's samples at once were taken for one, and a new policy paged what comes every hour."""
+    assert arrived(at_once=1).cut_score("hot") > 0.5
+    assert arrived(at_once=60).cut_score("hot") == pytest.approx(arrived(at_once=1).cut_score("hot"), abs=0.02)
+    assert arrived(at_once=3600).cut_score("hot") == pytest.approx(arrived(at_once=1).cut_score("hot"), abs=0.02)
 
 
 def test_a_policy_that_is_not_in_force_has_no_cut() -> None:

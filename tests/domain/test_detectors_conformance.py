@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.models import COMPILER, members, trained
 
 from quantum.domain.coverage import CHEAP, FULL
-from quantum.domain.detectors.conformance import NonConforming, check_detector
+from quantum.domain.detectors.conformance import SERIES, NonConforming, check_detector, inputs
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.tiered import Tiered
@@ -18,36 +21,81 @@ from quantum.domain.models import ModelKind
 from quantum.domain.scoring import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from quantum.domain.detectors import Detector
+    from quantum.domain.detectors.conformance import Columns
 
 
-def test_the_default_detector_conforms() -> None:
-    check_detector(RobustSeasonal)
-    check_detector(RobustEnsemble)
+def both_tiers() -> Detector:
+    both = Tiered(RobustEnsemble(), RobustSeasonal())
+    both.assign(np.array([FULL, CHEAP] * 5, np.uint8))
+    return both
 
 
-def test_the_detector_of_an_installation_conforms_for_series_that_are_watched() -> None:
-    def make() -> Detector:
-        both = Tiered(RobustSeasonal(), RobustSeasonal())
-        both.assign(np.array([FULL, CHEAP] * 5, np.uint8))
-        return both
-
-    check_detector(make)
-
-
-@pytest.mark.parametrize("kind", ModelKind)
-def test_trained_models_conform(kind: ModelKind) -> None:
+def of_model(kind: ModelKind) -> Callable[[], Detector]:
     def make() -> Detector:
         detector = detector_of(trained(kind).model, 1, COMPILER)
         for slot, labels in enumerate(members()):
             detector.meet(slot, labels)
         return detector
 
-    check_detector(make)
+    return make
+
+
+MAKERS: Final[dict[str, Callable[[], Detector]]] = {
+    "full": RobustEnsemble,
+    "cheap": RobustSeasonal,
+    "both tiers": both_tiers,
+    **{kind.value: of_model(kind) for kind in ModelKind},
+}
+"""Every detector that is shipped."""
+EVERY: Final = pytest.mark.parametrize("name", MAKERS)
+ROWS: Final = 120
+
+
+@EVERY
+def test_every_detector_that_is_shipped_conforms(name: str) -> None:
+    check_detector(MAKERS[name])
+
+
+def scored(detector: Detector, columns: Columns, low: int = 0, high: int | None = None) -> NDArray[np.float64]:
+    slots, at_ms, values = columns
+    found = detector.score_and_learn(slots[low:high], at_ms[low:high], values[low:high])
+    return np.stack([found.score, found.expected, found.lower, found.upper])
+
+
+DRAWN: Final = st.tuples(st.sampled_from(sorted(inputs(2, 0))), st.integers(0, 2**32 - 1))
+
+
+@EVERY
+@settings(max_examples=8, deadline=None)
+@given(DRAWN, st.integers(0, ROWS * SERIES))
+def test_scores_of_a_prefix_are_the_prefix_of_the_scores_and_the_same_again(
+    name: str, drawn: tuple[str, int], cut: int
+) -> None:
+    columns = inputs(ROWS, drawn[1])[drawn[0]]
+    whole = scored(MAKERS[name](), columns)
+    assert whole.tobytes() == scored(MAKERS[name](), columns).tobytes()
+    assert np.array_equal(whole[:, :cut], scored(MAKERS[name](), columns, 0, cut), equal_nan=True)
+
+
+@EVERY
+@settings(max_examples=8, deadline=None)
+@given(DRAWN, st.lists(st.integers(0, ROWS * SERIES), max_size=3))
+def test_a_state_that_is_dumped_and_loaded_anywhere_changes_nothing(
+    name: str, drawn: tuple[str, int], cuts: list[int]
+) -> None:
+    columns = inputs(ROWS, drawn[1])[drawn[0]]
+    detector, parts = MAKERS[name](), []
+    for low, high in pairwise([0, *sorted(cuts), ROWS * SERIES]):
+        successor = MAKERS[name]()
+        successor.restore(detector.dump())
+        detector = successor
+        parts.append(scored(detector, columns, low, high))
+    assert np.array_equal(np.concatenate(parts, axis=1), scored(MAKERS[name](), columns), equal_nan=True)
 
 
 class Plain:

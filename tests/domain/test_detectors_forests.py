@@ -46,7 +46,7 @@ def test_scores_equal_those_of_scikit_learn(seed: int, rows: int, channels: int)
 def slow_length(forest: Forest, node: int, row: np.ndarray) -> float:
     """Return the expected path length, by the definition."""
     feature, threshold, left, right = forest.nodes[node].tolist()
-    if feature < 0:
+    if left == node:
         return float(forest.length[node])
     reading = row[feature]
     if not np.isnan(reading):

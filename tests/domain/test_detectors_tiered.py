@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.facts import JumpDetector
 
-from quantum.domain.coverage import CHEAP, FULL, NONE
+from quantum.domain.coverage import CHEAP, FULL, NONE, Tier
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.detectors.robust_seasonal import RobustSeasonal
-from quantum.domain.detectors.tiered import PORTION_ROWS, Tiered
+from quantum.domain.detectors.tiered import PORTION_ROWS, Tiered, part_of
 
 if TYPE_CHECKING:
     from quantum.domain.scoring import Scores
@@ -155,3 +155,11 @@ def test_its_name_and_version_change_with_those_of_either_detector() -> None:
 
     assert Tiered(JumpDetector(), JumpDetector()).name == "jump+jump"
     assert len({Tiered(a(), b()).version for a in (JumpDetector, Newer) for b in (JumpDetector, Newer)}) == 4
+
+
+def test_the_part_of_a_tier_is_told_with_its_own_version() -> None:
+    both = Tiered(RobustEnsemble(), RobustSeasonal())
+    whole = f"{both.name}/{both.version}"
+    assert part_of(whole, Tier.FULL) == f"{RobustEnsemble.name}/{RobustEnsemble.version}"
+    assert part_of(whole, Tier.CHEAP) == f"{RobustSeasonal.name}/{RobustSeasonal.version}"
+    assert part_of("another/3", Tier.CHEAP) == "another/3"

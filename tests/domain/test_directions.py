@@ -29,8 +29,8 @@ def seen(rows: list[tuple[float, float, float, float]]) -> View:
     newest, count = Newest(), len(rows)
     batch = SampleBatch.of(list(range(count)), [START_MS] * count, value.tolist())
     newest.take(batch, Scores(score, expected, expected - half, expected + half), START_MS)
-    nothing = np.zeros(count, np.int64)
-    return View(START_MS, 1000, newest.columns, nothing, nothing.astype(np.float64), nothing.astype(np.bool_))
+    nothing, apart = np.zeros(count, np.int64), np.zeros(count)
+    return View(START_MS, 1000, newest.columns, nothing, apart, apart, nothing.astype(np.bool_))
 
 
 @settings(max_examples=200, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from quantum.domain.errors import Rejected
 from quantum.domain.labels import (
+    MAX_GIVEN,
     MAX_LABELS,
     MAX_NAME_BYTES,
     MAX_VALUE_BYTES,
@@ -141,3 +143,10 @@ def test_a_pattern_that_the_engine_refuses_is_rejected() -> None:
 
 def test_a_matcher_reads_as_in_prometheus() -> None:
     assert str(Matcher("a", MatchOp.NOT_REGEX, 'x"')) == 'a!~"x\\""'
+
+
+def test_who_gives_labels_without_end_is_not_heard_to_the_end() -> None:
+    with pytest.raises(Rejected, match="over 300 labels given") as refused:
+        LabelSet.of((f"l{number}", "") for number in count())
+    assert refused.value.reason == "max_labels"
+    assert LabelSet.of((f"l{number}", "") for number in range(MAX_GIVEN)).pairs == ()

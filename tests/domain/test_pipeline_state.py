@@ -13,13 +13,19 @@ from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.errors import Rejected
 from quantum.domain.facts import (
     AcceptLoss,
+    CancelTraining,
+    Command,
     Fact,
     Heartbeat,
+    ImportModel,
+    Ordered,
     PutCoverage,
     PutPolicy,
     Started,
+    StartTraining,
 )
 from quantum.domain.labels import MatcherCompiler
+from quantum.domain.models import ModelKind
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, RateOfChange
 
@@ -89,6 +95,30 @@ def test_a_loss_that_was_accepted_is_in_the_audit_log_and_changes_nothing() -> N
     (entry,) = step.effects.audit
     assert (entry.actor, entry.action, entry.target, entry.outcome) == ("settings", "accept_loss", "901-1000", "done")
     assert [(one.name, one.after) for one in entry.changes] == [("first", "901"), ("last", "1000")]
+    assert step.effects == Effects(audit=(entry,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "action", "told"),
+    [
+        (ImportModel("night", "cpu", "scikit-learn", "ada"), "import_model", {"trained_by": '"scikit-learn"'}),
+        (
+            StartTraining("night", ModelKind.PEERS, "cpu", 1, 2, "ada"),
+            "start_training",
+            {"kind": '"peers"', "end_ms": "2"},
+        ),
+        (CancelTraining("night", "0a", "ada"), "cancel_training", {"run_id": '"0a"'}),
+    ],
+)
+def test_what_the_registry_keeps_is_in_the_audit_log_and_changes_nothing_here(
+    wanted: Command, action: str, told: dict[str, str]
+) -> None:
+    log, pipeline = Log(), new_pipeline()
+    log.add(Ordered(wanted, "203.0.113.7"))
+    (step,) = (pipeline.step(fact) for fact in log.facts)
+    (entry,) = step.effects.audit
+    assert (entry.actor, entry.origin, entry.action, entry.target) == ("ada", "203.0.113.7", action, "night")
+    assert told.items() <= {one.name: one.after for one in entry.changes}.items()
     assert step.effects == Effects(audit=(entry,))
 
 

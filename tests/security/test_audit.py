@@ -66,6 +66,17 @@ async def test_a_denied_attempt_is_entered_and_a_missing_credential_is_not(syste
     assert "operator" in denied["detail"]
 
 
+async def test_a_credential_that_is_no_good_is_entered_wherever_it_is_shown(system: Watching) -> None:
+    """A63: the route that tells who is asking is open to anybody, and no place to try keys unseen."""
+    for path in ("/api/v1/session", "/api/v1/overview"):
+        assert (await ask(system, "GET", path, "qk_0123456789ab_" + "f" * 64)).status_code == 401
+        assert (await system.http.get(path)).status_code == (200 if path.endswith("session") else 401)
+    found = await audit(system, outcome="denied")
+    assert [one["action"] for one in found] == ["GET /api/v1/overview", "GET /api/v1/session"]
+    assert {(one["actor"], one["origin"]) for one in found} == {("", "127.0.0.1")}
+    assert "ffff" not in str(found)
+
+
 async def test_what_the_pipeline_refuses_is_entered(system: Watching) -> None:
     for status in (201, 409):
         assert (await ask(system, "POST", "/api/v1/policies", json=HOT)).status_code == status

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cramjam
 import psutil
@@ -25,6 +25,7 @@ from quantum.adapters.sample_files import read_csv, read_text
 from quantum.adapters.statsd import Gathered
 from quantum.application.ingest import Incoming, Limits
 from quantum.domain.errors import QuantumError, Rejected
+from quantum.domain.labels import MAX_GIVEN, MAX_WRITTEN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,3 +264,116 @@ def test_t26_a_sea_of_empty_members_is_not_swum_through() -> None:
     bounds = Bounds(max_body_bytes=MEGA, max_decoded_bytes=MEGA)
     with bounds.hold() as hold, pytest.raises(Rejected, match=f"at most {MAX_MEMBERS} members"):
         gunzip(gzip.compress(b"") * (MAX_MEMBERS + 1), bounds, hold)
+
+
+# ---- little that stands for much ----------------------------------------------------------------------------------
+
+TAGS: Final = MAX_GIVEN + 1
+LONG: Final = "x" * MAX_WRITTEN_BYTES
+MANY_LABELS: Final[dict[str, Incoming]] = {
+    "columnar JSON": decode_columnar_json(
+        json.dumps(
+            {"series": [{"labels": {f"l{n}": "v" for n in range(TAGS)}, "timestamps_ms": [NOW_MS], "values": [1.0]}]}
+        ).encode(),
+        LIMITS,
+    ),
+    "remote-write 1.0": remote_write.decode_remote_write(
+        series({f"l{n}": "v" for n in range(TAGS)}, [(NOW_MS, 1.0)]), LIMITS
+    ),
+    "remote-write 1.0, written otherwise": remote_write.decode_remote_write(
+        series({f"l{n}": "v" * 200 for n in range(TAGS)}, [(NOW_MS, 1.0)]), LIMITS
+    ),
+    "line protocol": influx_line.decode_lines(b"cpu" + b",l=v" * TAGS + b" v=1\n", LIMITS, 1, NOW_MS),
+    "line protocol, without end": influx_line.decode_lines(b"cpu" + b",l=v" * MEGA + b" v=1\n", LIMITS, 1, NOW_MS),
+    "remote-write 1.0, without end": remote_write.decode_remote_write(series({"l": LONG}, [(NOW_MS, 1.0)]), LIMITS),
+}
+
+
+@pytest.mark.parametrize("name", MANY_LABELS)
+def test_d23_labels_beyond_any_limit_are_refused_and_not_read_to_their_end(name: str) -> None:
+    """A series of 28 megabytes of tags, 27 kilobytes when compressed, kept everybody waiting for 42 seconds."""
+    with pytest.raises(Rejected, match=r"over 300 labels given|take \d+ bytes") as refused:
+        MANY_LABELS[name].labels(0)
+    assert refused.value.reason == "max_labels"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.text("ab\\,= ", min_size=1, max_size=4), st.text("cd\\,= ", max_size=4)), max_size=5))
+def test_what_is_within_the_limits_is_read_as_it_always_was(tags: list[tuple[str, str]]) -> None:
+    def escaped(text: str) -> str:
+        return "".join(f"\\{char}" if char in ",= " else char for char in text.replace("\\", "/"))
+
+    plain = {name.replace("\\", "/"): value.replace("\\", "/") for name, value in tags}
+    body = "cpu" + "".join(f",{escaped(name)}={escaped(value)}" for name, value in plain.items() if value) + " v=1\n"
+    found = influx_line.decode_lines(body.encode(), LIMITS, 1, NOW_MS)
+    kept = {name: value for name, value in plain.items() if value}
+    assert dict(found.labels(0).pairs) == {"__name__": "cpu_v", **kept}
+
+
+def test_l25_long_tags_before_many_fields_are_not_written_out_for_each() -> None:
+    """A line is a series for each field, so 200 kilobytes would have been gigabytes."""
+    fields = b",".join(b"f%d=1" % number for number in range(900))
+    with pytest.raises(Rejected, match="the labels of a request have at most") as refused:
+        influx_line.decode_lines(b"cpu,t=" + b"x" * 100_000 + b" " + fields + b"\n", LIMITS, 1, NOW_MS)
+    assert refused.value.reason == "decoded_too_large"
+
+
+def otlp_of(*points: dict[str, Any], kind: str = "gauge", instance: str = "i") -> Incoming:
+    identity = [{"key": "service.instance.id", "value": {"stringValue": instance}}]
+    data = {"dataPoints": list(points), **({"aggregationTemporality": 2} if kind == "histogram" else {})}
+    scopes = [{"metrics": [{"name": "a", kind: data}]}]
+    body = {"resourceMetrics": [{"resource": {"attributes": identity}, "scopeMetrics": scopes}]}
+    return otlp.decode_json(json.dumps(body).encode(), LIMITS)
+
+
+def attribute(name: str, value: str) -> dict[str, Any]:
+    return {"key": name, "value": {"stringValue": value}}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        pytest.param([attribute(f"k{n}", "v") for n in range(TAGS)], "max_labels", id="O17 attributes without end"),
+        pytest.param([attribute("k", "")] * TAGS, "max_labels", id="O18 one again and again"),
+        pytest.param([attribute("k", "x" * MEGA)], "label_value", id="O17 a megabyte"),
+    ],
+)
+def test_a_point_with_attributes_beyond_any_limit_is_refused_and_its_neighbour_is_taken(
+    attributes: list[Any], reason: str
+) -> None:
+    point = {"timeUnixNano": str(NOW_MS * 10**6), "asDouble": 1.0}
+    found = otlp_of(point | {"attributes": attributes}, point)
+    assert (dict(found.refusals.counts), len(found.values)) == ({reason: 1}, 1)
+
+
+def test_o17_a_long_name_of_a_resource_is_not_written_out_for_each_of_its_points() -> None:
+    point = {"timeUnixNano": str(NOW_MS * 10**6), "asDouble": 1.0}
+    found = otlp_of(*[point] * 1000, instance="x" * MEGA)
+    assert (dict(found.refusals.counts), len(found.values)) == ({"label_value": 1000}, 0)
+
+
+def test_o12_long_attributes_are_not_written_out_for_buckets_without_end() -> None:
+    """A request of a megabyte would have taken all memory there is."""
+    buckets = 2000
+    histogram = {
+        "timeUnixNano": str(NOW_MS * 10**6),
+        "count": str(buckets),
+        "bucketCounts": ["1"] * buckets,
+        "explicitBounds": list(range(buckets - 1)),
+        "attributes": [attribute(f"k{number}", "x" * 2000) for number in range(25)],
+    }
+    with pytest.raises(Rejected, match="the labels of a request have at most") as refused:
+        otlp_of(histogram, kind="histogram")
+    assert refused.value.reason == "decoded_too_large"
+
+
+@pytest.mark.parametrize("written", [b'l%d="v",', b'l%d= "v", '])
+def test_d23_a_target_with_labels_without_end_is_refused(written: bytes) -> None:
+    """The parser of Prometheus' client takes quadratic time: two megabytes kept a processor busy for nine seconds."""
+    for count in (MAX_GIVEN, TAGS, 50_000):
+        line = b"a{" + b"".join(written % number for number in range(count)) + b"}"
+        if count == MAX_GIVEN:
+            assert len(exposition.labels_of(line)) == MAX_GIVEN + 1
+            continue
+        with pytest.raises(Rejected, match="over 300 labels"):
+            exposition.labels_of(line)

@@ -55,6 +55,17 @@ MEGA: Final = 1 << 20
 PINGED: Final = '{"op":"ping"}'
 
 
+class Two:
+    """Identity for these tests: `ada` and `bob` are themselves."""
+
+    banner = ""
+
+    async def identify(self, credential: str) -> Principal:
+        if credential not in ("ada", "bob"):
+            raise Rejected("unauthenticated", "this needs a name")
+        return Principal(credential, frozenset({"viewer"}), "default", means="token")
+
+
 class Strict:
     """Identity for these tests: the word `reader` is a credential, and nothing else is."""
 
@@ -300,6 +311,25 @@ async def test_w48_more_sockets_than_there_may_be_are_told_to_come_later_and_a_p
                 assert third.close_code == TRY_LATER
             await until(lambda: len(sockets.sockets) == 1)
             async with opened(address) as again:
+                assert await stays(again)
+            assert await stays(first)
+
+
+async def test_w48_one_who_takes_all_their_places_leaves_those_of_others_and_gets_theirs_back() -> None:
+    async with Watching(identity=Two()) as system, system.served() as address:
+        system.container.sockets()._max_sockets = 8
+        as_ada, as_bob = ({"authorization": f"Bearer {name}"} for name in ("ada", "bob"))
+        async with opened(address, additional_headers=as_ada) as first:
+            async with opened(address, additional_headers=as_ada) as second:
+                async with opened(address, additional_headers=as_ada) as third:
+                    with pytest.raises(ConnectionClosed):
+                        await third.recv()
+                    assert (third.close_code, third.close_reason) == (TRY_LATER, "2 sockets of yours are open already")
+                async with opened(address, additional_headers=as_bob) as other:
+                    assert await stays(other)
+                assert await stays(second)
+            await until(lambda: len(system.container.sockets().sockets) == 1)
+            async with opened(address, additional_headers=as_ada) as again:
                 assert await stays(again)
             assert await stays(first)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.contracts.test_model_store import LINEAGE, METRICS
-from tests.models import job
+from tests.models import trained
 from tests.security.test_tenants import Members, new_key, of, push, taken_in
 from tests.watching import HOT, Watching
 
@@ -50,7 +51,7 @@ async def everything_that_has_an_id(system: Watching, tenant: str) -> dict[str, 
     await taken_in(system, tenant)
     receiver = {"name": tenant, "url": "https://pager.example/"}
     await system.json("POST", "/api/v1/receivers", 201, json=receiver, headers=headers)
-    model = job(ModelKind.WINDOWS, name=tenant).model
+    model = replace(trained(ModelKind.WINDOWS).model, name=tenant)
     await system.workspaces[tenant].store().add_model(model, LINEAGE, METRICS, system.clock.now_ms())
     order = {"name": "day", "kind": "window-forest", "selector": "heat", "start_ms": 0, "end_ms": 1}
     run = await system.json("POST", "/api/v1/training-runs", 202, json=order, headers=headers)

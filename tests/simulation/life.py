@@ -147,6 +147,7 @@ class Workspace:
                 shadows.refresh,
                 frozenset(),
                 lacking,
+                control.append,
             ),
         }
         for name, part in parts.items():

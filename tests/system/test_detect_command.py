@@ -176,8 +176,9 @@ def test_a_detector_that_finds_nothing_scores_zero_and_one_that_is_early_a_hundr
 def test_most_events_of_the_scenarios_are_heard_with_few_false_alarms() -> None:
     told = str(measure_scenarios()["all"])
     heard, false_alarms = int(told.partition("/")[0]), float(told.partition(", ")[2].partition(" ")[0])
-    assert heard >= 64
-    assert false_alarms <= 3.5
+    # 75 of 84 and 1.8 are what docs/detection.md tells; what is beyond is more than other seeds bring
+    assert heard >= 74
+    assert false_alarms <= 2.3
 
 
 def test_the_cost_of_the_detector_is_told_with_the_machine_and_its_peers(capsys: pytest.CaptureFixture[str]) -> None:

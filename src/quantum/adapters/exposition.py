@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantum.domain.errors import Rejected
+from quantum.domain.labels import MAX_GIVEN, MAX_WRITTEN_BYTES
 
 END: Final = b"# EOF"
 MAX_TOLD: Final = 5
@@ -28,6 +30,9 @@ LINE: Final = re.compile(
     re.VERBOSE,
 )
 """Series, value and time; possessive, so that no line takes more than one pass. An exemplar behind `#` is left out."""
+
+LABEL: Final = re.compile(rb'=[ \t]*+"(?:[^"\\]++|\\.)*+"')
+"""Where a label has its value."""
 
 
 @dataclass(slots=True)
@@ -92,8 +97,11 @@ def labels_of(series: bytes) -> dict[str, str]:
     """Return the labels of a series as it came, its name as `__name__`.
 
     Raises:
-        Rejected: `malformed_line`.
+        Rejected: `malformed_line`, or `max_labels` for so many that reading them would take long: the parser takes
+            quadratic time.
     """
+    if len(series) > MAX_WRITTEN_BYTES or any(islice(LABEL.finditer(series), MAX_GIVEN, None)):
+        raise Rejected("max_labels", f"{series[:80]!r} has over {MAX_GIVEN} labels or {MAX_WRITTEN_BYTES} bytes")
     try:
         (family,) = text_string_to_metric_families(series.decode() + " 1\n")
         (sample,) = family.samples

@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from quantum.adapters import influx_line_walk as walk
 from quantum.adapters.line_forms import Forms
-from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_key_bytes, check_request_size
 from quantum.application.keys import Keys
 from quantum.domain.errors import Rejected
-from quantum.domain.labels import NAME, LabelSet
+from quantum.domain.labels import MAX_GIVEN, NAME, LabelSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,13 +127,13 @@ def labels_of_key(key: bytes) -> LabelSet:
         Rejected: `label_utf8`, or what `LabelSet.of` refuses.
     """
     head, _, field = key[len(PROTOCOL) :].partition(b"\n")
-    measurement, *tags = _COMMA.split(head)
+    # what is beyond any limit is not read
+    measurement, *tags = _COMMA.split(head, MAX_GIVEN + 1)
     try:
         name, suffix = _ESCAPED_IN_NAME.sub(rb"\1", measurement).decode(), _ESCAPED.sub(rb"\1", field).decode()
-        pairs = [(NAME, name if suffix == PLAIN else f"{name}_{suffix}"), *map(_pair, tags)]
+        return LabelSet.of(chain(((NAME, name if suffix == PLAIN else f"{name}_{suffix}"),), map(_pair, tags)))
     except UnicodeDecodeError as error:
         raise Rejected("label_utf8", f"a name or tag is not valid UTF-8: {error.object[:40]!r}") from error
-    return LabelSet.of(pairs)
 
 
 def warm_up() -> None:
@@ -175,8 +176,13 @@ def _walked(body: bytes, limits: Limits) -> _Columns:
 
 
 def _keys(body: bytes, series: NDArray[np.int64]) -> Keys:
-    """Return the keys of series; no newline is in a name, so it tells the field from the rest."""
+    """Return the keys of series; no newline is in a name, so it tells the field from the rest.
+
+    Raises:
+        Rejected: `decoded_too_large`: each field of a line has its tags, which can be long.
+    """
     sizes = series[:, 1] - series[:, 0] + series[:, 3] - series[:, 2] + len(PROTOCOL) + 1
+    check_key_bytes(int(sizes.sum()))
     out, ends = np.empty(int(sizes.sum()), np.uint8), np.empty(len(series), np.int64)
     walk.write_keys(walk.message_bytes(body), series, PROTOCOL[0], out, ends)
     return Keys.side_by_side(out.tobytes(), ends)

@@ -26,9 +26,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags
 
-from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_key_bytes, check_request_size
 from quantum.domain.errors import Rejected
-from quantum.domain.labels import NAME, LabelSet
+from quantum.domain.labels import MAX_GIVEN, MAX_LABELS, MAX_VALUE_BYTES, NAME, LabelSet
 from quantum.domain.presence import STALENESS_MARKER
 
 if TYPE_CHECKING:
@@ -162,13 +162,12 @@ def label_name(key: str) -> str:
 
 
 def _columns(request: Any, limits: Limits) -> Incoming:
-    builder = _Builder()
+    builder = _Builder(limits)
     for resource in request.resource_metrics:
         identity = _identity(resource.resource.attributes)
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 builder.add_metric(metric, identity)
-        check_request_size(limits, len(builder.keys), len(builder.at_ms))
     return builder.finish()
 
 
@@ -191,15 +190,20 @@ class _Builder:
         at_ms: of the rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.keys: dict[bytes, int] = {}
+        self._limits, self._key_bytes = limits, 0
         self.at_ms = array("q")
         self._rows = array("q")
         self._values = array("d")
         self._refusals = Refusals()
 
     def add_metric(self, metric: Any, identity: Sequence[tuple[str, str]]) -> None:
-        """Add all points of a metric, or refuse them."""
+        """Add all points of a metric, or refuse them.
+
+        Raises:
+            Rejected: `request_series_limit`, `request_sample_limit` or `decoded_too_large`, for the whole request.
+        """
         kind = metric.WhichOneof("data")
         if kind is None or not metric.name:
             self._refusals.add(
@@ -215,23 +219,27 @@ class _Builder:
         name = metric_name(metric.name, metric.unit, kind, monotonic=kind == "sum" and data.is_monotonic)
         for point in data.data_points:
             try:
-                self._add_point(name, identity, point, READERS[kind](point))
+                pairs, readings = _pairs(point.attributes, identity), list(READERS[kind](point))
             except Rejected as error:
                 self._refusals.add(Refusal(error.reason, f"{metric.name[:80]!r}: {error}"))
+            else:
+                self._add_point(name, pairs, point, readings)
 
-    def _add_point(
-        self, name: str, identity: Sequence[tuple[str, str]], point: Any, readings: Iterable[Reading]
-    ) -> None:
-        pairs = _pairs(point.attributes, identity)
+    def _add_point(self, name: str, pairs: Sequence[str], point: Any, readings: Iterable[Reading]) -> None:
         at_ms = point.time_unix_nano // NS_PER_MS
         stale = point.flags & NO_RECORDED_VALUE
-        for suffix, label, value_of_label, value in list(readings):
+        for suffix, label, value_of_label, value in readings:
             further = (label, value_of_label) if label else ()
             text = SEPARATOR.join((NAME, name + suffix, *pairs, *further))
             key = PROTOCOL + text.encode(errors="surrogateescape")
-            self._rows.append(self.keys.setdefault(key, len(self.keys)))
+            known = len(self.keys)
+            self._rows.append(self.keys.setdefault(key, known))
+            if len(self.keys) > known:
+                self._key_bytes += len(key)
+                check_key_bytes(self._key_bytes)
             self.at_ms.append(at_ms)
             self._values.append(STALE if stale else value)
+        check_request_size(self._limits, len(self.keys), len(self.at_ms))
 
     def finish(self) -> Incoming:
         """Return the columns."""
@@ -257,12 +265,21 @@ def labels_of_key(key: bytes) -> LabelSet:
 
 
 def _pairs(attributes: Sequence[Any], identity: Sequence[tuple[str, str]]) -> list[str]:
-    """Return names and values in turn; attributes that become the same label are joined, as the translation says."""
+    """Return names and values in turn; attributes that become the same label are joined, as the translation says.
+
+    Raises:
+        Rejected: `max_labels` or `label_value`: `LabelSet.of` would refuse them, but only once they are written out for
+            each reading.
+    """
+    if len(attributes) > MAX_GIVEN:
+        raise Rejected("max_labels", f"{len(attributes)} attributes given, the limit is {MAX_LABELS} labels")
     labels: dict[str, str] = {}
     for one in sorted(attributes, key=_key_of) if len(attributes) > 1 else attributes:
         name, value = label_name(one.key), _text(one.value)
         labels[name] = f"{labels[name]};{value}" if name in labels else value
     labels.update((name, value) for name, value in identity if value)
+    if any(len(value) > MAX_VALUE_BYTES for value in labels.values()):
+        raise Rejected("label_value", f"the value of an attribute is over {MAX_VALUE_BYTES} bytes")
     return [text for pair in labels.items() for text in pair]
 
 

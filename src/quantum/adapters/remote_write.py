@@ -8,16 +8,17 @@ metadata are no samples and are ignored by design, but counted; native histogram
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import cramjam
 import numpy as np
 
 from quantum.adapters import remote_write_walk as walk
-from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_request_size
+from quantum.application.ingest import Incoming, Limits, Refusal, Refusals, check_key_bytes, check_request_size
 from quantum.application.keys import Keys
 from quantum.domain.errors import Rejected
-from quantum.domain.labels import MAX_LABELS, LabelSet
+from quantum.domain.labels import MAX_GIVEN, MAX_LABELS, LabelSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +32,6 @@ SMALLEST_FIELD_BYTES: Final = 2
 MOST_SYMBOLS: Final = 2_000_000
 MOST_REFERENCES: Final = 8_000_000
 """Of a request of 2.0: more than its limits of series and labels leave use for, and at most 100 MB of columns."""
-MOST_KEY_BYTES: Final = 64 << 20
-"""Of all series of a request of 2.0: a few bytes of it can refer to long texts again and again."""
 _SERIES_LABEL = 1
 _NAME, _VALUE = 1, 2
 _VALUE_TAG: Final = 0x12
@@ -159,8 +158,7 @@ def _keys_of_symbols(data: Sequence[int], parts: _Parts, counts: list[int]) -> K
     refs, ends = parts.refs[: counts[walk.REFERENCES]], np.empty(len(series), np.int64)
     size = walk.size_keys(symbols, refs, series, ends)
     _check(size)
-    if size > MOST_KEY_BYTES:
-        raise Rejected("decoded_too_large", f"the labels of a request have at most {MOST_KEY_BYTES} bytes, not {size}")
+    check_key_bytes(size)
     out = np.empty(size, np.uint8)
     walk.write_keys(data, symbols, refs, series, out)
     return Keys.side_by_side(out.tobytes(), ends)
@@ -211,13 +209,14 @@ def labels_of_key(key: bytes) -> LabelSet:
 
 
 def label_pairs(key: bytes) -> list[tuple[str, str]]:
-    """Return names and values of a series' label fields as they come.
+    """Return names and values of a series' label fields as they come, one more than may be given at most.
 
     Raises:
         Rejected: `malformed_body` or `label_utf8`.
     """
     try:
-        return _plain_pairs(key) or [_pair(key[start:end]) for _, _, start, end in _fields(key)]
+        pairs = (_pair(key[start:end]) for _, _, start, end in _fields(key))
+        return _plain_pairs(key) or list(islice(pairs, MAX_GIVEN + 1))
     except UnicodeDecodeError as error:
         raise Rejected("label_utf8", f"a label is not valid UTF-8: {error.object[:40]!r}") from error
 
@@ -264,6 +263,8 @@ def _plain_pairs(key: bytes) -> list[tuple[str, str]]:
             return []
         pairs.append((key[at + 4 : value_at].decode(), key[value_at + 2 : end].decode()))
         at = end
+        if len(pairs) > MAX_GIVEN:
+            return pairs
     return pairs if at == len(key) else []
 
 

@@ -21,6 +21,7 @@ from quantum.application.keys import ABSENT, Keys
 from quantum.application.ports import CONFLICT, DUPLICATE, STORED, SampleProposal
 from quantum.application.rates import Rate
 from quantum.domain.errors import OutOfRoom, Rejected, Throttled
+from quantum.domain.labels import MAX_WRITTEN_BYTES
 from quantum.domain.series import SampleBatch
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
 
 MAX_EXAMPLES: Final = 5
+MOST_KEY_BYTES: Final = 64 << 20
+"""Of all series of a request, written out."""
+LONG_BYTES: Final = 16_384
+"""After a series whose labels take more than this others have their turn as well."""
 NAMES_PER_TURN: Final = 500
 """How many new label sets are decoded (10 to 40 us each) before other requests get their turn."""
 
@@ -134,6 +139,17 @@ class Incoming:
     values: NDArray[np.float64]
     refusals: Refusals = field(default_factory=Refusals)
     ignored: Mapping[str, int] = field(default_factory=dict)
+
+    def labels(self, index: int) -> LabelSet:
+        """Return the labels of `keys[index]`.
+
+        Raises:
+            Rejected: `max_labels`, without decoding what no label set within the limits could be; or as `labels_of`.
+        """
+        size = len(self.keys[index])
+        if size > MAX_WRITTEN_BYTES:
+            raise Rejected("max_labels", f"the labels of a series take {size} bytes, more than any within the limits")
+        return self.labels_of(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +288,18 @@ def check_request_size(limits: Limits, series: int, samples: int) -> None:
         raise Rejected("request_sample_limit", f"{samples} samples in one request, the limit is {limit}: send fewer")
 
 
+def check_key_bytes(size: int) -> None:
+    """Refuse a request whose series, each written out, would take more than any use has.
+
+    In some protocols a few bytes stand for long texts again and again: tags for each field, attributes for each bucket.
+
+    Raises:
+        Rejected: `decoded_too_large`.
+    """
+    if size > MOST_KEY_BYTES:
+        raise Rejected("decoded_too_large", f"the labels of a request have at most {MOST_KEY_BYTES} bytes, not {size}")
+
+
 class _Screen:
     """Refuses rows whose time can never be stored."""
 
@@ -366,6 +394,7 @@ class _Naming:
     async def _resolve(self, slots: NDArray[np.int64], missing: NDArray[np.intp], fit: NDArray[np.bool_]) -> None:
         """Decode the labels of series that are not cached and have a row to store; others wait their turn meanwhile."""
         sizes = np.bincount(self._incoming.row_series[fit], minlength=len(slots))
+        long = np.diff(self._keys.places).ravel() > LONG_BYTES
         sent = missing[sizes[missing] > 0]
         self._look()
         for count, index in enumerate(sent.tolist(), 1):
@@ -374,7 +403,7 @@ class _Naming:
             except Rejected as error:
                 labels = _labels_or_none(self._incoming, index) if self.refusals.has_room else None
                 self.refusals.add(Refusal(error.reason, str(error), labels), int(sizes[index]))
-            if count % NAMES_PER_TURN == 0:
+            if count % NAMES_PER_TURN == 0 or long[index]:
                 await asyncio.sleep(0)
                 self._look()
 
@@ -384,7 +413,7 @@ class _Naming:
 
     def _name(self, index: int) -> int:
         """Return the slot of a series that is not cached, `-1 - k` if it goes on the list of unknown ones."""
-        labels = self._incoming.labels_of(index)
+        labels = self._incoming.labels(index)
         if not labels.name:
             raise Rejected("metric_name", "a series needs a metric name: the label __name__ is missing or empty")
         slot = self._directory.slot_of(labels)
@@ -418,7 +447,7 @@ def _refuse(incoming: Incoming, rows: NDArray[np.intp], reason: str, sentence: s
 
 def _labels_or_none(incoming: Incoming, index: int) -> LabelSet | None:
     try:
-        return incoming.labels_of(index)
+        return incoming.labels(index)
     except Rejected:
         return None
 

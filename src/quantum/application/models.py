@@ -16,7 +16,7 @@ import numpy as np
 from quantum.application.ports import Page
 from quantum.domain.alerts import Verdict
 from quantum.domain.errors import Conflict, NotFound, Overloaded, Rejected
-from quantum.domain.facts import PromoteModel, RetireModel
+from quantum.domain.facts import ImportModel, PromoteModel, RetireModel
 from quantum.domain.models import Lineage, ModelKind, ModelState, ModelVersion
 from quantum.domain.scoring import Scores
 
@@ -264,6 +264,7 @@ class Models:
 
         Raises:
             Rejected: `model_name`, for the name of a detector; `regex`, for a pattern of its matchers.
+            Unavailable: the log does not answer; nothing is kept.
         """
         if model.name in (self._detector().name, RESERVED):
             raise Rejected("model_name", f"{model.name!r} is the name of a detector")
@@ -280,6 +281,8 @@ class Models:
             seed=0,
             actor=actor,
         )
+        # first, so that nothing is kept of which the audit log does not know who wanted it
+        await self._control.append(ImportModel(model.name, selector, origin, actor))
         made = await self._store.add_model(model, lineage, (), self._clock.now_ms())
         await self._shadows.refresh()
         return made

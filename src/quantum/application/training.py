@@ -1,7 +1,8 @@
 """Training runs: asked for by people, done one at a time in a process of their own, told as they go.
 
-A run reads the stored samples of the series that a selector finds, has a model trained, and keeps it as the next
-version of its name: a shadow. Runs are remembered while the process lives; what they leave is in the registry.
+That somebody wants one, or wants it stopped, is a fact first: the audit log has it. A run reads the stored samples of
+the series that a selector finds, has a model trained, and keeps it as the next version of its name: a shadow. Runs are
+remembered while the process lives; what they leave is in the registry.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from quantum.domain.detectors.forests import WIDTH
 from quantum.domain.errors import Conflict, NotFound, Overloaded, QuantumError, Rejected
+from quantum.domain.facts import CancelTraining, StartTraining
 from quantum.domain.identity import content_id
 from quantum.domain.models import Column, Lineage, ModelKind, TrainedModel, TrainingJob, check_name, check_shape
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from quantum.application.ports import Clock, LiveFeed, ModelStore, SampleStore
+    from quantum.domain.facts import Command
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.models import Training
     from quantum.domain.serving import ServedBook
@@ -102,11 +105,14 @@ class TrainingRuns:
         on_trained: Callable[[], Awaitable[None]],
         reserved: frozenset[str],
         lacking: Callable[[ModelKind], str],
+        enter: Callable[[Command], Awaitable[object]],
     ) -> None:
+        """Take what is needed; `enter` has the log know what somebody wants. Raises Unavailable."""
         self._store, self._samples, self._feed, self._clock = store, samples, feed, clock
         self._trainer, self._labels, self._served, self._compile = trainer, labels, served, compile_matchers
         self._release, self._on_trained, self._reserved = release, on_trained, reserved
-        self._lacking = lacking
+        self._lacking, self._enter = lacking, enter
+        self._asking = asyncio.Lock()
         self._runs: dict[str, TrainingRun] = {}
         self._arrived = asyncio.Event()
         self._current: tuple[str, asyncio.Task[int]] | None = None
@@ -125,16 +131,24 @@ class TrainingRuns:
             raise NotFound(f"there is no training run {run_id}")
         return self._runs[run_id]
 
-    def start(self, order: Order, actor: str) -> TrainingRun:
-        """Queue a run.
+    async def start(self, order: Order, actor: str) -> TrainingRun:
+        """Queue a run, once the log has that somebody wants it.
 
         Raises:
             Rejected: the order makes no sense.
             Overloaded: `MAX_WAITING` runs wait already.
+            Unavailable: the log does not answer.
         """
         self._check(order)
-        if sum(one.state is RunState.WAITING for one in self._runs.values()) >= MAX_WAITING:
-            raise Overloaded(f"{MAX_WAITING} training runs wait already", retry_after_s=60)
+        model = order.model
+        command = StartTraining(model.name, model.kind, order.selector, order.start_ms, order.end_ms, actor)
+        async with self._asking:
+            if sum(one.state is RunState.WAITING for one in self._runs.values()) >= MAX_WAITING:
+                raise Overloaded(f"{MAX_WAITING} training runs wait already", retry_after_s=60)
+            await self._enter(command)
+            return self._queue(order, actor)
+
+    def _queue(self, order: Order, actor: str) -> TrainingRun:
         self._asked += 1
         now_ms = self._clock.now_ms()
         run = TrainingRun(
@@ -163,20 +177,25 @@ class TrainingRuns:
         if not LEAST_TREES <= order.trees <= MOST_TREES:
             raise Rejected("training_trees", f"a forest has {LEAST_TREES} to {MOST_TREES} trees")
 
-    def cancel(self, run_id: str) -> TrainingRun:
-        """Stop a run that waits or runs.
+    async def cancel(self, run_id: str, actor: str) -> TrainingRun:
+        """Stop a run that waits or runs, once the log has that somebody wants it.
 
         Raises:
             NotFound: there is none.
             Conflict: it has ended.
+            Unavailable: the log does not answer.
         """
-        run = self.run(run_id)
-        if run.state not in (RunState.WAITING, RunState.RUNNING):
-            raise Conflict(f"training run {run_id} has ended: it is {run.state}")
-        self._end(run, RunState.CANCELLED, "cancelled")
+        await self._enter(CancelTraining(self._going_on(run_id).order.model.name, run_id, actor))
+        self._end(self._going_on(run_id), RunState.CANCELLED, "cancelled")
         if self._current is not None and self._current[0] == run_id:
             self._current[1].cancel()
         return self.run(run_id)
+
+    def _going_on(self, run_id: str) -> TrainingRun:
+        run = self.run(run_id)
+        if run.state not in (RunState.WAITING, RunState.RUNNING):
+            raise Conflict(f"training run {run_id} has ended: it is {run.state}")
+        return run
 
     # ---- the pump ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import numpy as np
 from quantum.application.ports import AlertFilter, AnomalyFilter, Page
 from quantum.domain.alerts import AlertState, Anomaly
 from quantum.domain.civil import DAY_MS
+from quantum.domain.detectors.tiered import part_of
 from quantum.domain.errors import NotFound, Rejected
 from quantum.domain.recurrence import Recurrence, recurrence_of
 from quantum.domain.why import (
@@ -68,9 +69,10 @@ class PastEvent:
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """A series that was odd at about the same time and moved along."""
+    """A series that was odd at about the same time and moved along; its usual interval, NaN if unknown."""
 
     anomaly: Anomaly
+    interval_ms: float
     movement: Movement
 
 
@@ -81,6 +83,7 @@ class WhyCard:
     Attributes:
         event: what is explained: an anomaly, or the worst contributor of an alert in its form.
         interval_ms: usual interval of the series; NaN if unknown.
+        detector: name and version of what scored it: of the full or the cheap one, by the tier that the series has.
         parts: of the expectation; None without one.
         recurrence: that the series comes again; None if no period is known.
         resembles: None if this never happened before.
@@ -90,6 +93,7 @@ class WhyCard:
 
     event: Anomaly
     interval_ms: float
+    detector: str
     parts: Parts | None
     recurrence: Recurrence | None
     resembles: PastEvent | None
@@ -140,6 +144,7 @@ class Why:
         return WhyCard(
             event,
             interval_ms,
+            part_of(event.detector, self._monitor.pipeline.coverage.tier(event.slot)),
             *await self._from_the_past(event, row_ms),
             await self._resembles(event),
             await self._along(event, row_ms),
@@ -181,7 +186,8 @@ class Why:
         if not near:
             return ()
         batch = await self._samples.samples([event.slot, *(one.slot for one in near)], start_ms, end_ms)
-        return await asyncio.to_thread(_ranked, event, near, batch, start_ms, end_ms)
+        others_ms = self._queries.intervals_ms([one.slot for one in near])
+        return await asyncio.to_thread(_ranked, event, near, others_ms, batch, start_ms, end_ms)
 
     # ---- what moved -------------------------------------------------------------------------------------------
 
@@ -247,7 +253,12 @@ def _of_past(
 
 
 def _ranked(
-    event: Anomaly, others: Sequence[Anomaly], batch: SampleBatch, start_ms: int, end_ms: int
+    event: Anomaly,
+    others: Sequence[Anomaly],
+    intervals_ms: Sequence[float],
+    batch: SampleBatch,
+    start_ms: int,
+    end_ms: int,
 ) -> tuple[Along, ...]:
     bucket_ms = (end_ms - start_ms) / BUCKETS
 
@@ -256,7 +267,10 @@ def _ranked(
         return on_grid(batch.at_ms[rows], batch.values[rows], start_ms, end_ms)
 
     this = grid(event.slot)
-    along = [Along(one, movement(this, grid(one.slot), bucket_ms)) for one in others]
+    along = [
+        Along(one, interval_ms, movement(this, grid(one.slot), bucket_ms))
+        for one, interval_ms in zip(others, intervals_ms, strict=True)
+    ]
     alike = [one for one in along if abs(one.movement.correlation) >= ALIKE]
     return tuple(sorted(alike, key=lambda one: (-abs(one.movement.correlation), one.anomaly.slot))[:MOVED_SHOWN])
 

@@ -178,7 +178,8 @@ def by_own_past(readings: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     slots, taken = np.zeros(len(readings), np.int64), np.where(np.isnan(readings), 0, MEASURED).astype(np.uint8)
     out, plan = np.zeros((len(readings), 2)), Plan(*(np.ones(1) for _ in Plan._fields))
-    judge_rows(np.zeros(1, rarity_state(1)), slots, taken, np.nan_to_num(readings)[:, None], plan, out, False)
+    signs, whole = np.nan_to_num(readings)[:, None], np.ones(len(slots))
+    judge_rows(np.zeros(1, rarity_state(1)), slots, taken, signs, whole, plan, out, False)
     return out[:, 0]
 
 

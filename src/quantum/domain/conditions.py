@@ -51,6 +51,7 @@ class View:
         newest: columns of the newest rows (`newest.Newest.columns`).
         silence_ms: watched milliseconds since each series was heard.
         interval_ms: learnt heartbeats.
+        spacing_ms: how far samples are apart.
         silent: which series are silent or ended.
     """
 
@@ -59,6 +60,7 @@ class View:
     newest: Columns
     silence_ms: NDArray[np.int64]
     interval_ms: NDArray[np.float64]
+    spacing_ms: NDArray[np.float64]
     silent: NDArray[np.bool_]
 
 
@@ -88,7 +90,7 @@ class Activity:
             return self.active
         news = view.newest["live"][slots] & ~view.silent[slots]
         if isinstance(condition, PageBudget):
-            rows_per_ms = float(np.nansum(1.0 / np.maximum(1.0, view.interval_ms[slots[news]])))
+            rows_per_ms = float(np.nansum(1.0 / np.maximum(1.0, view.spacing_ms[slots[news]])))
             score = sided_scores(condition.direction, slots, view)
             self.active = self.budget.update(condition, score, news, groups, rows_per_ms)
             return self.active

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantum.domain.alerts import Verdict
     from quantum.domain.coverage import Allotment
     from quantum.domain.labels import LabelSet
-    from quantum.domain.models import TrainedModel
+    from quantum.domain.models import ModelKind, TrainedModel
     from quantum.domain.policies import AlertPolicy
     from quantum.domain.series import SampleBatch
     from quantum.domain.silences import Silence
@@ -216,6 +216,43 @@ class RetireModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportModel:
+    """Keep a model that was trained elsewhere. What is kept is in the registry; here it is read in the audit log.
+
+    Attributes:
+        name: of the model.
+        selector: of the series it is for.
+        trained_by: what trained it, in the words of who brings it.
+    """
+
+    name: str
+    selector: str
+    trained_by: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTraining:
+    """Train a model on the samples of a window. What it leaves is in the registry, as with `ImportModel`."""
+
+    name: str
+    kind: ModelKind
+    selector: str
+    start_ms: int
+    end_ms: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTraining:
+    """Stop a training run."""
+
+    name: str
+    run_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class IssueApiKey:
     """Put an API key in force; see `api_keys.ApiKey`. The key itself is in no fact."""
 
@@ -252,6 +289,9 @@ Command = (
     | NoteIncident
     | PromoteModel
     | RetireModel
+    | ImportModel
+    | StartTraining
+    | CancelTraining
     | IssueApiKey
     | RevokeApiKey
 )

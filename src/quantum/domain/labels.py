@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, Self
 
 from quantum.domain.errors import Rejected
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 NAME: Final = "__name__"
 MAX_LABELS: Final = 30
+MAX_GIVEN: Final = 10 * MAX_LABELS
+"""So many labels may be given, those that are empty among them; whoever gives more is not heard to the end."""
 MAX_NAME_BYTES: Final = 1024
 MAX_VALUE_BYTES: Final = 2048
+MAX_WRITTEN_BYTES: Final = 6 * (MAX_LABELS + 1) * (MAX_NAME_BYTES + MAX_VALUE_BYTES)
+"""No label set within the limits takes more, however it is written: JSON may write a character in six."""
 RESERVED_PREFIXES: Final = ("__tenant", "quantum_tenant")
 
 
@@ -43,8 +47,12 @@ class LabelSet:
         Raises:
             Rejected: `label_name`, `label_value`, `duplicate_label`, `max_labels` or `reserved_label`.
         """
-        pairs = labels.items() if hasattr(labels, "items") else labels
-        kept = sorted((name, value) for name, value in pairs if _checked(name, value) and value)
+        given = list(islice(labels.items() if hasattr(labels, "items") else labels, MAX_GIVEN + 1))
+        if len(given) > MAX_GIVEN:
+            raise Rejected(
+                "max_labels", f"over {MAX_GIVEN} labels given, the limit is {MAX_LABELS} and the metric name"
+            )
+        kept = sorted((name, value) for name, value in given if _checked(name, value) and value)
         for (name, _), (following, _) in pairwise(kept):
             if name == following:
                 raise Rejected("duplicate_label", f"label {name!r} is given twice")

@@ -26,6 +26,7 @@ from quantum.domain.errors import QuantumError
 from quantum.domain.facts import (
     AcceptLoss,
     Attendance,
+    CancelTraining,
     Command,
     DeletePolicy,
     DeleteReceiver,
@@ -33,6 +34,7 @@ from quantum.domain.facts import (
     EndSilence,
     Fact,
     Heartbeat,
+    ImportModel,
     IssueApiKey,
     Ordered,
     PromoteModel,
@@ -44,6 +46,7 @@ from quantum.domain.facts import (
     RevokeApiKey,
     Samples,
     Started,
+    StartTraining,
     TeachPolicy,
     UnteachPolicy,
     WebhookReceiver,
@@ -261,6 +264,7 @@ class Pipeline:
             newest=self.newest.columns,
             silence_ms=self.presence.silence_ms(self.watched_ms),
             interval_ms=self.presence.interval_ms(),
+            spacing_ms=self.presence.spacing_ms(),
             silent=self.presence.status(self.watched_ms) == SILENT,
         )
 
@@ -372,7 +376,7 @@ class Pipeline:
                 return found.effects(receivers=(self.catalog.put_receiver(command),))
             case PutCoverage():
                 self._cover(Coverage(command.allotment, self._compile))
-            case AcceptLoss():
+            case AcceptLoss() | ImportModel() | StartTraining() | CancelTraining():
                 pass
             case DeleteReceiver():
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))

@@ -2,7 +2,7 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, CoveragePage, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
   PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
@@ -28,6 +28,7 @@ export class Api {
   forecast = (fingerprint: string, horizon_ms: number, limit: number | null) =>
     this.get<ForecastItem>(`series/${fingerprint}/forecast`, { horizon_ms, ...(limit === null ? {} : { limit }) });
   whatMoved = (start_ms: number, end_ms: number) => this.get<{ items: MovedItem[] }>('what-moved', { start_ms, end_ms, limit: 20 });
+  coverage = (cursor: string | null, limit: number) => this.get<CoveragePage>('models/coverage', { limit, ...(cursor ? { cursor } : {}) });
   alerts = (state: AlertState[], cursor?: string | null) =>
     this.get<AlertPage>('alerts', { state, limit: 50, ...(cursor ? { cursor } : {}) });
   alert = (id: string) => this.get<AlertDetail>(`alerts/${id}`);

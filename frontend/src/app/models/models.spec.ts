@@ -1,7 +1,7 @@
 import { NEVER } from 'rxjs';
 import { Page, Refusal } from '../../testing/page';
-import { AT_MS, VIEWER } from '../../testing/things';
-import { ModelItem, ModelList, ModelVersionItem, TrainingRunItem, TrialItem } from '../api/messages';
+import { AT_MS, VIEWER, aSeries } from '../../testing/things';
+import { CoveragePage, ModelItem, ModelList, ModelVersionItem, TrainingRunItem, TrialItem } from '../api/messages';
 
 function aVersion(part: Partial<ModelVersionItem> = {}): ModelVersionItem {
   return {
@@ -29,13 +29,17 @@ function aRun(part: Partial<TrainingRunItem> = {}): TrainingRunItem {
 
 const TRIAL: TrialItem = { name: 'siblings', version: 2, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, alerts_now: 3, alerts_then: 1, confirmed: 2, lost: [], sooner: 0 };
 
+function aCoverage(part: Partial<CoveragePage> = {}): CoveragePage {
+  return { full: 43, cheap: 0, none: 0, full_series: 10_000, rules: [], items: [], next_cursor: null, ...part };
+}
+
 function answers(items: ModelItem[] = [aModel()], runs: TrainingRunItem[] = []): Record<string, unknown> {
   const list: ModelList = { detector: { name: 'robust-seasonal', version: 3, series: 43, learning: 2 }, items };
-  return { 'GET models': list, 'GET training-runs': { items: runs } };
+  return { 'GET models': list, 'GET training-runs': { items: runs }, 'GET models/coverage': aCoverage() };
 }
 
 describe('the page of models', () => {
-  it('is read', async () => expect((await Page.open('/models', { 'GET models': NEVER, 'GET training-runs': NEVER })).text).toContain('Reading…'));
+  it('is read', async () => expect((await Page.open('/models', { 'GET models': NEVER, 'GET training-runs': NEVER, 'GET models/coverage': NEVER })).text).toContain('Reading…'));
 
   it('offers a viewer nothing to train, try out or promote', async () => {
     const page = await Page.open('/models', answers([aModel()], [aRun()]), VIEWER);
@@ -138,5 +142,30 @@ describe('the page of models', () => {
     page.sockets.newest.publish('training', 2, aRun({ id: 'r2', state: 'done', ended_at_ms: AT_MS, message: 'version 1 watches now' }));
     await page.settle();
     expect(page.requests('GET models').length).toBeGreaterThan(before);
+  });
+
+  it('says that every series is watched in full', async () => {
+    const page = await Page.open('/models', answers([]));
+    for (const words of ['43 with the full detector, 0 with the cheap one, 0 stored and not scored', 'The first 10\u202f000 series get the full one.', 'Every series is watched in full.']) expect(page.element.textContent).toContain(words);
+  });
+
+  it('lists the series that are not watched in full, why, and by which rules, page by page', async () => {
+    const cheap = aSeries({ fingerprint: '00000000000000b1', name: 'queue', labels: { q: '7' }, tier: 'cheap', tier_reason: 'full_series limit 2 reached' });
+    const stored = aSeries({ fingerprint: '00000000000000b2', name: 'info', tier: 'none', tier_reason: 'rule 1: {__name__="info"}' });
+    const first = aCoverage({ full: 2, cheap: 1, none: 1, full_series: 2, rules: [{ match: '{__name__="info"}', tier: 'none' }], items: [cheap], next_cursor: '00000000000000b1' });
+    const page = await Page.open('/models', { ...answers([]), 'GET models/coverage': first });
+    for (const words of ['2 with the full detector, 1 with the cheap one, 1 stored and not scored', 'unless a rule decides', 'Rule 1: {__name__="info"} gets stored, not scored', 'queue', 'cheap detector: full_series limit 2 reached']) expect(page.text).toContain(words);
+    page.answers['GET models/coverage'] = { ...first, items: [stored], next_cursor: null };
+    await page.click('More');
+    expect(page.requests('GET models/coverage')[1].params.get('cursor')).toBe('00000000000000b1');
+    expect(page.texts('[aria-label="Series that are not watched in full"] b')).toEqual(['queue', 'info']);
+    expect(page.find('a[href="/series/00000000000000b2"]').textContent).toContain('stored, not scored');
+    expect(page.texts('button')).not.toContain('More');
+  });
+
+  it('shows models where the coverage cannot be read', async () => {
+    const page = await Page.open('/models', { ...answers(), 'GET models/coverage': new Refusal(0) });
+    expect(page.text).toContain('It could not be read.');
+    expect(page.text).toContain('Promoted version 1');
   });
 });

@@ -6,6 +6,7 @@ import { Me } from '../api/me';
 import { ModelItem, ModelKind, ModelList, ModelVersionItem, ModelWork, TrainingRunItem, TrialItem } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { compact, count, duration, many, moment } from '../parts/format';
+import { Coverage } from './coverage';
 
 const PASTS: Record<string, number> = { '6 h': 21_600_000, '24 h': 86_400_000, '7 d': 604_800_000, '30 d': 2_592_000_000 };
 const KINDS: Record<ModelKind, string> = {
@@ -19,7 +20,7 @@ const ALIKE = 0.1, APART = 0.25;
 /** The registry of models: versions, what they do live, promotion through the gate, and training. */
 @Component({
   selector: 'q-models',
-  imports: [FormsModule, Badge],
+  imports: [FormsModule, Badge, Coverage],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './models.html',
   styles: `.works { display: grid; gap: 8px; } .note { padding: 12px 16px; } progress { width: 100%; max-width: 320px; accent-color: var(--accent); } header .button { margin-left: auto; }`,

@@ -71,12 +71,19 @@ PARAMETERS: Final = "query_parameters"
 """Under this name the application's state has the query parameters of every operation."""
 
 
-def session_route(identity: Identity, sign_in: str) -> Any:
-    """Return the handler that says who is asking, and where to sign in if that can be done."""
+def session_route(identity: Identity, sign_in: str, of_strangers: Denials) -> Any:
+    """Return the handler that says who is asking, and where to sign in if that can be done.
+
+    It is open to anybody, so that credentials that are no good are noted here and not by the gate.
+    """
 
     @get("/api/v1/session", operation_id="getSession", tags=["session"], summary="Who am I?")
     async def session(request: Request[Any, Any, Any]) -> m.Session:
-        principal = await _whoever(identity, credential_of(request.scope))
+        try:
+            principal = await _whoever(identity, credential_of(request.scope))
+        except Rejected as refusal:
+            await of_strangers.note("", "GET /api/v1/session", "", str(refusal))
+            raise
         return m.Session(
             subject=principal.subject,
             tenant=principal.tenant,

@@ -24,6 +24,7 @@ from quantum.adapters.http.access import STANDING, Standing, credential_of, no_c
 from quantum.adapters.http.protocol import FRAMES, text_frame
 from quantum.adapters.http.sign_in_messages import LiveTicket
 from quantum.application.monitoring import Points, Tick
+from quantum.application.quotas import NOBODY
 from quantum.application.training import TrainingRun
 from quantum.domain.alerts import Alert, Incident
 from quantum.domain.errors import NotFound, QuantumError, Rejected
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 MAX_QUEUED: Final = 500
 MAX_TOPICS: Final = 200
 MAX_SOCKETS: Final = 1000
+SHARES: Final = 4
+"""One person or key has at most one in so many of the places, so that nobody takes them all; see docs/limits.md."""
 MAX_MESSAGE_CHARS: Final = 65_536
 MAX_MISTAKES: Final = 20
 MAX_MESSAGES_PER_S: Final = 500
@@ -91,8 +94,8 @@ class LiveSockets:
     async def serve(self, socket: Socket) -> None:
         """Serve one socket until either side is done; afterwards nothing of it is left."""
         await socket.accept()
-        if len(self.sockets) >= self._max_sockets:
-            await _close(socket, Farewell(TRY_LATER, f"{self._max_sockets} sockets are open already"))
+        if refusal := self._refusal_of(socket):
+            await _close(socket, Farewell(TRY_LATER, refusal))
             return
         self.sockets.add(socket)
         conversation = Conversation(socket, self._feed, self._queries, self._clock, self._refresh)
@@ -102,6 +105,16 @@ class LiveSockets:
             conversation.close()
             self.sockets.discard(socket)
         await _close(socket, farewell)
+
+    def _refusal_of(self, socket: Socket) -> str:
+        """Return why there is no place for a socket; empty if there is one."""
+        if len(self.sockets) >= self._max_sockets:
+            return f"{self._max_sockets} sockets are open already"
+        holder, share = socket.scope["state"][STANDING].principal, max(1, self._max_sockets // SHARES)
+        theirs = sum(one.scope["state"][STANDING].principal.subject == holder.subject for one in self.sockets)
+        if holder.means != NOBODY and theirs >= share:
+            return f"{share} sockets of yours are open already"
+        return ""
 
     async def part(self, credential: str) -> None:
         """Close the sockets whose holder showed this, which is over."""

@@ -137,7 +137,7 @@ def training_routes(runs: TrainingRuns) -> list[HTTPRouteHandler]:
 
     @post("/api/v1/training-runs", operation_id="startTraining", tags=TAGS, summary="Train a model", status_code=202)
     async def start(data: JSONBody[m.TrainingRequest], request: Request[Any, Any, Any]) -> Response[m.TrainingRunItem]:
-        run = runs.start(views.asked_order(data), actor_of(request))
+        run = await runs.start(views.asked_order(data), actor_of(request))
         headers = {"Location": f"/api/v1/training-runs/{run.id}"}
         return Response(views.run(run), status_code=HTTP_202_ACCEPTED, headers=headers)
 
@@ -152,7 +152,7 @@ def training_routes(runs: TrainingRuns) -> list[HTTPRouteHandler]:
         summary="Stop a training run",
         status_code=200,
     )
-    async def cancel(run_id: Key) -> m.TrainingRunItem:
-        return views.run(runs.cancel(run_id))
+    async def cancel(run_id: Key, request: Request[Any, Any, Any]) -> m.TrainingRunItem:
+        return views.run(await runs.cancel(run_id, actor_of(request)))
 
     return [listing, start, one_run, cancel]

@@ -276,7 +276,7 @@ def why_card(one: WhyCard) -> m.WhyCard:
     parts = one.parts
     return m.WhyCard(
         event=anomaly(one.event, one.interval_ms),
-        detector=one.event.detector,
+        detector=one.detector,
         parts=m.PartsItem(
             level=parts.level,
             trend=parts.trend,
@@ -294,7 +294,9 @@ def why_card(one: WhyCard) -> m.WhyCard:
         resembles=_resembles(one.resembles, one.interval_ms) if one.resembles else None,
         along=[
             m.AlongItem(
-                anomaly=anomaly(each.anomaly), correlation=each.movement.correlation, lag_ms=each.movement.lag_ms
+                anomaly=anomaly(each.anomaly, each.interval_ms),
+                correlation=each.movement.correlation,
+                lag_ms=each.movement.lag_ms,
             )
             for each in one.along
         ],

@@ -8,6 +8,7 @@ it came, and judged there again, so a gateway can let nobody do what they may no
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -19,7 +20,7 @@ from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.access import RIGHTS, refuse
 from quantum.adapters.http.proxies import FOR, PROTO
-from quantum.domain.errors import Unavailable
+from quantum.domain.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -106,6 +107,8 @@ WAYS: Final[dict[str, Way]] = {
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 300.0
 """A replay takes its time."""
+FIRST_PIECE_S: Final = 10.0
+"""So long the begin of a body is waited for, without a connection to the writer; from then on the writer waits."""
 LOST: Final = "the process that writes went away; whether it did what was asked is not known: read again"
 PIECE: Final = 65_536
 CONNECTIONS: Final = 200
@@ -164,8 +167,9 @@ class Forwarder(ASGIMiddleware):
         away: why none answered last; empty if one did.
     """
 
-    def __init__(self, writers: Sequence[str]) -> None:
+    def __init__(self, writers: Sequence[str], first_piece_s: float = FIRST_PIECE_S) -> None:
         """Take the addresses at which the writer may be: those of the process that writes, and of who takes over."""
+        self._first_piece_s = first_piece_s
         self.handed_on = 0
         self.away = ""
         self._writers = [writer.rstrip("/") for writer in writers]
@@ -195,6 +199,8 @@ class Forwarder(ASGIMiddleware):
                 await self._answer(scope, receive, send, next_app)
             else:
                 await next_app(scope, receive, send)
+        except Rejected as refusal:
+            await refuse(scope, receive, send, refusal)
         except AwayError as failure:
             if way is Way.WRITER_OR_HERE:
                 await next_app(scope, receive, send)
@@ -224,8 +230,10 @@ class Forwarder(ASGIMiddleware):
 
         Raises:
             AwayError: none was reached.
+            Rejected: `request_timeout`: the body does not begin.
         """
         body = _Body(scope, receive)
+        await body.begin(self._first_piece_s)
         for writer in tuple(self._writers):
             try:
                 status = await self._ask(writer, scope, body, send)
@@ -286,16 +294,29 @@ class _Body:
         self.is_there = b"transfer-encoding" in names or names.get(b"content-length", b"0") != b"0"
         self.is_answered = False
         self._receive = receive
+        self._first: Any = None
+
+    async def begin(self, within_s: float) -> None:
+        """Wait for the first piece: whoever sends none, a stranger perhaps, is to hold no connection to the writer.
+
+        Raises:
+            Rejected: `request_timeout`.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                self._first = await self._receive() if self.is_there else None
+        except TimeoutError:
+            raise Rejected("request_timeout", f"the body did not begin within {within_s:g} s") from None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield it as it comes."""
-        is_more = True
+        is_more, message = True, self._first
         while is_more:
-            message: Any = await self._receive()
             is_more = message.get("more_body", False)
             if message["type"] != "http.request":
                 raise ConnectionError("who asked is gone")
             yield message.get("body", b"")
+            message = await self._receive() if is_more else None
 
 
 def _way_of(scope: Scope) -> Way:

@@ -18,7 +18,7 @@ out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
 >>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
 >>> out = np.zeros((3000, 2))
 >>> signs = np.r_[np.tile(np.linspace(0.0, 1.0, 50), 60)[:-1], 9.0][:, None]
->>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, plan, out, False)
+>>> judge_rows(state, np.zeros(3000, np.int64), np.full(3000, 2, np.uint8), signs, np.ones(3000), plan, out, False)
 >>> bool(out[-1, 0] > 0.4), bool(out[1000:-1, 0].max() < 0.3)
 (True, True)
 """
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from quantum.domain.detectors.signs import LEARNT, REPEAT, WARM_UP_ROWS
+from quantum.domain.detectors.signs import LEARNT, REPEAT, SEASON, WARM_UP_ROWS
 from quantum.domain.kernels import compiled, fetch_next
 from quantum.domain.scoring import DECADES
 
@@ -308,12 +308,15 @@ def _learn(s: Any, late: NDArray[float32]) -> None:
 
 
 @compiled
-def _together(supported: NDArray[float64], weights: NDArray[float64]) -> float:
-    """Return the total of rarities: the strongest of all, and a little of the others."""
+def _together(supported: NDArray[float64], weights: NDArray[float64], seasoned: float) -> float:
+    """Return the total of rarities: the strongest of all, and a little of the others; the season's counts in part."""
     strongest, together = 0.0, 0.0
     for sign in range(len(weights)):
-        strongest = max(strongest, supported[sign] * weights[sign])
-        together += supported[sign] * weights[sign]
+        counted = supported[sign] * weights[sign]
+        if sign == SEASON:
+            counted *= seasoned
+        strongest = max(strongest, counted)
+        together += counted
     return strongest + OTHERS * (together - strongest)
 
 
@@ -325,7 +328,13 @@ def _is_in_bulk(s: Any, which: int, reading: float) -> bool:
 
 @compiled
 def _judge(
-    s: Any, signs: NDArray[float64], plan: Plan, asked: NDArray[bool_], work: NDArray[float64], out: NDArray[float64]
+    s: Any,
+    signs: NDArray[float64],
+    seasoned: float,
+    plan: Plan,
+    asked: NDArray[bool_],
+    work: NDArray[float64],
+    out: NDArray[float64],
 ) -> None:
     rarities, supported, count, last = work[0], work[1], len(plan.score), len(s["known"]) - 1
     loudest = 0.0
@@ -336,7 +345,7 @@ def _judge(
             continue
         rarities[sign], supported[sign] = _rarity(s, sign, signs[sign])
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
-    total = _together(supported, plan.score)
+    total = _together(supported, plan.score, seasoned)
     rarity, depth = _rarity(s, count, total)
     s["run"] = s["run"] + 1 if depth >= LOUD else 0
     folded = depth if depth <= KNEE else KNEE + (depth - KNEE) * _beyond_knee(s["rows"])
@@ -350,7 +359,7 @@ def _judge(
         late[sign] = _as_learnt(signs[sign], rarities[sign])
     late[count] = _as_learnt(total, rarity)
     if last > count:
-        total = _together(supported, plan.learning)
+        total = _together(supported, plan.learning, 1.0)
         rarity = _rarity(s, last, total)[0]
         late[last] = _as_learnt(total, rarity)
     late[last + 1] = _weigh(s, rarity, loudest)
@@ -364,6 +373,7 @@ def judge_rows(
     slots: NDArray[int64],
     taken: NDArray[uint8],
     signs: NDArray[float64],
+    seasoned: NDArray[float64],
     plan: Plan,
     out: NDArray[float64],
     tells: bool,  # noqa: FBT001 - numba
@@ -375,6 +385,7 @@ def judge_rows(
         slots: shape (n,).
         taken: shape (n,); rows with 0 are passed over.
         signs: shape (n, signs); where they are told it holds the rarities of measured rows afterwards, in decades.
+        seasoned: shape (n,), in [0, 1]: in which part the season counts in the score.
         plan: how the signs are weighed.
         out: shape (n, 2): score in [0, 1] and rows so far, of measured rows; others keep what was there.
         tells: whether the rarities of all signs are wanted. What is learnt does not depend on it; without, those that
@@ -395,6 +406,6 @@ def judge_rows(
                 _count(s, REPEAT, signs[row, REPEAT], 1.0, LEAST_MEMORY)
         else:
             s["rows"] += 1
-            _judge(s, signs[row], plan, asked, work, out[row])
+            _judge(s, signs[row], seasoned[row], plan, asked, work, out[row])
             if tells:
                 signs[row] = work[0]

@@ -17,12 +17,13 @@ from quantum.domain.detectors.periods import PERIODS_STATE, follow_periods
 from quantum.domain.detectors.rarity import Plan, judge_rows, rarity_state
 from quantum.domain.detectors.signs import (
     BAND_COLUMNS,
-    BIN_MS,
     BINS_A_DAY,
     COUNTED,
+    DAYS,
     EXPECTED,
     LASTING,
     LOWER,
+    NEIGHBOURS,
     SEASON,
     SIGNS,
     SPAN,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 SEASON_DAYS: Final = 4.0
 """A season of fewer days counts in proportion in the evidence: what three days did not have, the fourth may have."""
+FIRST_DAY: Final = 1.0 + NEIGHBOURS / BINS_A_DAY
+"""After so many days all that counts as the same time of day is known of one day. In the score the season counts from
+then on, and in full a day later: until its histogram has taken in what is usual, a wave or a trend is news to it."""
 
 
 class Robust:
@@ -87,16 +91,15 @@ class Robust:
             (n,): 0 where a row was not measured, which has no rarities. Those of the two signs that compare with the
             season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
-        scores, rarities, rows = self._score(slots, at_ms, values, tells=True)
-        days = (at_ms // BIN_MS - self._banks["signs"].records["first_bin"][slots]) / BINS_A_DAY
-        known = np.clip(days / SEASON_DAYS, 0.0, 1.0)
+        scores, rarities, rows, days = self._score(slots, at_ms, values, tells=True)
+        known = np.clip(np.nan_to_num(days) / SEASON_DAYS, 0.0, 1.0)
         rarities[:, SEASON] *= known
         rarities[:, LASTING] *= known
         return scores, rarities, rows
 
     def _score(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64], *, tells: bool
-    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         count, banks = len(slots), self._banks
         for bank in banks.values():
             bank.grow(int(slots.max()) + 1 if count else 0)
@@ -105,11 +108,12 @@ class Robust:
         measure_rows(banks["signs"].records, slots, at_ms, values, signs, band, taken)
         if len(self._plan.score) > SIGNS:
             self._compare(slots, at_ms, taken, band, signs)
-        judge_rows(banks["rarity"].records, slots, taken, signs, self._plan, out, tells)
+        seasoned = np.clip(band[:, DAYS] - FIRST_DAY, 0.0, 1.0)
+        judge_rows(banks["rarity"].records, slots, taken, signs, seasoned, self._plan, out, tells)
+        score, rows = np.ascontiguousarray(out.T)
         expected, lower, upper = (np.ascontiguousarray(band[:, column]) for column in (EXPECTED, LOWER, UPPER))
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
-        score, rows = np.ascontiguousarray(out.T)
-        return Scores(score, expected, lower, upper), signs, rows
+        return Scores(score, expected, lower, upper), signs, rows, band[:, DAYS]
 
     def _compare(
         self,

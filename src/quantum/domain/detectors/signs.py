@@ -42,10 +42,10 @@ SIGNS: Final = 7
 RANGE, SEASON, MEAN, SPREAD, RESIDUAL, REPEAT, LASTING = range(SIGNS)
 FARTHEST: Final = 50.0
 """Distances are cut here, so that one wild value does not outweigh all that was learnt before."""
-EXPECTED, LOWER, UPPER, SPAN, COUNTED, LEVEL = range(6)
-BAND_COLUMNS: Final = 6
-"""The band, the range of values so far, by which others make distances comparable, the value without resets, and the
-level of the last rows."""
+EXPECTED, LOWER, UPPER, SPAN, COUNTED, LEVEL, DAYS = range(7)
+BAND_COLUMNS: Final = 7
+"""The band, the range of values so far, by which others make distances comparable, the value without resets, the
+level of the last rows, and how many days of the series are known."""
 
 BIN_MS: Final = 1_800_000
 BINS_A_DAY: Final = 48
@@ -373,6 +373,7 @@ def _take_row(s: Any, at_ms: int, given: float, signs: NDArray[float64], out: ND
     s["last"] = value
     is_measured = s["rows"] > WARM_UP_ROWS
     if is_measured:
+        out[DAYS] = (now - s["first_bin"]) / BINS_A_DAY
         _draw_band(s, now, value, scale, out)
         _measure(s, now, value, log_spread, signs)
         _learn_level(s, value - s["level"], scale)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from quantum.domain.coverage import CHEAP, FULL, NONE, TIERS
+from quantum.domain.coverage import CHEAP, FULL, NONE, TIERS, Tier
 from quantum.domain.scoring import Scores
 
 if TYPE_CHECKING:
@@ -33,6 +33,20 @@ CHEAP_VERSIONS: Final = 1000
 COLUMNS: Final = ("score", "expected", "lower", "upper")
 PORTION_ROWS: Final = 250
 """Between so many rows (half a millisecond) others may be let in; each portion costs as much as nine rows more."""
+
+
+def part_of(detector: str, tier: Tier) -> str:
+    """Return which of both detectors watches a tier, of `name/version` of the whole; what is not of two, as it is.
+
+    >>> part_of("robust-ensemble+robust-seasonal/8010", Tier.CHEAP)
+    'robust-seasonal/10'
+    """
+    names, _, version = detector.rpartition("/")
+    full, _, cheap = names.rpartition("+")
+    if not full:
+        return detector
+    both = int(version)
+    return f"{cheap}/{both % CHEAP_VERSIONS}" if tier is Tier.CHEAP else f"{full}/{both // CHEAP_VERSIONS}"
 
 
 class Tiered:
