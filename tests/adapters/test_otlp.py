@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,13 +24,14 @@ from opentelemetry.sdk.resources import Resource
 from tests.serving import MEGA, Served
 
 from quantum.adapters import otlp
+from quantum.adapters.http import otlp as http_otlp
 from quantum.adapters.http.bodies import Bounds
 from quantum.adapters.memory import SystemClock
 from quantum.application.ingest import Incoming, Limits
 from quantum.domain.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATH: Final = "/otlp/v1/metrics"
 PROTOBUF: Final = {"content-type": "application/x-protobuf"}
@@ -312,6 +314,34 @@ def test_both_encodings_are_answered_in_kind(server: Served, path: str, zipped: 
         answer = client.post(path, content=pack(json.dumps(content).encode()), headers={**JSON, **packed})
         assert (answer.status_code, answer.json()) == (200, {})
     assert any(series == "http_gauge" for series, _ in server.stored())
+
+
+def test_a_large_request_is_read_beside_the_loop_so_that_others_are_answered(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of points takes a sixth of a second."""
+    threads: list[str] = []
+
+    def noting(decode: Callable[[bytes, Limits], Incoming]) -> Callable[[bytes, Limits], Incoming]:
+        def noted(body: bytes, limits: Limits) -> Incoming:
+            threads.append(threading.current_thread().name)
+            return decode(body, limits)
+
+        return noted
+
+    monkeypatch.setattr(http_otlp, "decode_json", noting(otlp.decode_json))
+    monkeypatch.setattr(http_otlp, "decode_protobuf", noting(otlp.decode_protobuf))
+    point = {"asDouble": 1.5, "timeUnixNano": str(SystemClock().now_ms() * 10**6)}
+    for count in (1, 1000):
+        points = [point | {"attributes": [attribute("n", stringValue=f"{number:060}")]} for number in range(count)]
+        content = request_of(gauge("http_wide", *points))
+        with server.client() as client:
+            assert client.post(PATH, content=protobuf(content), headers=PROTOBUF).content == b""
+            assert client.post(PATH, content=json.dumps(content), headers=JSON).json() == {}
+    first, second, *others = threads
+    assert first == second
+    assert len(others) == 2
+    assert first not in others
 
 
 def test_what_is_refused_is_told_in_partial_success_and_the_rest_is_stored(server: Served) -> None:

@@ -70,7 +70,7 @@ def promql_of(system: System) -> PromQueries:
 
 
 async def listed(system: System) -> list[str]:
-    found, total, _ = queries_of(system).search([], "", 10)
+    found, total, _ = await queries_of(system).search([], "", 10)
     names = [one.labels.name for one in found]
     assert total == len(names)
     assert sorted(one.name for one in await promql_of(system).series([], None, None)) == names
@@ -80,7 +80,7 @@ async def listed(system: System) -> list[str]:
 async def test_a_series_without_data_is_not_listed_and_keeps_its_slot(system: System) -> None:
     assert (await system.store.samples([1], 0, 2**62)).slots.tolist() == []
     assert await listed(system) == ["cpu"]
-    assert [one.labels.name for one in queries_of(system).search([], "a", 10)[0]] == ["cpu"]
+    assert [one.labels.name for one in (await queries_of(system).search([], "a", 10))[0]] == ["cpu"]
     assert dict(await system.store.series())[1] == GONE
     before = system.keeping.with_data(np.array([0, 1, 7]))
     assert before.tolist() == [0, 7]

@@ -40,8 +40,8 @@ def queries(system: Watching) -> Queries:
     return found
 
 
-def written(system: Watching, *selectors: str, text: str = "", limit: int = 100) -> list[str]:
-    items, _, _ = queries(system).search([parse_selector(each) for each in selectors], text, limit)
+async def written(system: Watching, *selectors: str, text: str = "", limit: int = 100) -> list[str]:
+    items, _, _ = await queries(system).search([parse_selector(each) for each in selectors], text, limit)
     return [str(one.labels) for one in items]
 
 
@@ -63,15 +63,15 @@ async def test_series_come_by_name_then_labels(system: Watching) -> None:
     await hosts(system, "b", "a")
     await system.push("cpu_user", [1.0])
     await system.push("cpu", [1.0])
-    assert written(system) == ["cpu", 'cpu{host="a"}', 'cpu{host="b"}', "cpu_user"]
+    assert await written(system) == ["cpu", 'cpu{host="a"}', 'cpu{host="b"}', "cpu_user"]
 
 
 async def test_any_selector_and_every_word_must_match(system: Watching) -> None:
     await hosts(system, "web-1", "web-2", "db")
-    assert written(system, 'cpu{host=~"web-.*"}') == ['cpu{host="web-1"}', 'cpu{host="web-2"}']
-    assert written(system, 'cpu{host="db"}', 'cpu{host="web-2"}') == ['cpu{host="db"}', 'cpu{host="web-2"}']
-    assert written(system, 'cpu{host!="db"}', text="CPU 1") == ['cpu{host="web-1"}']
-    assert written(system, text="cpu nobody") == []
+    assert await written(system, 'cpu{host=~"web-.*"}') == ['cpu{host="web-1"}', 'cpu{host="web-2"}']
+    assert await written(system, 'cpu{host="db"}', 'cpu{host="web-2"}') == ['cpu{host="db"}', 'cpu{host="web-2"}']
+    assert await written(system, 'cpu{host!="db"}', text="CPU 1") == ['cpu{host="web-1"}']
+    assert await written(system, text="cpu nobody") == []
 
 
 async def test_pages_are_the_whole_in_order_and_say_how_many_there_are(system: Watching) -> None:
@@ -79,7 +79,7 @@ async def test_pages_are_the_whole_in_order_and_say_how_many_there_are(system: W
     pages: list[list[str]] = []
     cursor = None
     while not pages or cursor is not None:
-        items, total, cursor = queries(system).search([], "cpu", 2, cursor)
+        items, total, cursor = await queries(system).search([], "cpu", 2, cursor)
         assert total == 5
         pages.append([one.labels.get("host") for one in items])
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
@@ -87,25 +87,25 @@ async def test_pages_are_the_whole_in_order_and_say_how_many_there_are(system: W
 
 async def test_a_page_that_is_exactly_full_has_none_after_it(system: Watching) -> None:
     await hosts(system, "a", "b")
-    assert queries(system).search([], "", 2)[2] is None
+    assert (await queries(system).search([], "", 2))[2] is None
 
 
 async def test_series_that_appear_while_paging_do_not_repeat_or_hide_others(system: Watching) -> None:
     await hosts(system, "b", "d")
-    _, _, cursor = queries(system).search([], "", 1)
+    _, _, cursor = await queries(system).search([], "", 1)
     await hosts(system, "a", "c")
-    items, _, _ = queries(system).search([], "", 10, cursor)
+    items, _, _ = await queries(system).search([], "", 10, cursor)
     assert [one.labels.get("host") for one in items] == ["c", "d"]
 
 
 async def test_a_cursor_of_nothing_is_not_found(system: Watching) -> None:
     with pytest.raises(NotFound):
-        queries(system).search([], "", 1, after=42)
+        await queries(system).search([], "", 1, after=42)
 
 
 async def test_a_bad_pattern_is_refused(system: Watching) -> None:
     with pytest.raises(Rejected) as refused:
-        written(system, 'cpu{host=~"("}')
+        await written(system, 'cpu{host=~"("}')
     assert refused.value.reason == "regex"
 
 

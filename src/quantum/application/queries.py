@@ -6,6 +6,7 @@ be read while it is replaced, and then shows a part of the newer sample.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -92,6 +93,10 @@ class Situation:
     intervals_ms: Sequence[float]
 
 
+Listed = tuple[str, str, int]
+"""A series by its name, as Prometheus writes it, and its slot: in this order they are listed."""
+
+
 class Queries:
     """Reads one tenant."""
 
@@ -113,7 +118,7 @@ class Queries:
         self._compile = compile_matchers
         self._slot_of: dict[int, int] = {}
         self._known = 0
-        self._sorted: list[tuple[str, str, int]] = []
+        self._sorted: list[Listed] = []
 
     # ---- series -----------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class Queries:
             self._sorted = sorted(self._sorted + fresh)
         self._known = size
 
-    def search(
+    async def search(
         self, matchers: Sequence[Sequence[Matcher]], text: str, limit: int, after: int | None = None
     ) -> tuple[list[SeriesNow], int, int | None]:
         """Return series with data that satisfy any of the matcher lists and contain the text, by name then labels.
@@ -153,7 +158,8 @@ class Queries:
             Rejected: `regex`.
         """
         self._index()
-        found = self._found(matchers, text.lower().split())
+        # every series is looked at, in a thread: a million of them take seconds
+        found = await asyncio.to_thread(self._found, self._sorted, matchers, text.lower().split())
         labels = self._monitor.pipeline.labels
         first = 0
         if after is not None:
@@ -163,9 +169,9 @@ class Queries:
         cursor = labels[shown[-1]].fingerprint if first + limit < len(found) else None
         return self.now(shown), len(found), cursor
 
-    def _found(self, matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[tuple[str, str, int]]:
+    def _found(self, every: list[Listed], matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[Listed]:
         tests = [self._compile(each) for each in matchers]
-        listed = self._listed()
+        listed = self._listed(every)
         if not tests and not words:
             return listed
         labels = self._monitor.pipeline.labels
@@ -176,14 +182,13 @@ class Queries:
             and (not tests or any(test(labels[item[2]]) for test in tests))
         ]
 
-    def _listed(self) -> list[tuple[str, str, int]]:
-        """Return the series that have data, sorted."""
-        every = np.arange(self._known)
-        kept = self._with_data(every)
+    def _listed(self, every: list[Listed]) -> list[Listed]:
+        """Return those that have data, sorted."""
+        kept = self._with_data(np.arange(len(every)))
         if len(kept) == len(every):
-            return self._sorted
+            return every
         slots = set(kept.tolist())
-        return [item for item in self._sorted if item[2] in slots]
+        return [item for item in every if item[2] in slots]
 
     def now(self, slots: Sequence[int]) -> list[SeriesNow]:
         """Return series with their newest samples."""

@@ -139,12 +139,16 @@ async def take_in(
     bounds: Bounds,
     encoding: str,
     decode: Callable[[bytes, Limits], Incoming],
+    inline_bytes: int = INLINE_BYTES,
 ) -> Receipt:
-    """Read, decode and store a body; what it costs in memory is accounted for until it is stored."""
+    """Read, decode and store a body; what it costs in memory is accounted for until it is stored.
+
+    Bodies up to `inline_bytes` are decoded on the event loop, larger ones in a thread.
+    """
     ingest.check_rate()
     with bounds.hold() as hold:
         content = await _content(request, bounds, hold, encoding)
-        if len(content) <= INLINE_BYTES:
+        if len(content) <= inline_bytes:
             incoming = decode(content, ingest.limits)
         else:
             incoming = await asyncio.to_thread(decode, content, ingest.limits)

@@ -87,7 +87,8 @@ def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
         async def work(asked: Parameters) -> bytes:
             if not asked.get("match[]"):
                 raise Rejected("bad_data", "no match[] parameter provided")
-            return _listed([dict(one.pairs) for one in await _matching(queries, asked)], asked)
+            found = await _matching(queries, asked)
+            return await asyncio.to_thread(lambda: _listed([dict(one.pairs) for one in found], asked))
 
         return await _answer(request, work)
 
@@ -95,7 +96,9 @@ def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
     async def labels(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
             found = await _matching(queries, asked)
-            return _listed(sorted({name for one in found for name, _ in one.pairs}), asked)
+            return await asyncio.to_thread(
+                lambda: _listed(sorted({name for one in found for name, _ in one.pairs}), asked)
+            )
 
         return await _answer(request, work)
 
@@ -104,8 +107,8 @@ def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], name: Annotated[str, PathParameter(max_length=1024)]
     ) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
-            found = {one.get(name) for one in await _matching(queries, asked)}
-            return _listed(sorted(found - {""}), asked)
+            found = await _matching(queries, asked)
+            return await asyncio.to_thread(lambda: _listed(sorted({one.get(name) for one in found} - {""}), asked))
 
         return await _answer(request, work)
 

@@ -36,7 +36,7 @@ def series_routes(queries: Queries) -> list[HTTPRouteHandler]:
         matchers = [parse_selector(text) for text in match or []]
         after = None if cursor is None else int(cursor, 16)
         try:
-            items, total, following = queries.search(matchers, q, limit, after)
+            items, total, following = await queries.search(matchers, q, limit, after)
         except NotFound:
             raise Rejected("cursor", CURSOR) from None
         return m.SeriesPage(
