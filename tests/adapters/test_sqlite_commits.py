@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,3 +44,24 @@ async def test_work_that_is_refused_leaves_nothing_and_takes_nobody_along(togeth
         assert [name for (name,) in marks] == names
         await propose(store, [-1], [1000], [4.5], A)
         assert len(await store.samples([0], 0, 2000)) == 1
+
+
+async def test_a_new_database_is_nobody_elses_to_read_and_one_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    """Secrets of receivers are in it."""
+
+    def modes(folder: Path) -> dict[str, str]:
+        return {file.name: f"{file.stat().st_mode & 0o777:o}" for file in folder.iterdir() if file.suffix != ".lock"}
+
+    before = os.umask(0o022)
+    try:
+        for folder, mode in ((tmp_path / "new", "600"), (tmp_path / "old", "644")):
+            if mode == "644":
+                folder.mkdir()
+                (folder / "quantum.db").touch()
+            async with SqliteStore(str(folder / "quantum.db"), "default") as store:
+                await propose(store, [-1], [1000], [4.5], A)
+                assert modes(folder) == dict.fromkeys(("quantum.db", "quantum.db-wal", "quantum.db-shm"), mode)
+            async with SqliteStore(str(folder / "quantum.db"), "default") as store:
+                assert len(await store.samples([0], 0, 2000)) == 1
+    finally:
+        os.umask(before)

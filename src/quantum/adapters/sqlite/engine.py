@@ -100,9 +100,15 @@ class Engine:
         if self.path != MEMORY:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._lock()
+            self._create()
         with _translated(f"{self.path} cannot be opened"):
             self._connection = self._connect()
             migrate(self._connection)
+
+    def _create(self) -> None:
+        """Let a new database be nobody else's to read: it has receivers' secrets. SQLite's other files follow it."""
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _lock(self) -> None:
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
