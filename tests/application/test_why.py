@@ -10,9 +10,11 @@ import pytest
 from tests.watching import HOT, START_MS, Watching
 
 from quantum.application import why as application
-from quantum.domain.alerts import Verdict
+from quantum.domain.alerts import Anomaly, Verdict
 from quantum.domain.detectors.robust_ensemble import RobustEnsemble
 from quantum.domain.facts import JudgeIncident
+from quantum.domain.labels import LabelSet
+from quantum.domain.series import SampleBatch
 from quantum.domain.wording import rarity_words
 
 if TYPE_CHECKING:
@@ -78,6 +80,37 @@ async def test_an_alert_says_why_in_numbers(system: Watching) -> None:
     assert along["rarity"] == rarity_words(along["score"], STEP_MS)
     assert [(one["setting"], one["spares_at"]) for one in card["spared"]] == [("raise_at", 95.0)]
     assert (card["recurrence"], card["resembles"]) == (None, None)
+
+
+def test_a_series_that_was_not_there_most_of_the_time_did_not_move_along() -> None:
+    """It was held against a flat line before its begin, and agreed with whatever was flat before as well."""
+    at_ms, high = np.arange(100, dtype=np.int64) * 1000, np.where(np.arange(100) > 80, 9.0, 0.0)
+    events = [an_anomaly(slot) for slot in range(3)]
+    for begin, along in ((0, [1, 2]), (45, [1, 2]), (60, [1])):
+        there = at_ms[begin:], high[begin:]
+        columns = zip((at_ms, high), (at_ms, high), there, strict=True)
+        batch = SampleBatch(np.repeat([0, 1, 2], [100, 100, 100 - begin]), *(np.concatenate(one) for one in columns))
+        ranked = application._ranked(events[0], events[1:], [1000.0] * 2, batch, 0, 100_000)
+        assert [one.anomaly.slot for one in ranked] == along
+    assert application._ranked(events[0], events[1:], [1000.0] * 2, batch.take(batch.slots == 1), 0, 100_000) == ()
+    assert application._ranked(events[0], events[1:], [1000.0] * 2, batch.take(batch.slots == 0), 0, 100_000) == ()
+
+
+def an_anomaly(slot: int) -> Anomaly:
+    series = LabelSet.of({"__name__": f"s{slot}"})
+    return Anomaly(
+        id=str(slot),
+        slot=slot,
+        series=series,
+        start_ms=81_000,
+        end_ms=None,
+        peak_at_ms=81_000,
+        score=0.5,
+        value=9.0,
+        expected=0.0,
+        lower=-1.0,
+        upper=1.0,
+    )
 
 
 async def test_an_alert_remembers_what_it_resembles_and_what_that_was(system: Watching) -> None:

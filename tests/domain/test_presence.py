@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.domain import presence as module
 from quantum.domain.presence import LATE, OK, SILENT, Presence
 
-if TYPE_CHECKING:
-    import pytest
+NEWER = ("spacing_ms", "last_ms", "is_live")
+"""Columns that states of earlier releases do not have."""
 
 
 def heard(times: list[int]) -> Presence:
@@ -49,15 +48,40 @@ def test_who_sends_many_samples_at_once_has_a_heartbeat_and_samples_nearer_to_ea
     assert presence.interval_ms()[0] >= spacing_ms * min(sent_at_once[1:])
 
 
+@given(st.integers(100, 600_000), st.integers(2, 1000), st.integers(2, 20))
+def test_after_a_history_was_imported_two_live_samples_tell_the_heartbeat(
+    interval_ms: int, at_once: int, batches: int
+) -> None:
+    presence, watched_ms, at_ms = Presence(), 0, 0
+    for number in range(1, batches + 1):
+        at_ms = number * at_once * interval_ms
+        presence.hear(np.array([0]), np.array([at_ms]), watched_ms)
+    assert presence.interval_ms()[0] == at_once * interval_ms
+    for _ in range(2):
+        watched_ms, at_ms = watched_ms + interval_ms, at_ms + interval_ms
+        presence.hear(np.array([0]), np.array([at_ms]), watched_ms)
+    assert presence.interval_ms()[0] == interval_ms
+
+
+@given(st.integers(1, 100), st.integers(0, 40))
+def test_what_a_sender_catches_up_with_changes_no_heartbeat(seconds: int, behind: int) -> None:
+    interval_ms = seconds * 1000
+    presence = heard([n * interval_ms for n in range(5)])
+    watched_ms = (5 + behind) * interval_ms
+    for n in range(5, 5 + behind):
+        presence.hear(np.array([0]), np.array([n * interval_ms + n % 2]), watched_ms)
+    assert presence.interval_ms()[0] == pytest.approx(interval_ms, rel=0.1)
+
+
 def test_what_comes_late_says_nothing_of_how_far_samples_are_apart() -> None:
     presence = heard([0])
     presence.space(np.zeros(5, np.int64), np.array([0, 1000, 400, 700, 2000]))
     assert presence.spacing_ms()[0] == 1000
 
 
-def test_a_state_from_before_spacing_was_learnt_can_be_restored() -> None:
+def test_a_state_of_an_earlier_release_can_be_restored() -> None:
     before = heard([0, 60_000])
-    state = {name: column for name, column in before.dump().items() if "spacing" not in name and "last" not in name}
+    state = {name: column for name, column in before.dump().items() if not name.endswith(NEWER)}
     presence = Presence()
     presence.restore(state)
     assert (len(presence), presence.interval_ms()[0]) == (1, 60_000)
@@ -90,8 +114,13 @@ def test_a_sample_that_is_not_newer_is_not_heard() -> None:
 
 
 def test_what_is_heard_is_the_same_without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = [0, 1000, 900, 1900, 60_000, 60_500]
-    compiled = heard(times).dump()
+    def all_kinds() -> Presence:
+        presence = Presence()
+        for at_ms, watched_ms in ((0, 0), (1000, 0), (900, 0), (2000, 5), (3000, 900), (4000, 1900), (4500, 1900)):
+            presence.hear(np.array([0]), np.array([at_ms]), watched_ms)
+        return presence
+
+    compiled = all_kinds().dump()
     monkeypatch.setattr(module, "hear_rows", module.hear_rows.py_func)  # type: ignore[attr-defined]
-    for name, column in heard(times).dump().items():
+    for name, column in all_kinds().dump().items():
         np.testing.assert_array_equal(column, compiled[name])

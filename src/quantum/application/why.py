@@ -252,6 +252,14 @@ def _of_past(
     return parts, recurrence_of(at_ms, values, event.peak_at_ms)
 
 
+def _is_shared(own_ms: NDArray[np.int64], other_ms: NDArray[np.int64]) -> bool:
+    """Return whether another series was there for half of the time that this one was: of the rest nothing is known."""
+    if not len(own_ms) or not len(other_ms):
+        return False
+    shared_ms = min(own_ms.max(), other_ms.max()) - max(own_ms.min(), other_ms.min())
+    return bool(2 * shared_ms >= own_ms.max() - own_ms.min())
+
+
 def _ranked(
     event: Anomaly,
     others: Sequence[Anomaly],
@@ -266,10 +274,11 @@ def _ranked(
         rows = batch.slots == slot
         return on_grid(batch.at_ms[rows], batch.values[rows], start_ms, end_ms)
 
-    this = grid(event.slot)
+    this, own_ms = grid(event.slot), batch.at_ms[batch.slots == event.slot]
     along = [
         Along(one, interval_ms, movement(this, grid(one.slot), bucket_ms))
         for one, interval_ms in zip(others, intervals_ms, strict=True)
+        if _is_shared(own_ms, batch.at_ms[batch.slots == one.slot])
     ]
     alike = [one for one in along if abs(one.movement.correlation) >= ALIKE]
     return tuple(sorted(alike, key=lambda one: (-abs(one.movement.correlation), one.anomaly.slot))[:MOVED_SHOWN])

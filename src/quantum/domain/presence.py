@@ -5,7 +5,9 @@ minute's samples at once has a heartbeat of a minute, and samples a second apart
 
 A gap is a hole between two samples, late is a series beyond its heartbeat, silent is one that missed several, ended is
 one whose source said so (Prometheus' staleness marker), and a true zero is simply a value. Silence is measured in
-*watched* milliseconds, which advance only while Quantum runs: its own downtime makes nobody silent.
+*watched* milliseconds, which advance only while Quantum runs: its own downtime makes nobody silent. A heartbeat is
+learnt of what arrives as it happens. Batches of an imported history tell how far their ends are apart, which is
+believed until something came live.
 
 >>> import numpy as np
 >>> presence = Presence()
@@ -38,6 +40,8 @@ STALENESS_MARKER: Final = np.uint64(0x7FF0000000000002)
 LEARNING_RATE: Final = 0.1
 LATE_AFTER: Final = 2.0
 SILENT_AFTER: Final = 5.0
+LIVE_FROM: Final = 0.5
+"""Samples arrive as they happen if they are awaited for at least this share of the time that they are apart."""
 GRACE_MS: Final = 2_000.0
 """Added to both limits: scheduling and network jitter of series that come every second."""
 
@@ -59,6 +63,7 @@ def hear_rows(
     interval_ms: NDArray[np.float64],
     count: NDArray[np.int64],
     ended: NDArray[np.bool_],
+    is_live: NDArray[np.bool_],
 ) -> None:
     """Note samples, see `Presence.hear`; all but the first three are by slot, and changed."""
     for row in range(len(slots)):
@@ -66,7 +71,14 @@ def hear_rows(
         if at_ms[row] <= newest_ms[slot]:
             continue
         if count[slot] > 0:
-            interval_ms[slot] = moved(interval_ms[slot], float(at_ms[row] - newest_ms[slot]))
+            gap, waited = float(at_ms[row] - newest_ms[slot]), float(watched_ms - heard_ms[slot])
+            if waited < LIVE_FROM * gap:  # a history that is imported, or what somebody catches up with
+                if not is_live[slot]:
+                    interval_ms[slot] = moved(interval_ms[slot], gap)
+            elif is_live[slot]:
+                interval_ms[slot] = moved(interval_ms[slot], gap)
+            else:
+                interval_ms[slot], is_live[slot] = gap, True
         newest_ms[slot], heard_ms[slot] = at_ms[row], watched_ms
         count[slot] += 1
         ended[slot] = False
@@ -99,6 +111,7 @@ class Presence:
             interval_ms=(np.float64, np.nan),
             count=(np.int64, 0),
             ended=(np.bool_, False),
+            is_live=(np.bool_, False),
             last_ms=(np.int64, -1),
             spacing_ms=(np.float64, np.nan),
         )
@@ -114,11 +127,12 @@ class Presence:
     def hear(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], watched_ms: int) -> None:
         """Note samples, one after another: slots and times, both of shape (n,).
 
-        The interval moves towards the gap just seen by at most a tenth of itself: one outage changes no heartbeat.
+        The interval moves towards the gap just seen by at most a tenth of itself: one outage changes no heartbeat. The
+        first gap that was lived through replaces what was learnt of a history; from then on no other teaches anything.
         """
         columns = self._columns
         self.grow(int(slots.max(initial=-1)) + 1)
-        state = (columns[name] for name in ("at_ms", "heard_ms", "interval_ms", "count", "ended"))
+        state = (columns[name] for name in ("at_ms", "heard_ms", "interval_ms", "count", "ended", "is_live"))
         hear_rows(slots, at_ms, watched_ms, *state)
 
     def space(self, slots: NDArray[np.int64], at_ms: NDArray[np.int64]) -> None:

@@ -5,7 +5,7 @@ import { CoveragePage, ModelItem, ModelList, ModelVersionItem, TrainingRunItem, 
 
 function aVersion(part: Partial<ModelVersionItem> = {}): ModelVersionItem {
   return {
-    name: 'siblings', version: 2, kind: 'peers', combine: 'either', state: 'shadow', sha256: 'ab', size: 2048, created_at_ms: AT_MS, promoted_at_ms: null,
+    name: 'siblings', version: 2, kind: 'peers', combine: 'either', state: 'shadow', sha256: '0123456789abcdef'.repeat(4), size: 2048, created_at_ms: AT_MS, promoted_at_ms: null,
     lineage: { selector: 'node_load1', series: 12, samples: 17_280, start_ms: AT_MS - 86_400_000, end_ms: AT_MS, parent: 1, code: '0.1.0', seed: 0, actor: 'ada' },
     metrics: { one_in_a_hundred: 0.0125 }, ...part,
   };
@@ -60,7 +60,8 @@ describe('the page of models', () => {
 
   it('shows versions, what they were trained on, how they do, and what they leave out', async () => {
     const page = await Page.open('/models', answers());
-    for (const words of ['Promoted version 1', 'drift 0.04, as in training', 'Watching version 2', 'train it again', '4 series not modelled: the series lacks a label to group by', 'node_load1', '12 series, 17.3k samples over 1 d', 'one in 80', 'by ada']) expect(page.text).toContain(words);
+    for (const words of ['Promoted version 1', 'drift 0.04, as in training', 'Watching version 2', 'train it again', '4 series not modelled: the series lacks a label to group by', 'node_load1', '12 series, 17.3k samples over 1 d', 'one in 80', 'by ada, after version 1', 'sha256 0123456789ab']) expect(page.text).toContain(words);
+    expect(page.find('td [title]').title).toBe(`sha256 ${'0123456789abcdef'.repeat(4)}, made by 0.1.0 with seed 0`);
     expect(page.texts('q-badge')).toEqual(['●shadow', '●promoted']);
   });
 
