@@ -107,6 +107,13 @@ async def test_headers_that_every_answer_has_are_there_once(pair: Pair) -> None:
         assert len(answer.headers.get_list(name)) == 1, name
 
 
+async def test_a_problem_of_the_writer_is_told_under_the_id_that_its_log_has(pair: Pair) -> None:
+    problem = await pair.near.http.get("/api/v1/policies/nothing")
+    assert problem.json()["request_id"] == problem.headers["x-request-id"]
+    own = await pair.near.http.get("/prometheus/api/v1/query")
+    assert len(own.headers["x-request-id"]) == 16
+
+
 async def test_the_writer_knows_from_where_was_asked(pair: Pair) -> None:
     transport = httpx.ASGITransport(pair.near.app, client=("192.0.2.7", 1))  # type: ignore[arg-type] # its own types
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=ADMIN) as afar:

@@ -38,6 +38,17 @@ def test_counters_rise_and_constants_stay() -> None:
     assert len(np.unique(values[0])) > 5
 
 
+def test_a_load_that_goes_on_has_the_same_series_and_their_values_move_on_from_where_they_were() -> None:
+    load = Load(Fleet(series=8, samples_each=5, first=3), FIRST_MS, step_ms=1000)
+    before = decode_remote_write(decompress(load.next_body()), Limits())
+    after = decode_remote_write(decompress(load.go_on(1, FIRST_MS + 9000).next_body()), Limits())
+    assert after.keys == before.keys
+    assert after.at_ms.tolist() == [FIRST_MS + 9000] * 8
+    steps = after.values - before.values.reshape(8, 5)[:, -1]
+    assert np.abs(steps).max() <= 50.0
+    assert (steps[np.arange(8) % 4 == 1] >= 0).all()
+
+
 def test_the_measurement_reports_figures_of_a_real_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["bench", "ingest", "--json", "--scale", "0.01"]) == 0
     report = json.loads(capsys.readouterr().out)

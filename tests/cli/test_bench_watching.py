@@ -28,7 +28,7 @@ def test_the_running_program_is_measured_storing_and_watching_with_either_detect
             yield server
 
         monkeypatch.setattr(bench_watching, "run_quantum", started)
-        found = bench_watching.measure_watching(20, past_rows=100, seconds=1)
+        found = bench_watching.measure_watching(20, past_rows=100, seconds=1, settling=1)
     assert [(one.detects, one.environment().get("QUANTUM_DETECTION__FULL_SERIES")) for one in asked] == [
         (False, None),
         (True, "0"),

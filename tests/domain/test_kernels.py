@@ -1,68 +1,31 @@
-"""Compiled code from the cache of several processes is the code that was asked for."""
+"""Compiled loops: what they can ask the processor for."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any, Final
-
 import numpy as np
-from numba import typeof
+import pytest
+from numba import njit
 
-import quantum.domain.kernels  # noqa: F401 - it is what names them
+from quantum.domain.kernels import fetch_next
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-KERNEL: Final = """
-import sys
-import numpy as np
-from quantum.domain.kernels import compiled
-
-@compiled
-def fill(state, number):
-    # more than a compiler writes out where it is called
-    room = state["room"]
-    for place in range(len(room)):
-        room[place] = np.log(number + 1.0 + place) + np.sin(number) if number > 0.5 else np.exp(number)
-        number += room[place]
-    return number
-
-@compiled
-def fill_all(states):
-    for row in range(len(states)):
-        fill(states[row], fill(states[row], fill(states[row], 1.0)))
-
-for size in sys.argv[1:]:
-    states = np.zeros(3, np.dtype([("room", np.float64, (int(size),))]))
-    fill_all(states[:1])
-    print(np.count_nonzero(states["room"]))
-"""
+RECORD = np.dtype([("rows", np.int64), ("past", np.float32, (100,))])
 
 
-def run(folder: Path, *sizes: int) -> list[int]:
-    """Return how many numbers a process wrote into records of each size; its cache is shared."""
-    command = [sys.executable, str(folder / "kernel.py"), *map(str, sizes)]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
-    return [int(line) for line in done.stdout.split()]
+def fetch_all(records: np.ndarray, slots: np.ndarray) -> None:
+    for row in range(len(slots)):
+        fetch_next(records, slots, row)
 
 
-def test_processes_that_met_one_kind_of_record_each_leave_code_that_a_third_can_use(tmp_path: Path) -> None:
-    (tmp_path / "kernel.py").write_text(KERNEL)
-    assert run(tmp_path, 40) == [40]
-    assert run(tmp_path, 20) == [20]
-    assert run(tmp_path, 40, 20) == [40, 20]
-
-
-def named(size: int) -> Any:
-    """Return by what compiled code of such records is named."""
-    type_of: Any = typeof
-    return type_of(np.zeros(1, np.dtype([("room", np.float64, (size,))]))).dtype.mangling_args
-
-
-def test_compiled_code_is_named_by_what_is_in_its_records() -> None:
-    kind, (digest,) = named(40)
-    assert (kind, len(digest)) == ("Record", 24)
-    assert named(40) == (kind, (digest,)) != named(20)
+@pytest.mark.parametrize("slots", [[], [2], [0, 0, 0], [2, 0, 1, 1]])
+def test_fetching_the_record_of_the_next_row_changes_nothing_and_is_compiled_to_an_instruction(
+    slots: list[int],
+) -> None:
+    records = np.zeros(3, RECORD)
+    records["rows"], records["past"] = np.arange(3), np.arange(300).reshape(3, 100)
+    before = records.tobytes()
+    compiled = njit(fetch_all)
+    for function in (fetch_all, compiled):
+        function(records, np.array(slots, np.int64))
+        assert records.tobytes() == before
+    [code] = compiled.inspect_asm().values()
+    assert "prefetch" in code or "prfm" in code

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
@@ -87,6 +87,12 @@ class Load:
         self._random = np.random.default_rng(seed)
         self._level = self._random.integers(0, 10_000, fleet.series).astype(np.float64)
         self._writer = Writer([_labels(fleet.first + index) for index in range(fleet.series)], fleet.samples_each)
+
+    def go_on(self, samples_each: int, first_ms: int) -> Load:
+        """Return a load of the same series that begins at a time, and with the values that this one has come to."""
+        later = Load(replace(self.fleet, samples_each=samples_each), first_ms, step_ms=self._step_ms)
+        later._level = self._level
+        return later
 
     def next_body(self) -> bytes:
         """Return the next request's body: all series, later than everything before."""

@@ -52,6 +52,8 @@ CORS_METHODS: Final = b"GET, HEAD, POST, PUT, DELETE"
 CORS_REQUEST_HEADERS: Final = b"Authorization, Content-Encoding, Content-Type, If-Match"
 CORS_ANSWER_HEADERS: Final = b"ETag, Location, Retry-After, X-Request-Id"
 CORS_MAX_AGE_S: Final = b"600"
+REQUEST_ID: Final = b"x-request-id"
+"""Is there already where another process has answered."""
 UNCACHED: Final = (b"cache-control", b"no-store")
 
 
@@ -149,9 +151,10 @@ class Answer:
         """Pass a message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *self.headers, (b"x-request-id", self.request_id.encode())]
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
-                headers.append(UNCACHED)
+            headers = [*message.get("headers", ()), *self.headers]
+            told = {name.lower() for name, _ in headers}
+            usual = ((REQUEST_ID, self.request_id.encode()), UNCACHED)
+            headers += [pair for pair in usual if pair[0] not in told]
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body" and self.method == "HEAD":
             message = {**message, "body": b""}

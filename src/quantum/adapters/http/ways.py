@@ -130,13 +130,12 @@ OUR_OWN: Final = frozenset(
         b"strict-transport-security",
         b"access-control-allow-origin",
         b"access-control-expose-headers",
-        b"x-request-id",
         b"vary",
         b"date",
         b"server",
     }
 )
-"""Headers that this process gives every answer by itself."""
+"""Headers that this process gives every answer by itself. The request's id is the writer's: its log has it."""
 NOT_ANSWERED: Final = BETWEEN_TWO | OUR_OWN | {b"transfer-encoding"}
 
 

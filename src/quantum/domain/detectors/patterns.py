@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from quantum.domain.detectors.signs import FARTHEST, LARGEST, MEASURED, WARM_UP_ROWS
-from quantum.domain.kernels import compiled
+from quantum.domain.kernels import compiled, fetch_next
 
 if TYPE_CHECKING:
     from numpy import float64, int64, uint8
@@ -39,6 +39,8 @@ MEMORY: Final = 1000
 FADE: Final = 0.95
 NEAREST: Final = 40
 """Stretches that end fewer rows ago overlap with the newest and are like it for that reason."""
+INFINITE: Final = np.float32(np.inf).view(np.int32)
+"""The bits of the greatest distance."""
 LARGEST_HELD: Final = 1e18
 """Differences are taken in single precision; the square of this is still finite there."""
 NOVEL_FROM: Final = 300
@@ -185,15 +187,18 @@ def _learn_base(s: Any, value: float) -> None:
 
 
 @compiled
-def _update(apart: Any, past: Any, first: int, count: int, place: int, value: Any, floor: Any) -> Any:
+def _update(apart: Any, past: Any, first: int, count: int, place: int, value: Any) -> Any:
     """Update the distances of lags `first` to `first + count - 1`, whose rows begin at `place`; return the least."""
-    least = floor
+    now, then = apart[first : first + count], past[place : place + count]
     for k in range(count):
-        off = value - past[place + k]
-        distance = np.float32(FADE) * apart[first + k] + off * off
-        apart[first + k] = distance
-        least = min(least, distance)
-    return least
+        off = value - then[k]
+        now[k] = np.float32(FADE) * now[k] + off * off
+    # no distance is negative, so its bits as a whole number are in the same order; of these a processor compares eight
+    # at once, where floats would wait for one another
+    bits, least = now.view(np.int32), INFINITE
+    for k in range(count):
+        least = min(least, bits[k])
+    return np.int32(least).view(np.float32)
 
 
 @compiled
@@ -208,7 +213,7 @@ def _unlikeness(s: Any, value: float) -> float:
         place = (newest + lag - 1) % MEMORY
         until = near if lag <= near else known
         count = min(until - lag + 1, MEMORY - place)
-        found = _update(apart, past, lag, count, place, single, far)
+        found = _update(apart, past, lag, count, place, single)
         if lag > near:
             least = min(least, found)
         lag += count
@@ -273,6 +278,7 @@ def compare_rows(
     """
     work, found = np.zeros((2, ORDER + 1)), np.zeros(PATTERNS)
     for row in range(len(slots)):
+        fetch_next(state, slots, row)
         if taken[row] > 0:
             _compare(state[slots[row]], values[row], spans[row], work, found)
             if taken[row] == MEASURED:

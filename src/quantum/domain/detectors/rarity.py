@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from quantum.domain.detectors.signs import LEARNT, REPEAT, SEASON, WARM_UP_ROWS
-from quantum.domain.kernels import compiled, fetch_record
+from quantum.domain.kernels import compiled, fetch_next
 from quantum.domain.scoring import DECADES
 
 if TYPE_CHECKING:
@@ -466,8 +466,7 @@ def judge_rows(
     work = np.zeros((2, len(plan.score)))
     asked = (plan.score != 0.0) | (plan.holds != 0.0) | (plan.learning != 0.0) | tells
     for row in range(len(slots)):
-        if row + 1 < len(slots) and slots[row + 1] != slots[row]:
-            fetch_record(state, slots[row + 1])
+        fetch_next(state, slots, row)
         if taken[row] == 0:
             continue
         s = state[slots[row]]

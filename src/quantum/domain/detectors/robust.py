@@ -91,15 +91,15 @@ class Robust:
             (n,): 0 where a row was not measured, which has no rarities. Those of the two signs that compare with the
             season are told in proportion while it has fewer than `SEASON_DAYS` days.
         """
-        scores, rarities, columns = self._score(slots, at_ms, values, tells=True)
-        known = np.clip(np.nan_to_num(columns[2 + DAYS]) / SEASON_DAYS, 0.0, 1.0)
+        scores, rarities, rows, days = self._score(slots, at_ms, values, tells=True)
+        known = np.clip(np.nan_to_num(days) / SEASON_DAYS, 0.0, 1.0)
         rarities[:, SEASON] *= known
         rarities[:, LASTING] *= known
-        return scores, rarities, columns[1]
+        return scores, rarities, rows
 
     def _score(
         self, slots: NDArray[np.int64], at_ms: NDArray[np.int64], values: NDArray[np.float64], *, tells: bool
-    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Scores, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         count, banks = len(slots), self._banks
         for bank in banks.values():
             bank.grow(int(slots.max()) + 1 if count else 0)
@@ -110,10 +110,10 @@ class Robust:
             self._compare(slots, at_ms, taken, band, signs)
         seasoned = np.clip(band[:, DAYS] - FIRST_DAY, 0.0, 1.0)
         judge_rows(banks["rarity"].records, slots, taken, signs, seasoned, self._plan, out, tells)
-        columns = np.ascontiguousarray(np.concatenate([out, band], axis=1).T)
-        expected, lower, upper = columns[2 + EXPECTED], columns[2 + LOWER], columns[2 + UPPER]
+        score, rows = np.ascontiguousarray(out.T)
+        expected, lower, upper = (np.ascontiguousarray(band[:, column]) for column in (EXPECTED, LOWER, UPPER))
         keep_edges(banks["edges"].records, slots, values, taken, expected, lower, upper)
-        return Scores(columns[0], expected, lower, upper), signs, columns
+        return Scores(score, expected, lower, upper), signs, rows, band[:, DAYS]
 
     def _compare(
         self,

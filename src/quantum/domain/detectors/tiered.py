@@ -156,8 +156,9 @@ class Tiered:
         if fresh > 0:
             self._number(np.full(fresh, FULL, np.uint8))
         tiers, inner = self._tiers[slots], self._inner[slots]
-        if not tiers.any():
-            return self.full.score_and_learn(inner, at_ms, values)
+        for tier, detector in ((FULL, self.full), (CHEAP, self.cheap)):
+            if (tiers == tier).all():
+                return detector.score_and_learn(inner, at_ms, values)
         scores = Scores(np.zeros(len(slots)), *(np.full(len(slots), np.nan) for _ in range(3)))
         if tiers.min() == NONE:
             return scores
