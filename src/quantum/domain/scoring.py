@@ -1,8 +1,10 @@
 """What a score means: rarity.
 
-A score is a calibrated tail probability on a logarithmic scale. If a sample at least this odd is expected once in
+A score is a calibrated tail probability on a logarithmic scale. If something at least this odd is expected once in
 `n` samples, its score is ``log10(n) / 10``, clipped to [0, 1]: 0.3 is one in a thousand, 0.6 one in a million, 0 says
-nothing unusual or "still learning". A score is an observation; whether anyone is told is decided by an alert policy.
+nothing unusual or "still learning". What comes in a run counts once, because nobody is told of each of its samples
+(docs/adr/0051-once-in-thirty-days-counts-episodes.md). A score is an observation; whether anyone is told is decided by
+an alert policy.
 
 >>> round(score_of_probability(1e-3), 6)
 0.3

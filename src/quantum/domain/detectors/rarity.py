@@ -11,8 +11,10 @@ after three readings, and after a hundred it is as good as exponential (Gelman e
 2.7). So a beginner that has seen fifty rows says "once in some hundreds" at most, however far a value is off.
 
 Holding back makes the tail look emptier than it is, and rows that break one record break others. So the score is the
-depth as the series' own record of depths supports it: how many rows were as deep, and beyond those how fast they thin
-out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md).
+depth as the series' own record of depths supports it: how many episodes were as deep, and beyond those how fast they
+thin out, again as a Lomax tail (docs/adr/0023-no-claim-beyond-the-rows-seen.md). Episodes and not rows, because where
+neighbours are alike, odd rows come in runs, and nobody is told of each
+(docs/adr/0051-once-in-thirty-days-counts-episodes.md).
 
 >>> state = np.zeros(1, rarity_state(signs=1))
 >>> plan = Plan(np.ones(1), np.ones(1), np.ones(1), np.ones(1))
@@ -75,27 +77,46 @@ FIRST_WEIGHT: Final = 0.3
 ADOPT_ROWS: Final = 120
 """Loud rows after which an episode is learnt as usual."""
 
-KNEE: Final = 3.2
-BEYOND_KNEE: Final = 0.5
-"""Depths beyond the knee count half. Where rows are so rare that they break records, several signs speak at once, and
-what is held back is missing from every histogram: on stationary noise of ten kinds depth 5 comes once in 10^4 to
-10^4.5 rows, not in 10^5."""
+DEPTHS: Final = np.array([3.2, 4.0, 5.0, 6.0, 7.0, 12.0])
+WORTH: Final = np.array([3.2, 3.63, 4.47, 5.65, 7.17, 8.92])
+"""What a depth is worth in decades, by straight lines between these; up to the first as it is. On stationary noise of
+ten kinds rows of depth 4 and 5 are more frequent than depths say: records break several signs at once, and what is held
+back is missing from every histogram. Rows of depth 7 are as rare as they say, except where tails are heavy."""
+for _points in (DEPTHS, WORTH):
+    _points.setflags(write=False)
 YOUNG_ROWS, GROWN_ROWS = 100.0, 350.0
-"""Up to so many rows depths beyond the knee count in full, and from so many on half: of what a beginner has seen little
-is held back, so its tails are not empty. Of 2,000 stationary starts one in a thousand had a score of 0.35 within
+"""Up to so many rows depths count in full, and from so many on by what they are worth: of what a beginner has seen
+little is held back, so its tails are not empty. Of 2,000 stationary starts one in a thousand had a score of 0.35 within
 300 rows, where one in ten was due."""
-STEPS: Final = 16
-"""The record of depths has steps of half a decade, from none to eight."""
-STEPS_A_DECADE: Final = 2.0
-FIRST_STEP: Final = 4
-"""Depths below two decades are told as they are."""
-ENOUGH: Final = 15.0
-"""The tail of the record begins at the highest step that so many rows reached."""
+FIRST_DECADE: Final = 2.0
+"""Depths below are told as they are."""
+STEPS: Final = 28
+STEPS_A_DECADE: Final = 4.0
+"""The record of depths has steps of a quarter of a decade from there on."""
+APART_ROWS: Final = 30
+"""Rows of a step that are no farther apart than this are one episode, and count once."""
+SLIGHT: Final = 3.0
+"""Before `GROWN_ROWS` each row below this depth counts: a beginner that is a little odd for long may always be so."""
+ENOUGH: Final = 5.0
+"""The tail of the record begins at the highest step that so many episodes reached. With more of them, more has to be
+guessed of how the tail goes on: on heavy tails too little, on light ones too much."""
+CHOSEN: Final = 2.0
+"""Of these episodes so many say nothing of how fast they thin out beyond: the step was chosen because they reached it.
+Without that, of exponential tails of any scale what is due once comes one and a half to three times."""
+MIDDLE: Final = 0.45
+"""Where in a step, as a share of its width, an episode is taken to be that did not reach the next."""
 DOUBT_ROWS: Final = 300.0
-"""Weight of the prior in how many rows reach a step: as if so many rows more had come as they should."""
-DOUBT, LEAST_DOUBT, DOUBTED_ROWS = 20.0, 5.0, 8000.0
-"""Weight of the prior in how fast they thin out beyond: so many rows that thinned out as they should. It falls to the
-least within so many rows: a series that has been watched for long is believed that its tail is not the usual one."""
+"""Weight of the prior in how many episodes reach a step: as if so many rows more had come as they should."""
+DOUBT, LEAST_DOUBT, DOUBTED_ROWS = 20.0, 1.0, 8000.0
+"""Weight of the prior in how fast they thin out beyond: so many that thinned out as they should. It falls to the least
+within so many rows: a series that has been watched for long is believed that its tail is not the usual one."""
+OLD_ROWS, OLDEST_ROWS, RARER = 20_000.0, 200_000.0, 0.35
+"""What breaks records comes ever more seldom, so a record of an old series tells of more than there will be. From so
+many rows on to so many it is taken to be rarer than the record says, by up to so many decades, ..."""
+RARER_FROM, RARER_TO = 3.0, 5.0
+"""... from this many decades on, and in full at this many."""
+FADES_TO: Final = 2.0**-0.25
+"""What remains of the record each time a series has twice the rows: what came later says more of what is now."""
 RECORD_ROWS: Final = 400_000.0
 """After so many rows the record is halved."""
 
@@ -123,13 +144,12 @@ def rarity_state(signs: int, totals: int = 1) -> np.dtype[Any]:
         [
             ("rows", np.int64),
             ("loud", np.int64),
-            ("run", np.int64),
             ("known", np.float64, (signs + totals, KNOWN)),
             ("counts", np.float32, (signs + totals, BINS)),
             ("late", np.float32, (LEARNT_LATE_ROWS, signs + totals + 1)),
             ("judged", np.float64),
             ("reached", np.float32, (STEPS,)),
-            ("beyond", np.float32, (STEPS,)),
+            ("newest", np.int32, (STEPS,)),
         ]
     )
 
@@ -228,45 +248,104 @@ def _count(s: Any, which: int, reading: float, weight: float, memory: float) -> 
 
 
 @compiled
-def _told(s: Any, depth: float) -> float:
-    """Return the decades that a depth may claim by the record, at least those of `FIRST_STEP` if it is beyond."""
-    first = FIRST_STEP / STEPS_A_DECADE
-    if depth <= first:
+def _worth(depth: float, rows: int) -> float:
+    """Return what a depth is worth in decades, for a series of so many rows."""
+    if depth <= DEPTHS[0]:
         return depth
-    step = FIRST_STEP
-    while step + 1 < STEPS and s["reached"][step + 1] >= ENOUGH:
+    upper = 1
+    while upper < len(DEPTHS) - 1 and depth > DEPTHS[upper]:
+        upper += 1
+    width, height = DEPTHS[upper] - DEPTHS[upper - 1], WORTH[upper] - WORTH[upper - 1]
+    worth: float = WORTH[upper - 1] + (depth - DEPTHS[upper - 1]) * height / width
+    young = min(1.0, max(0.0, (GROWN_ROWS - rows) / (GROWN_ROWS - YOUNG_ROWS)))
+    return worth + young * (depth - worth)
+
+
+@compiled
+def _told(s: Any, depth: float) -> float:
+    """Return the decades that a depth may claim by the record, at least `FIRST_DECADE` if it is beyond."""
+    if depth <= FIRST_DECADE:
+        return depth
+    above = (depth - FIRST_DECADE) * STEPS_A_DECADE
+    step = 0
+    while step + 1 < STEPS and _reached(s, step + 1) >= ENOUGH:
         step += 1
-    over = depth - step / STEPS_A_DECADE
-    if over < 0.0:
-        step = int(depth * STEPS_A_DECADE)
-        here, part = _rarity_of_step(s, step), depth * STEPS_A_DECADE - step
-        return max(first, here + (_rarity_of_step(s, step + 1) - here) * part)
-    doubt = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * s["judged"] / DOUBTED_ROWS)
-    many = np.float64(s["reached"][step]) + doubt
-    supported = many * math.log10(1.0 + over / (np.float64(s["beyond"][step]) + doubt * A_DECADE))
-    told: float = max(first, _rarity_of_step(s, step) + supported)
-    return told
+    if above < step:
+        step = int(above)
+        here = _rarity_of_step(s, step)
+        told = here + (_rarity_of_step(s, step + 1) - here) * (above - step)
+    else:
+        told = _rarity_of_step(s, step) + _thins_out(s, step, (above - step) / STEPS_A_DECADE)
+    return max(FIRST_DECADE, told + _rarer_by(s["rows"], told))
+
+
+@compiled
+def _reached(s: Any, step: int) -> float:
+    """Return how many episodes reached a step before the one that goes on, which is no proof that its like is usual.
+
+    For a beginner it is one: what he takes for an episode may be how the series always is.
+    """
+    reached: float = np.float64(s["reached"][step])
+    if s["rows"] >= GROWN_ROWS and s["newest"][step] > 0 and s["rows"] - s["newest"][step] <= APART_ROWS:
+        reached = max(0.0, reached - 1.0)
+    return reached
 
 
 @compiled
 def _rarity_of_step(s: Any, step: int) -> float:
-    reached = np.float64(s["reached"][step]) + DOUBT_ROWS * 10.0 ** (-step / STEPS_A_DECADE)
+    reached = _reached(s, step) + DOUBT_ROWS * 10.0 ** (-FIRST_DECADE - step / STEPS_A_DECADE)
     return -math.log10(reached / (s["judged"] + DOUBT_ROWS))
 
 
 @compiled
+def _thins_out(s: Any, step: int, over: float) -> float:
+    """Return in decades one of how many episodes that reach a step goes so many decades beyond, by a Lomax tail."""
+    doubt: float = max(LEAST_DOUBT, DOUBT - (DOUBT - LEAST_DOUBT) * (s["rows"] - WARM_UP_ROWS) / DOUBTED_ROWS)
+    beyond, before = 0.0, _reached(s, step)
+    many = max(1.0, before + doubt - (CHOSEN if step > 0 else 0.0))
+    for index in range(step, STEPS):
+        further = _reached(s, index + 1) if index + 1 < STEPS else 0.0
+        beyond += max(0.0, before - further) * (index - step + MIDDLE)
+        before = further
+    return many * math.log10(1.0 + over / (beyond / STEPS_A_DECADE + doubt * A_DECADE))
+
+
+@compiled
+def _rarer_by(rows: int, told: float) -> float:
+    old = min(1.0, max(0.0, math.log(rows / OLD_ROWS) / math.log(OLDEST_ROWS / OLD_ROWS)))
+    far = min(1.0, max(0.0, (told - RARER_FROM) / (RARER_TO - RARER_FROM)))
+    return RARER * old * far
+
+
+@compiled
 def _record(s: Any, depth: float) -> None:
-    """Note how deep a row was; of a run of loud rows only the first, an incident is no proof that its like is usual."""
+    """Note how deep a row was, in each step that no row of this episode reached: an incident counts once."""
     s["judged"] += 1.0
-    if s["run"] <= 1:
-        for step in range(FIRST_STEP, min(STEPS - 1, int(depth * STEPS_A_DECADE)) + 1):
-            s["reached"][step] += np.float32(1.0)
-            s["beyond"][step] += np.float32(depth - step / STEPS_A_DECADE)
+    if depth >= FIRST_DECADE:
+        apart = 0 if s["rows"] < GROWN_ROWS and depth < SLIGHT else APART_ROWS
+        _note(s, min(STEPS - 1, int((depth - FIRST_DECADE) * STEPS_A_DECADE)), apart)
+    if s["rows"] & (s["rows"] - 1) == 0:
+        _fade(s, FADES_TO)
     if s["judged"] >= RECORD_ROWS:
-        s["judged"] *= 0.5
-        for step in range(STEPS):
-            s["reached"][step] *= np.float32(0.5)
-            s["beyond"][step] *= np.float32(0.5)
+        _fade(s, 0.5)
+
+
+@compiled
+def _note(s: Any, highest: int, apart: int) -> None:
+    reached, newest = s["reached"], s["newest"]
+    for step in range(highest + 1):
+        if newest[step] == 0 or s["rows"] - newest[step] > apart:
+            more = reached[step] + np.float32(1.0)
+            # a long episode of a lower step may have several of a higher one in it; a deeper row is rarer nevertheless
+            reached[step] = more if step == 0 else min(more, reached[step - 1])
+        newest[step] = s["rows"]
+
+
+@compiled
+def _fade(s: Any, remains: float) -> None:
+    s["judged"] *= remains
+    for step in range(STEPS):
+        s["reached"][step] *= np.float32(remains)
 
 
 # ---- one row -------------------------------------------------------------------------------------------------------
@@ -290,12 +369,6 @@ def _weigh(s: Any, depth: float, loudest: float) -> float:
     if s["loud"] == 0 or s["loud"] > ADOPT_ROWS:
         return 1.0
     return FIRST_WEIGHT if s["loud"] == 1 else 0.0
-
-
-@compiled
-def _beyond_knee(rows: int) -> float:
-    young = min(1.0, max(0.0, (GROWN_ROWS - rows) / (GROWN_ROWS - YOUNG_ROWS)))
-    return BEYOND_KNEE + (1.0 - BEYOND_KNEE) * young
 
 
 @compiled
@@ -347,11 +420,10 @@ def _judge(
         loudest = max(loudest, rarities[sign] * plan.holds[sign])
     total = _together(supported, plan.score, seasoned)
     rarity, depth = _rarity(s, count, total)
-    s["run"] = s["run"] + 1 if depth >= LOUD else 0
-    folded = depth if depth <= KNEE else KNEE + (depth - KNEE) * _beyond_knee(s["rows"])
-    told = min(_told(s, folded), 2.0 * math.log10(s["rows"] - 1))
+    worth = _worth(depth, s["rows"])
+    told = min(_told(s, worth), 2.0 * math.log10(s["rows"] - 1))
     out[0], out[1] = min(1.0, told / DECADES), s["rows"]
-    _record(s, folded)
+    _record(s, worth)
     late = s["late"][s["rows"] % LEARNT_LATE_ROWS]
     if s["rows"] > LEARNT_AT_ONCE_ROWS + LEARNT_LATE_ROWS:
         _learn(s, late)

@@ -48,7 +48,7 @@ class RobustEnsemble(Robust):
     """The default detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-ensemble"
-    version: Final = 9
+    version: Final = 10
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN, EVIDENCE)

@@ -41,7 +41,7 @@ class RobustSeasonal(Robust):
     """The cheap detector, as a bank of series; the module says how it works."""
 
     name: Final = "robust-seasonal"
-    version: Final = 11
+    version: Final = 12
 
     def __init__(self) -> None:
         super().__init__(DAYS, PLAN, EVIDENCE)
