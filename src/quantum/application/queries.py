@@ -117,27 +117,26 @@ class Queries:
         self._monitor = monitor
         self._compile = compile_matchers
         self._slot_of: dict[int, int] = {}
-        self._known = 0
-        self._sorted: list[Listed] = []
+        self._directory: list[Listed] = []
 
     # ---- series -----------------------------------------------------------------------------------------------
 
     def slot(self, fingerprint: int) -> int:
         """Return the slot of a fingerprint; raises NotFound."""
-        self._index()
+        labels = self._monitor.pipeline.labels
+        known = len(self._slot_of)  # slots are dense
+        self._slot_of.update((labels[slot].fingerprint, slot) for slot in range(known, len(labels)))
         if fingerprint not in self._slot_of:
             raise NotFound(f"there is no series {fingerprint:016x}")
         return self._slot_of[fingerprint]
 
-    def _index(self) -> None:
-        """Bring the directory up to date with the series that were met; slots are dense."""
-        labels = self._monitor.pipeline.labels
-        size = len(labels)
-        fresh = [(labels[slot].name, str(labels[slot]), slot) for slot in range(self._known, size)]
+    def _every(self) -> list[Listed]:
+        """Return the series that were met; slots are dense. Safe in several threads, which may do the work twice."""
+        labels, directory = self._monitor.pipeline.labels, self._directory
+        fresh = [(labels[slot].name, str(labels[slot]), slot) for slot in range(len(directory), len(labels))]
         if fresh:
-            self._slot_of.update((labels[slot].fingerprint, slot) for _, _, slot in fresh)
-            self._sorted = sorted(self._sorted + fresh)
-        self._known = size
+            self._directory = directory = sorted(directory + fresh)
+        return directory
 
     async def search(
         self, matchers: Sequence[Sequence[Matcher]], text: str, limit: int, after: int | None = None
@@ -157,9 +156,8 @@ class Queries:
             NotFound: the cursor is not one that was given out.
             Rejected: `regex`.
         """
-        self._index()
         # every series is looked at, in a thread: a million of them take seconds
-        found = await asyncio.to_thread(self._found, self._sorted, matchers, text.lower().split())
+        found = await asyncio.to_thread(self._found, matchers, text.lower().split())
         labels = self._monitor.pipeline.labels
         first = 0
         if after is not None:
@@ -169,9 +167,9 @@ class Queries:
         cursor = labels[shown[-1]].fingerprint if first + limit < len(found) else None
         return self.now(shown), len(found), cursor
 
-    def _found(self, every: list[Listed], matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[Listed]:
+    def _found(self, matchers: Sequence[Sequence[Matcher]], words: list[str]) -> list[Listed]:
         tests = [self._compile(each) for each in matchers]
-        listed = self._listed(every)
+        listed = self._listed(self._every())
         if not tests and not words:
             return listed
         labels = self._monitor.pipeline.labels
