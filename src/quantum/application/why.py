@@ -270,15 +270,17 @@ def _ranked(
 ) -> tuple[Along, ...]:
     bucket_ms = (end_ms - start_ms) / BUCKETS
 
-    def grid(slot: int) -> NDArray[np.float64]:
+    def samples(slot: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         rows = batch.slots == slot
-        return on_grid(batch.at_ms[rows], batch.values[rows], start_ms, end_ms)
+        return batch.at_ms[rows], batch.values[rows]
 
-    this, own_ms = grid(event.slot), batch.at_ms[batch.slots == event.slot]
+    own = samples(event.slot)
+    this = on_grid(*own, start_ms, end_ms)
+    theirs = [samples(one.slot) for one in others]
     along = [
-        Along(one, interval_ms, movement(this, grid(one.slot), bucket_ms))
-        for one, interval_ms in zip(others, intervals_ms, strict=True)
-        if _is_shared(own_ms, batch.at_ms[batch.slots == one.slot])
+        Along(one, interval_ms, movement(this, on_grid(*each, start_ms, end_ms), bucket_ms))
+        for one, interval_ms, each in zip(others, intervals_ms, theirs, strict=True)
+        if _is_shared(own[0], each[0])
     ]
     alike = [one for one in along if abs(one.movement.correlation) >= ALIKE]
     return tuple(sorted(alike, key=lambda one: (-abs(one.movement.correlation), one.anomaly.slot))[:MOVED_SHOWN])

@@ -72,12 +72,11 @@ def hear_rows(
             continue
         if count[slot] > 0:
             gap, waited = float(at_ms[row] - newest_ms[slot]), float(watched_ms - heard_ms[slot])
-            if waited < LIVE_FROM * gap:  # a history that is imported, or what somebody catches up with
-                if not is_live[slot]:
-                    interval_ms[slot] = moved(interval_ms[slot], gap)
-            elif is_live[slot]:
+            # else it is of a history that is imported, or what somebody catches up with
+            came_live = waited >= LIVE_FROM * gap
+            if came_live == is_live[slot]:
                 interval_ms[slot] = moved(interval_ms[slot], gap)
-            else:
+            elif came_live:
                 interval_ms[slot], is_live[slot] = gap, True
         newest_ms[slot], heard_ms[slot] = at_ms[row], watched_ms
         count[slot] += 1

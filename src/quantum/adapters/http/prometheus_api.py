@@ -87,17 +87,15 @@ def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
         async def work(asked: Parameters) -> bytes:
             if not asked.get("match[]"):
                 raise Rejected("bad_data", "no match[] parameter provided")
-            found = await _matching(queries, asked)
-            return await asyncio.to_thread(lambda: _listed([dict(one.pairs) for one in found], asked))
+            return await _list_of(queries, asked, lambda found: [dict(one.pairs) for one in found])
 
         return await _answer(request, work)
 
     @route(f"{PREFIX}/labels", **ASKED)
     async def labels(request: Request[Any, Any, Any]) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
-            found = await _matching(queries, asked)
-            return await asyncio.to_thread(
-                lambda: _listed(sorted({name for one in found for name, _ in one.pairs}), asked)
+            return await _list_of(
+                queries, asked, lambda found: sorted({name for one in found for name, _ in one.pairs})
             )
 
         return await _answer(request, work)
@@ -107,8 +105,7 @@ def _label_routes(queries: PromQueries) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], name: Annotated[str, PathParameter(max_length=1024)]
     ) -> Response[bytes]:
         async def work(asked: Parameters) -> bytes:
-            found = await _matching(queries, asked)
-            return await asyncio.to_thread(lambda: _listed(sorted({one.get(name) for one in found} - {""}), asked))
+            return await _list_of(queries, asked, lambda found: sorted({one.get(name) for one in found} - {""}))
 
         return await _answer(request, work)
 
@@ -329,6 +326,14 @@ def _duration_ms(asked: Parameters, name: str) -> int:
             "bad_data", f"invalid parameter {name!r}: {text[:80]!r} is no duration of at least a millisecond"
         )
     return duration_ms
+
+
+async def _list_of(
+    queries: PromQueries, asked: Parameters, items_of: Callable[[Sequence[LabelSet]], Sequence[Any]]
+) -> bytes:
+    """Return the answer that lists something of the series that are asked for; made in a thread, they may be many."""
+    found = await _matching(queries, asked)
+    return await asyncio.to_thread(lambda: _listed(items_of(found), asked))
 
 
 async def _matching(queries: PromQueries, asked: Parameters) -> Sequence[LabelSet]:
