@@ -30,7 +30,7 @@ from quantum.adapters.http.live import ticket_route
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.prometheus_api import QUERIES
-from quantum.adapters.http.repeats import Repeats
+from quantum.adapters.http.repeats import AGAIN, Repeats
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
 from quantum.adapters.http.turnstile import Turnstile
@@ -255,7 +255,11 @@ def create_app(
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     inside = _front(room, layers)(app.asgi_handler)
     whole = edge(Tracing(traces)(inside) if traces else inside)
-    app.asgi_handler = Turnstile()(Repeats(vitals.observe)(whole)) if others else whole
+    if others:
+        repeats = Repeats(vitals.observe)
+        app.state[AGAIN] = repeats.again
+        whole = Turnstile()(repeats(whole))
+    app.asgi_handler = whole
     return app
 
 

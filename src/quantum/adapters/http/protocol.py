@@ -3,7 +3,8 @@
 Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever; and
 one socket could send a message in fragments of nothing until memory is full, or keep the loop busy answering pings.
 
-Live events go to many sockets at once, so a socket also takes frames that are finished: see `FRAMES`.
+Who was refused a moment ago is refused again here, where it costs least: see `AGAIN`. And live events go to many
+sockets at once, so a socket also takes frames that are finished: see `FRAMES`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from quantum.adapters.http.repeats import AGAIN
 
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn import Config
     from uvicorn._types import ASGISendEvent
+    from uvicorn.server import ServerState
     from websockets.frames import Frame
     from websockets.http11 import Request
+
+    from quantum.adapters.http.repeats import Again
 
 MAX_URL_BYTES: Final = 32_768
 MAX_HEAD_BYTES: Final = 65_536
 MAX_HEADERS: Final = 100
 HEAD_TIMEOUT_S: Final = 10.0
+REST_TIMEOUT_S: Final = 30.0
 MAX_FRAGMENTS: Final = 1000
 MAX_SIGNS_PER_S: Final = 500
 """How many pings and pongs a socket may send a second."""
@@ -44,11 +52,29 @@ _BAD, _TIMEOUT, _URL_TOO_LONG, _HEAD_TOO_LARGE = 400, 408, 414, 431
 class BoundedHttp(HttpToolsProtocol):
     """Refuses heads that are too large (414, 431) or do not arrive in time (408), and closes the connection.
 
+    What was refused a moment ago is refused again once its head is there, and what follows of it is not kept.
+
     Attributes:
         head_timeout_s: from the connection, or from the first byte of a following request, to the end of its head.
+        rest_timeout_s: from the answer to a request whose body has not come yet to the end of that body.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
+    rest_timeout_s = REST_TIMEOUT_S
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """See uvicorn; the application's state says what tells of refusals."""
+        super().__init__(config, server_state, app_state, _loop)
+        app: Any = config.app
+        self._again: Again | None = app.state.get(AGAIN)
+        self._is_refused = self._is_coming = False
+        self._rest: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -61,6 +87,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._stop_timer()
+        self._stop_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -73,8 +100,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        self._unset_keepalive_if_required()
         super().on_message_begin()
         self._header_bytes = 0
+        self._is_coming, self._is_refused = True, False
         if self._timer is None:
             self._expect_head()
 
@@ -96,7 +125,54 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End a head."""
         self._stop_timer()
-        super().on_headers_complete()
+        answer = self._refusal()
+        if answer is None:
+            super().on_headers_complete()
+        else:
+            status, rest = answer
+            usual = b"".join(b"%s: %s\r\n" % header for header in self.server_state.default_headers)
+            self._is_refused = True
+            self.transport.write(STATUS_LINE[status] + usual + rest)
+            self.on_response_complete()
+
+    def _refusal(self) -> tuple[int, bytes] | None:
+        """Return how this request is refused again; None too while another is under way, or another kind follows."""
+        cycle: RequestResponseCycle | None = self.cycle
+        is_alone = cycle is None or cycle.response_complete
+        stays = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        if self._again is None or not (is_alone and stays) or self.flow.write_paused or self.transport.is_closing():
+            return None
+        if self.expect_100_continue or self.parser.should_upgrade():
+            return None
+        return self._again(self.parser.get_method(), self.url, self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request; if it is answered already, the next one is waited for from now on."""
+        self._is_coming = False
+        if not self._is_refused:
+            super().on_message_complete()
+        if self._rest is not None:
+            self._stop_rest()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        """End an answer; what has not come yet of the request may take its time, but not for ever."""
+        super().on_response_complete()
+        if self._is_coming and not self.transport.is_closing():
+            self._rest = self.loop.call_later(self.rest_timeout_s, self.transport.close)
+
+    def _stop_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser did not take, with the status that fits."""

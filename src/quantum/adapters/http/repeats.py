@@ -1,14 +1,15 @@
-"""The layer that refuses again who was refused for its rate a moment ago, before anything is found out once more.
+"""Who was refused for its rate a moment ago is refused again before anything is found out once more.
 
 A sender far beyond its limit knocks many times a second. Each time it would be found out who that is and how much they
 may, which takes time from everybody, and the answer would be the same: try again in a second. So for a moment the very
-same request, whatever its body, gets the same answer. Nobody may less for it: what a sender was not let use meanwhile
-is still there.
+same request, whatever its body, gets the same answer, as soon as its head has come: the server's protocol asks here
+before it makes a task for a request. Nobody may less for it: what a sender was not let use meanwhile is still there.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,8 +20,6 @@ from litestar.middleware import ASGIMiddleware
 from quantum.adapters.http.problems import REASON, ROUTE, new_request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 AGAIN_S: Final = 0.1
@@ -30,9 +29,15 @@ RATES: Final = frozenset({"key_rate", "user_rate", "tenant_rate"})
 MOST: Final = 1000
 """So many refusals at most are known: beyond it all are forgotten, and found out again."""
 OF_BODIES: Final = b"content-length"
+AGAIN: Final = "quantum.again"
+"""Under this name an application's state has what tells the server's protocol of refusals: see `Again`."""
 
-Name = tuple[str, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
-"""What a request is known by: method, path, query, and all headers but the length of its body."""
+Headers = Iterable[tuple[bytes, bytes]]
+Again = Callable[[bytes, bytes, Headers], tuple[int, bytes] | None]
+"""Takes method, target and headers of a request; returns the status that it is refused with, and the answer's bytes
+after the line that has the status; None where it is to be judged."""
+Name = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+"""What a request is known by: method, target, and all headers but the length of its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,23 @@ class Refusal:
 
     Attributes:
         until_s: how long it is told again (monotonic clock).
+        method: of the request.
         route: the template of the path.
         reason: why.
-        request_id: what the answer names, to be replaced by that of the next.
-        head: the status and the headers.
-        body: the problem.
+        status: of the answer.
+        pieces: of the answer after its status, cut wherever it has its request id, which each has of its own.
     """
 
     until_s: float
+    method: str
     route: str
     reason: str
-    request_id: bytes
-    head: Any
-    body: bytes
+    status: int
+    pieces: tuple[bytes, ...]
 
 
 class Repeats(ASGIMiddleware):
-    """Refuses again; everything else passes."""
+    """Remembers refusals, and tells them again to who asks before a request is begun."""
 
     def __init__(
         self,
@@ -76,11 +81,6 @@ class Repeats(ASGIMiddleware):
         if scope["type"] != ScopeType.HTTP:
             await next_app(scope, receive, send)
             return
-        name = _name_of(scope)
-        refusal = self._refusals.get(name)
-        if refusal and self._monotonic_s() < refusal.until_s:
-            await self._refuse_again(name[0], send, refusal)
-            return
         sent: list[Message] = []
 
         async def heard(message: Message) -> None:
@@ -90,33 +90,38 @@ class Repeats(ASGIMiddleware):
 
         await next_app(scope, receive, heard)
         if sent and scope["state"].get(REASON) in RATES:
-            self._note(name, scope, sent)
+            self._note(scope, sent)
 
-    def _note(self, name: Name, scope: Scope, sent: list[Message]) -> None:
+    def _note(self, scope: HTTPScope, sent: list[Message]) -> None:
         if len(self._refusals) >= MOST:
             self._refusals.clear()
         head, *rest = cast("list[Any]", sent)
-        self._refusals[name] = Refusal(
+        lines = b"".join(b"%s: %s\r\n" % header for header in head["headers"])
+        answer = b"".join([lines, b"\r\n", *(message["body"] for message in rest)])
+        method, query = str(scope["method"]), scope["query_string"]
+        target = scope["raw_path"] + (b"?" + query if query else b"")
+        self._refusals[_name_of(method.encode(), target, scope["headers"])] = Refusal(
             until_s=self._monotonic_s() + self._again_s,
+            method=method,
             route=str(scope["state"][ROUTE]),
             reason=str(scope["state"][REASON]),
-            request_id=str(scope["state"]["request_id"]).encode(),
-            head=head,
-            body=b"".join(message["body"] for message in rest),
+            status=head["status"],
+            pieces=tuple(answer.split(str(scope["state"]["request_id"]).encode())),
         )
 
-    async def _refuse_again(self, method: str, send: Send, refusal: Refusal) -> None:
+    def again(self, method: bytes, target: bytes, headers: Headers) -> tuple[int, bytes] | None:
+        """Tell a refusal again if this request, as it came, got one just now: see `Again`."""
+        if not self._refusals:
+            return None
         begin_s = time.perf_counter()
-        request_id = new_request_id().encode()
-        headers = [(name, value.replace(refusal.request_id, request_id)) for name, value in refusal.head["headers"]]
-        head: Any = {**refusal.head, "headers": headers}
-        body: Any = {"type": "http.response.body", "body": refusal.body.replace(refusal.request_id, request_id)}
-        await send(head)
-        await send(body)
+        refusal = self._refusals.get(_name_of(method, target, headers))
+        if refusal is None or self._monotonic_s() >= refusal.until_s:
+            return None
+        answer = new_request_id().encode().join(refusal.pieces)
         seconds = time.perf_counter() - begin_s
-        self._observe(method, refusal.route, refusal.head["status"], seconds, refusal.reason)
+        self._observe(refusal.method, refusal.route, refusal.status, seconds, refusal.reason)
+        return refusal.status, answer
 
 
-def _name_of(scope: HTTPScope) -> Name:
-    headers = tuple(header for header in scope["headers"] if header[0] != OF_BODIES)
-    return str(scope["method"]), scope["raw_path"], scope["query_string"], headers
+def _name_of(method: bytes, target: bytes, headers: Headers) -> Name:
+    return method, target, tuple([header for header in headers if header[0] != OF_BODIES])
