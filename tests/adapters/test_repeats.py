@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum.adapters.http.problems import problem
-from quantum.adapters.http.repeats import AGAIN_S, MOST, Repeats
+from quantum.adapters.http.repeats import AGAIN_S, LATELY_S, MOST, MOST_SENDERS, Repeats
 
 HEADERS: Final = ((b"host", b"x"), (b"authorization", b"Bearer a"), (b"content-length", b"7"))
 
@@ -29,23 +29,38 @@ class House:
         self.observed: list[tuple[str, str, int, str]] = []
         self._per_s, self._burst, self._room, self._at_s = per_s, burst, burst, 0.0
         self._status, self._reason = status, reason
-        self._app: Any = Repeats(self._observe, lambda: self.now_s)(self._judge)
+        self.repeats = Repeats(self._observe, lambda: self.now_s)
+        self._app: Any = self.repeats(self._judge)
 
     def _observe(self, method: str, route: str, status: int, _: float, reason: str) -> None:
         self.observed.append((method, route, status, reason))
 
-    async def ask(self, headers: tuple[tuple[bytes, bytes], ...] = HEADERS, **other: Any) -> tuple[int, Any, str]:
+    async def ask(
+        self, headers: tuple[tuple[bytes, bytes], ...] = HEADERS, method: str = "POST", target: bytes = b"/in"
+    ) -> tuple[int, Any, str]:
         """Send a request; return the status, the body, and the request id of the headers."""
+        if (again := self.repeats.again(method.encode(), target, headers)) is not None:
+            status, rest = again
+            lines, _, body = rest.partition(b"\r\n\r\n")
+            told = dict(line.split(b": ", 1) for line in lines.split(b"\r\n"))
+        else:
+            status, told, body = await self._ask_inside(headers, method, target)
+        assert int(told[b"content-length"]) == len(body)
+        return status, json.loads(body), told[b"x-request-id"].decode()
+
+    async def _ask_inside(
+        self, headers: tuple[tuple[bytes, bytes], ...], method: str, target: bytes
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        known = {"type": "http", "method": "POST", "raw_path": b"/in", "query_string": b"", "state": {}}
-        await self._app({**known, "headers": list(headers), **other}, None, send)
+        path, _, query = target.partition(b"?")
+        scope = {"type": "http", "method": method, "raw_path": path, "query_string": query, "state": {}}
+        await self._app({**scope, "headers": list(headers), "client": None}, None, send)
         head, body = sent
-        assert int(dict(head["headers"])[b"content-length"]) == len(body["body"])
-        return head["status"], json.loads(body["body"]), dict(head["headers"])[b"x-request-id"].decode()
+        return head["status"], dict(head["headers"]), body["body"]
 
     async def _judge(self, scope: Any, _: Any, send: Any) -> None:
         self.judged += 1
@@ -83,8 +98,8 @@ async def test_a_refusal_is_told_again_for_a_moment_under_an_id_of_its_own() -> 
         {"headers": (*HEADERS, (b"origin", b"https://elsewhere"))},
         {"headers": ((b"host", b"y"), *HEADERS[1:])},
         {"method": "GET"},
-        {"raw_path": b"/out"},
-        {"query_string": b"a=1"},
+        {"target": b"/out"},
+        {"target": b"/in?a=1"},
     ],
 )
 async def test_whatever_is_another_request_is_judged(other: dict[str, Any]) -> None:
@@ -132,3 +147,41 @@ async def test_who_keeps_on_knocking_is_let_in_as_often_as_before(per_s: float, 
     share = min(burst + seconds * per_s, int(seconds * knocks))
     assert let_in <= share + 1
     assert let_in >= min(share, seconds * knocks) - (AGAIN_S + 1 / knocks) * per_s - 2
+
+
+async def test_with_a_query_it_is_the_same_request_as_well() -> None:
+    house = House()
+    for _ in range(3):
+        await house.ask(target=b"/in?a=1")
+    assert house.judged == 1
+
+
+async def test_who_was_refused_is_known_by_what_it_shows_for_a_while() -> None:
+    house = House()
+    await house.ask()
+    begin = b"POST /in HTTP/1.1\r\nAuthorization: Bearer "
+    assert house.repeats.is_refused(b"Bearer a")
+    assert house.repeats.is_of_refused(begin + b"a\r\n")
+    assert not house.repeats.is_refused(b"Bearer b")
+    assert not house.repeats.is_of_refused(begin + b"b\r\n")
+    house.now_s += LATELY_S
+    assert not house.repeats.is_refused(b"Bearer a")
+    assert not house.repeats.is_of_refused(begin + b"a\r\n")
+
+
+async def test_so_many_senders_are_known_at_most_and_they_are_forgotten_for_others() -> None:
+    house = House()
+    for number in range(MOST_SENDERS + 1):
+        await house.ask((HEADERS[0], (b"authorization", b"Bearer %d." % number)))
+    known = [house.repeats.is_refused(b"Bearer %d." % number) for number in range(MOST_SENDERS + 1)]
+    assert known == [True] * MOST_SENDERS + [False]
+    house.now_s += LATELY_S
+    await house.ask()
+    assert house.repeats.is_refused(b"Bearer a")
+
+
+async def test_who_shows_nothing_is_never_looked_for_in_what_comes() -> None:
+    house = House()
+    await house.ask((HEADERS[0],))
+    assert house.repeats.is_refused(None)
+    assert not house.repeats.is_of_refused(b"POST /in HTTP/1.1\r\n")

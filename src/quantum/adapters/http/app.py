@@ -27,10 +27,11 @@ from quantum.adapters.http.description import describe
 from quantum.adapters.http.edge import Edge
 from quantum.adapters.http.front import Front
 from quantum.adapters.http.live import ticket_route
+from quantum.adapters.http.lobby import LOBBY, Lobby
 from quantum.adapters.http.pages import page_routes
 from quantum.adapters.http.problems import HANDLERS
 from quantum.adapters.http.prometheus_api import QUERIES
-from quantum.adapters.http.repeats import AGAIN, Repeats
+from quantum.adapters.http.repeats import Repeats
 from quantum.adapters.http.toll import Toll
 from quantum.adapters.http.tracing import Tracing
 from quantum.adapters.http.turnstile import Turnstile
@@ -256,9 +257,9 @@ def create_app(
     inside = _front(room, layers)(app.asgi_handler)
     whole = edge(Tracing(traces)(inside) if traces else inside)
     if others:
-        repeats = Repeats(vitals.observe)
-        app.state[AGAIN] = repeats.again
-        whole = Turnstile()(repeats(whole))
+        turnstile, repeats = Turnstile(), Repeats(vitals.observe)
+        app.state[LOBBY] = Lobby(turnstile, repeats)
+        whole = turnstile(repeats(whole))
     app.asgi_handler = whole
     return app
 

@@ -3,19 +3,20 @@
 Without them one connection could send a header without end and have it kept, or a byte a minute and stay for ever; and
 one socket could send a message in fragments of nothing until memory is full, or keep the loop busy answering pings.
 
-Who was refused a moment ago is refused again here, where it costs least: see `AGAIN`. And live events go to many
+Who was refused a moment ago is refused again here, where it costs least: see `Lobby`. And live events go to many
 sockets at once, so a socket also takes frames that are finished: see `FRAMES`.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from quantum.adapters.http.repeats import AGAIN
+from quantum.adapters.http.lobby import LOBBY
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from websockets.frames import Frame
     from websockets.http11 import Request
 
-    from quantum.adapters.http.repeats import Again
+    from quantum.adapters.http.lobby import Lobby
 
 MAX_URL_BYTES: Final = 32_768
 MAX_HEAD_BYTES: Final = 65_536
@@ -69,10 +70,11 @@ class BoundedHttp(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """See uvicorn; the application's state says what tells of refusals."""
+        """See uvicorn; the application's state may have a lobby."""
         super().__init__(config, server_state, app_state, _loop)
         app: Any = config.app
-        self._again: Again | None = app.state.get(AGAIN)
+        self._lobby: Lobby | None = app.state.get(LOBBY)
+        self._held = 0
         self._is_refused = self._is_coming = False
         self._rest: asyncio.TimerHandle | None = None
 
@@ -92,6 +94,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._lobby is None or not (self._held or (not self._is_coming and self._lobby.is_for(data))):
+            self._take(data)
+        else:
+            self._unset_keepalive_if_required()
+            self._held += 1
+            self._lobby.hold(partial(self._take_held, data))
+
+    def _take_held(self, data: bytes) -> None:
+        """Take what was kept, if the connection is still there and speaks HTTP."""
+        self._held -= 1
+        if self in self.connections and not self.transport.is_closing():
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         super().data_received(data)
         if self._timer is not None and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -140,11 +156,11 @@ class BoundedHttp(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         is_alone = cycle is None or cycle.response_complete
         stays = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        if self._again is None or not (is_alone and stays) or self.flow.write_paused or self.transport.is_closing():
+        if self._lobby is None or not (is_alone and stays) or self.flow.write_paused or self.transport.is_closing():
             return None
         if self.expect_100_continue or self.parser.should_upgrade():
             return None
-        return self._again(self.parser.get_method(), self.url, self.headers)
+        return self._lobby.again(self.parser.get_method(), self.url, self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

@@ -18,6 +18,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
 from quantum.adapters.http.problems import REASON, ROUTE, new_request_id
+from quantum.adapters.http.turnstile import sender_of
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -28,14 +29,15 @@ RATES: Final = frozenset({"key_rate", "user_rate", "tenant_rate"})
 """Reasons that do not depend on what a request carries."""
 MOST: Final = 1000
 """So many refusals at most are known: beyond it all are forgotten, and found out again."""
+MOST_SENDERS: Final = 16
+"""So many senders that were refused lately are known at most."""
 OF_BODIES: Final = b"content-length"
-AGAIN: Final = "quantum.again"
-"""Under this name an application's state has what tells the server's protocol of refusals: see `Again`."""
+LATELY_S: Final = 2.0
+"""Who was refused so lately may be refused again."""
+HEAD_BYTES: Final = 4096
+"""So far into a request it is looked who sent it, before it is read."""
 
 Headers = Iterable[tuple[bytes, bytes]]
-Again = Callable[[bytes, bytes, Headers], tuple[int, bytes] | None]
-"""Takes method, target and headers of a request; returns the status that it is refused with, and the answer's bytes
-after the line that has the status; None where it is to be judged."""
 Name = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 """What a request is known by: method, target, and all headers but the length of its body."""
 
@@ -75,6 +77,8 @@ class Repeats(ASGIMiddleware):
         self._monotonic_s = monotonic_s
         self._again_s = again_s
         self._refusals: dict[Name, Refusal] = {}
+        self._senders: dict[object, float] = {}
+        """Until when each of those who were refused counts as such."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
@@ -95,13 +99,17 @@ class Repeats(ASGIMiddleware):
     def _note(self, scope: HTTPScope, sent: list[Message]) -> None:
         if len(self._refusals) >= MOST:
             self._refusals.clear()
+        now_s = self._monotonic_s()
+        self._senders = {sender: until_s for sender, until_s in self._senders.items() if until_s > now_s}
+        if len(self._senders) < MOST_SENDERS:
+            self._senders[sender_of(scope)] = now_s + LATELY_S
         head, *rest = cast("list[Any]", sent)
         lines = b"".join(b"%s: %s\r\n" % header for header in head["headers"])
         answer = b"".join([lines, b"\r\n", *(message["body"] for message in rest)])
         method, query = str(scope["method"]), scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
         self._refusals[_name_of(method.encode(), target, scope["headers"])] = Refusal(
-            until_s=self._monotonic_s() + self._again_s,
+            until_s=now_s + self._again_s,
             method=method,
             route=str(scope["state"][ROUTE]),
             reason=str(scope["state"][REASON]),
@@ -109,8 +117,25 @@ class Repeats(ASGIMiddleware):
             pieces=tuple(answer.split(str(scope["state"]["request_id"]).encode())),
         )
 
+    def is_refused(self, sender: object) -> bool:
+        """Return whether this sender was refused lately; of very many, only the first ones are known."""
+        until_s = self._senders.get(sender)
+        return until_s is not None and self._monotonic_s() < until_s
+
+    def is_of_refused(self, data: bytes) -> bool:
+        """Return whether the begin of a request shows what a sender shows who was refused lately."""
+        return any(
+            isinstance(sender, bytes) and data.find(sender, 0, HEAD_BYTES) >= 0 and self.is_refused(sender)
+            for sender in self._senders
+        )
+
     def again(self, method: bytes, target: bytes, headers: Headers) -> tuple[int, bytes] | None:
-        """Tell a refusal again if this request, as it came, got one just now: see `Again`."""
+        """Tell a refusal again if this request got one just now.
+
+        Returns:
+            The status that it is refused with, and the answer's bytes after the line that has the status; None where it
+            is to be judged.
+        """
         if not self._refusals:
             return None
         begin_s = time.perf_counter()

@@ -21,7 +21,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -53,6 +53,15 @@ class Turnstile(ASGIMiddleware):
         """The sender that began last, and when."""
         self._other_s = -lately_s
         """When somebody began last who is not that sender."""
+        self._listeners: list[Callable[[], None]] = []
+
+    def tell(self, listener: Callable[[], None]) -> None:
+        """Call this whenever a request is answered."""
+        self._listeners.append(listener)
+
+    def has_begun(self, apart_from: Callable[[object], bool]) -> bool:
+        """Return whether a request of any other sender than these has begun just now and is not answered yet."""
+        return not all(map(apart_from, self._just_begun()))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See ASGIMiddleware."""
@@ -69,6 +78,8 @@ class Turnstile(ASGIMiddleware):
         finally:
             del self._inside[request]
             self._look_at_held()
+            for listener in self._listeners:
+                listener()
 
     async def _turn_of(self, sender: object) -> None:
         loop = asyncio.get_running_loop()
