@@ -240,10 +240,10 @@ def history_lines(
     transitions: Iterable[Transition], intents: Iterable[NotificationIntent], incidents: Iterable[Incident]
 ) -> bytes:
     """Return a history as canonical JSON lines: equal histories are equal bytes."""
-    rows: list[tuple[str, int, str, int, Transition | NotificationIntent | Incident]] = [
-        *(("transition", one.at_ms, one.alert_id, one.seq, one) for one in transitions),
-        *(("intent", one.at_ms, one.alert.id, one.alert.seq, one) for one in intents),
-        *(("incident", one.opened_at_ms, one.id, 0, one) for one in incidents),
+    rows: list[tuple[int, str, str, int, str, Transition | NotificationIntent | Incident]] = [
+        *((one.at_ms, "transition", one.alert_id, one.seq, "", one) for one in transitions),
+        *((one.at_ms, "intent", one.alert.id, one.alert.seq, one.receiver, one) for one in intents),
+        *((one.opened_at_ms, "incident", one.id, 0, "", one) for one in incidents),
     ]
-    rows.sort(key=lambda row: (row[1], row[0], row[2], row[3]))
-    return b"".join(json.dumps([row[0], asdict(row[4])], sort_keys=True).encode() + b"\n" for row in rows)
+    rows.sort(key=lambda row: row[:-1])
+    return b"".join(json.dumps([row[1], asdict(row[-1])], sort_keys=True).encode() + b"\n" for row in rows)
