@@ -24,17 +24,21 @@ from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.facts import (
     AcknowledgeIncident,
+    DeleteRoute,
     Heartbeat,
     JudgeIncident,
     NoteIncident,
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    PutRoute,
     WebhookReceiver,
 )
-from quantum.domain.labels import LabelSet, MatcherCompiler
+from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, Direction, RateOfChange, Threshold
+from quantum.domain.routes import Route
+from quantum.domain.routing import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +55,8 @@ WEB = [labels("load", host=f"web-{n}") for n in range(10)]
 DISKS = [labels("disk", host=f"web-{n}") for n in range(8)]
 QUEUE = labels("queue", job="mail")
 DEAD = labels("load", host="doomed")
+ROUTED = frozenset({"high", "gone"})
+"""Policies that leave it to the routes whom to tell."""
 
 
 def pipeline() -> Pipeline:
@@ -112,7 +118,8 @@ def values_at(step: int, generator: np.random.Generator) -> dict[LabelSet, float
 
 
 async def configure(life: Life) -> None:
-    await life.obey(PutReceiver(WebhookReceiver(name="ops", url="http://ops/"), 0, "test"))
+    for name in ("ops", "dev"):
+        await life.obey(PutReceiver(WebhookReceiver(name=name, url=f"http://{name}/"), 0, "test"))
     for one in (
         policy("spike", "load", Threshold(op=Comparison.ABOVE, raise_at=130.0, clear_at=110.0), for_ms=30_000),
         policy("odd", "load", AnomalyScore(raise_at=0.4, clear_at=0.2), for_ms=20_000, keep_firing_for_ms=60_000),
@@ -122,7 +129,11 @@ async def configure(life: Life) -> None:
             "fast", "queue", RateOfChange(op=Comparison.ABOVE, window_ms=20_000, raise_at=5.0, clear_at=1.0), ("job",)
         ),
     ):
-        await life.obey(PutPolicy(replace(one, receivers=("ops",)), 0, "test"))
+        await life.obey(PutPolicy(replace(one, receivers=() if one.id in ROUTED else ("ops",)), 0, "test"))
+    hosts = (Matcher("host", MatchOp.REGEX, "web-[1-3]|db.*"),)
+    await life.obey(PutRoute(Route(name="some", matchers=hosts, receivers=("ops", "dev"), goes_on=True), 0, "test"))
+    await life.obey(PutRoute(Route(name="gone", matchers=(Matcher("alertname", MatchOp.EQUAL, "gone"),)), 0, "test"))
+    await life.obey(PutRoute(replace(ROOT, receivers=("dev",)), 1, "test"))
 
 
 async def live_a_day(store: SqliteStore) -> None:
@@ -171,6 +182,7 @@ async def live_a_day(store: SqliteStore) -> None:
                 receivers=("ops",),
             )
             await life.obey(PutPolicy(edited, 1, "test"))
+            await life.obey(DeleteRoute("some", 1, "ann"))
     await life.settle()
     await life.monitor.close()
 

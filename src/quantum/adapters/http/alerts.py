@@ -57,6 +57,7 @@ def alert_routes(alerts: AlertStore, deliveries: NotificationQueue, why: Why) ->
             alert=views.alert(found),
             transitions=[views.transition(one) for one in transitions],
             deliveries=[views.delivery(one) for one in sent],
+            routed=views.routed(found.routed) if found.routed else None,
             why=views.why_card(card) if card else None,
         )
 
