@@ -36,7 +36,14 @@ class House:
 
     async def ask(self, sender: bytes) -> None:
         """Send a request and wait for its answer."""
-        known = {"type": "http", "method": "POST", "raw_path": b"/", "query_string": b"", "state": {}, "client": None}
+        known: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "raw_path": b"/",
+            "query_string": b"",
+            "state": {},
+            "client": None,
+        }
 
         async def send(_: Any) -> None:
             pass
