@@ -28,6 +28,7 @@ from quantum.domain import (
     models,
     pipeline,
     policies,
+    schedules,
     silences,
     teaching,
 )
@@ -86,6 +87,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         facts.WebhookReceiver,
         facts.PutReceiver,
         facts.DeleteReceiver,
+        schedules.Schedule,
         silences.Silence,
         facts.PutSilence,
         facts.EndSilence,

@@ -348,10 +348,27 @@ class MovedList(Message):
     items: list[MovedItem]
 
 
+class AlertSilence(Message):
+    """The silence because of which nobody was told, and in whose words.
+
+    Of a silence that comes again, the times are those of the occurrence.
+    """
+
+    id: str
+    author: str
+    comment: str
+    starts_at_ms: int
+    ends_at_ms: int
+
+
 class AlertDetail(Message):
-    """An alert with its whole history, and why its worst series stood out."""
+    """An alert with its whole history, and why its worst series stood out.
+
+    `silence` is null where no silence kept it quiet, or where that one was forgotten.
+    """
 
     alert: AlertItem
+    silence: AlertSilence | None
     transitions: list[TransitionItem]
     deliveries: list[DeliveryItem]
     why: WhyCard | None

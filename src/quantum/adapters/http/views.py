@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.recurrence import Recurrence
+    from quantum.domain.schedules import Occurrence
+    from quantum.domain.silences import Silence
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -229,6 +231,20 @@ def alert(one: Alert) -> m.AlertItem:
         peak_score=one.peak_score,
         contributors=[contributor(each) for each in one.contributors],
         silenced_by=one.silenced_by,
+    )
+
+
+def alert_silence(found: tuple[Silence, Occurrence] | None) -> m.AlertSilence | None:
+    """Return what keeps, or kept, an alert quiet."""
+    if found is None:
+        return None
+    silence, time = found
+    return m.AlertSilence(
+        id=silence.id,
+        author=silence.author,
+        comment=silence.comment,
+        starts_at_ms=time.starts_at_ms,
+        ends_at_ms=time.ends_at_ms,
     )
 
 
