@@ -192,10 +192,11 @@ def test_a_moment_is_in_force_if_and_only_if_it_lies_between_what_clocks_show(
         first_day=(day - timedelta(3)).isoformat(),
         last_day=(day + timedelta(3)).isoformat(),
     )
-    hulls = []
-    for each in (day + timedelta(n) for n in range(-3, 4)):
-        if falls(each, by_day) and (shown := shown_in(zone, each, window)):
-            hulls.append((shown[0], shown[-1] + 15 * MINUTE_MS))
+    hulls = [
+        (shown[0], shown[-1] + 15 * MINUTE_MS)
+        for each in (day + timedelta(n) for n in range(-3, 4))
+        if falls(each, by_day) and (shown := shown_in(zone, each, window))
+    ]
     noon_ms = number_of(day.isoformat()) * DAY_MS + DAY_MS // 2
     for at_ms in range(noon_ms - 6 * DAY_MS, noon_ms + 6 * DAY_MS, 15 * MINUTE_MS):
         lying = [hull for hull in hulls if hull[0] <= at_ms < hull[1]]

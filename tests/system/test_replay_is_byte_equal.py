@@ -30,11 +30,14 @@ from quantum.domain.facts import (
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    PutSilence,
     WebhookReceiver,
 )
-from quantum.domain.labels import LabelSet, MatcherCompiler
+from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, Direction, RateOfChange, Threshold
+from quantum.domain.schedules import WEEKDAYS, Schedule, span_of
+from quantum.domain.silences import Silence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +126,20 @@ async def configure(life: Life) -> None:
         ),
     ):
         await life.obey(PutPolicy(replace(one, receivers=("ops",)), 0, "test"))
+    # every night, so that some of what fires is told when a night is over, and some is told to nobody
+    nightly = Schedule("Europe/Berlin", WEEKDAYS, "19:00", "02:30", "2023-11-01", "2023-12-01", ((0, 3_600_000),))
+    span = span_of(nightly)
+    quiet = Silence(
+        id="5" * 16,
+        matchers=(Matcher("host", MatchOp.REGEX, "web-[0-4]"),),
+        starts_at_ms=span.starts_at_ms,
+        ends_at_ms=span.ends_at_ms,
+        comment="",
+        author="test",
+        created_at_ms=START_MS,
+        schedule=nightly,
+    )
+    await life.obey(PutSilence(quiet, "test"))
 
 
 async def live_a_day(store: SqliteStore) -> None:
@@ -199,6 +216,8 @@ async def test_a_day_with_faults_replays_to_the_same_bytes_twice(kind: str, tmp_
         told = {line.split(b'"')[1] for line in lived.splitlines()}
         assert told == {b"transition", b"intent", b"incident"}
         assert lived.count(b'"firing"') > 5
+        fired = await store.alerts(AlertFilter(states=(AlertState.RESOLVED,)), Page(limit=1000))
+        assert any(one.silenced_by for one in fired)
         machine = TimeMachine(store, store, store, store, pipeline, CODEC)
         for _ in range(2):
             history = await machine.replay(0, START_MS * 2)

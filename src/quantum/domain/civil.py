@@ -61,7 +61,7 @@ class CivilTime:
         return tuple(found)
 
     def _changed_ms(self, before_ms: int, after_ms: int) -> int:
-        """Return the first moment at which clocks are as far ahead as at `after_ms`, which they are not at the other."""
+        """Return the first moment at which clocks are as far ahead as at `after_ms`, as they are not at `before_ms`."""
         moments, ahead_ms = range(before_ms, after_ms), self.ahead_ms(after_ms)
         return before_ms + bisect_left(moments, x=True, key=lambda one: self.ahead_ms(one) == ahead_ms)
 

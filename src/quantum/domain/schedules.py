@@ -18,6 +18,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from quantum.domain.civil import DAY_MS
@@ -94,9 +95,7 @@ class Schedule:
     def at(self, at_ms: int) -> Occurrence | None:
         """Return the occurrence that a moment lies in; of two, where clocks change at midnight, the later one."""
         day = self._day(at_ms)
-        days = range(
-            min(number_of(self.last_day), day + REACH), max(number_of(self.first_day), day - REACH) - 1, -1
-        )
+        days = range(min(number_of(self.last_day), day + REACH), max(number_of(self.first_day), day - REACH) - 1, -1)
         found = (self.on(one) for one in days)
         return next((one for one in found if one is not None and one.starts_at_ms <= at_ms < one.ends_at_ms), None)
 
@@ -199,7 +198,7 @@ def span_of(schedule: Schedule) -> Occurrence:
         Rejected: `silence_schedule`: there is none at all, or its clocks do not read.
     """
     instants = [one[0] for one in schedule.clocks]
-    if not 1 <= len(instants) <= MAX_CHANGES or any(a >= b for a, b in zip(instants, instants[1:], strict=False)):
+    if not 1 <= len(instants) <= MAX_CHANGES or any(a >= b for a, b in pairwise(instants)):
         raise Rejected("silence_schedule", f"a schedule has 1 to {MAX_CHANGES} changes of its clocks, in order")
     days = range(number_of(schedule.first_day), number_of(schedule.last_day) + 1)
     first = next(filter(None, map(schedule.on, days)), None)

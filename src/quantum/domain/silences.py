@@ -3,7 +3,8 @@
 A silence with a schedule comes again: it is in force in each occurrence of the schedule, and waits between them.
 
 What was not told because of a silence is told when the silence or its occurrence ends, if the alert still fires then.
-Who was told that an alert fires is told that it resolved, silence or not; who was not told the one is not told the other.
+Who was told that an alert fires is told that it resolved, silence or not; who was not told the one is not told the
+other.
 
 >>> SilenceBook(MatcherCompiler(lambda pattern: pattern.__eq__)).covering(LabelSet.of({"host": "a"}), 0) is None
 True
