@@ -79,6 +79,14 @@ ODD_RECEIVERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "receiver_secret": ("a secret is printable ASCII", {"secret": "\u00e9"}),
 }
 
+ODD_ROUTES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "route_name": ("names are printable", {"name": "a\nb"}),
+    "route_parent": ("a parent is there, and not below", {"parent": "nothing"}),
+    "route_receiver": ("receivers are there", {"receivers": ["nobody"]}),
+    "route_matchers": ("texts have no NUL", {"matchers": [{"label": "a\0", "op": "=", "value": ""}]}),
+    "regex": ("a pattern is one of RE2", {"matchers": [{"label": "a", "op": "=~", "value": "("}]}),
+}
+
 
 def _policies(around: Any) -> dict[str, Rule]:
     return {code: Rule(why, around(HOT | {"name": "odd"} | odd)) for code, (why, odd) in ODD_POLICIES.items()}
@@ -146,6 +154,25 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
     },
     "POST /api/v1/replay": _policies(lambda policy: {"policies": [policy], "start_ms": 1, "end_ms": 2})
     | {"replay_range": Rule(ORDER, THEN)},
+    "POST /api/v1/routes": {code: Rule(why, {"name": "odd"} | odd) for code, (why, odd) in ODD_ROUTES.items()},
+    "PUT /api/v1/routes/{name}": {
+        code: Rule(why, {"name": "way"} | odd, path={"name": "way"}) for code, (why, odd) in ODD_ROUTES.items()
+    }
+    | {
+        "precondition_failed": Rule(VERSION, {"name": "way"}, path={"name": "way"}, headers=OTHER, status=412),
+    },
+    "DELETE /api/v1/routes/{name}": {
+        "precondition_failed": Rule(VERSION, path={"name": "way"}, headers=OTHER, status=412)
+    },
+    "POST /api/v1/routes/test": {
+        code: Rule(why, {"labels": {}, "routes": [{"name": "odd"} | odd]}) for code, (why, odd) in ODD_ROUTES.items()
+    }
+    | {
+        "label_name": Rule("names are not empty", {"labels": {"": "a"}}),
+        "label_value": Rule("labels have no NUL", {"labels": {"a": "\0"}}),
+        "reserved_label": Rule("some names are taken", {"labels": {"__tenant": "a"}}),
+        "max_labels": Rule("there are so many", {"labels": {f"l{number}": "a" for number in range(40)}}),
+    },
     "POST /api/v1/silences": {code: Rule(rule.why, SILENCE | rule.body) for code, rule in ODD_MATCHERS.items()}
     | ODD_SCHEDULES
     | {

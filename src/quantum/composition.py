@@ -51,6 +51,7 @@ from quantum.application.notifying import Notifier
 from quantum.application.publishing import Publisher
 from quantum.application.queries import Queries
 from quantum.application.quotas import Quotas, Rates
+from quantum.application.routing import Routing
 from quantum.application.scoring import LaneWork, Scoring
 from quantum.application.sessions import Lifetimes, Sessions
 from quantum.application.shadows import Shadows
@@ -525,6 +526,7 @@ class Workspace(containers.DeclarativeContainer):
     )
     teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
     silencing = providers.Singleton(Silencing, control, monitor, store, compiler, clock, providers.Object(civil_time))
+    routing = providers.Singleton(Routing, control, monitor, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider, control
     )
@@ -562,6 +564,7 @@ class Workspace(containers.DeclarativeContainer):
         models,
         teaching,
         silencing,
+        routing,
         monitor,
         training,
         denials,

@@ -26,7 +26,7 @@ from quantum.adapters.http import prometheus_points
 from quantum.adapters.http.health import health_app
 from quantum.adapters.http.live import MAX_MESSAGE_CHARS
 from quantum.adapters.http.protocol import BoundedHttp, BoundedSocket
-from quantum.adapters.http.tables import read_policies, read_receivers
+from quantum.adapters.http.tables import read_policies, read_receivers, read_routes
 from quantum.adapters.statsd import FLUSH_MS, listen
 from quantum.adapters.turns import TurnPool
 from quantum.application import keys
@@ -38,7 +38,7 @@ from quantum.composition import build
 from quantum.connected import GATEWAY
 from quantum.domain.default_policies import DEFAULT_POLICIES
 from quantum.domain.errors import QuantumError, Unavailable
-from quantum.domain.facts import AcceptLoss, PutCoverage, PutPolicy, PutReceiver
+from quantum.domain.facts import AcceptLoss, PutCoverage, PutPolicy, PutReceiver, PutRoute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence, Sized
@@ -531,10 +531,12 @@ async def _never_given(store: Any) -> list[AlertPolicy]:
 
 
 async def _put_in_force(settings: Settings, home: Any) -> None:
-    """Put the receivers and policies of the settings in force, which are those of the tenant that has them."""
+    """Put the receivers, routes and policies of the settings in force, which are those of the tenant that has them."""
     control = home.control()
     for receiver in read_receivers(settings.receivers):
         await control.submit(PutReceiver(receiver, None, "settings"))
+    for route in read_routes(settings.routes):
+        await control.submit(PutRoute(route, None, "settings"))
     for policy in read_policies(settings.policies):
         await control.submit(PutPolicy(policy, None, "settings"))
 

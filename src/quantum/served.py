@@ -21,6 +21,7 @@ from quantum.adapters.http.models import model_routes, training_routes
 from quantum.adapters.http.otlp import otlp_routes
 from quantum.adapters.http.prometheus_api import prometheus_routes
 from quantum.adapters.http.proxies import Proxies
+from quantum.adapters.http.routes import route_routes
 from quantum.adapters.http.series import coverage_routes, series_routes
 from quantum.adapters.http.silences import silence_routes
 from quantum.adapters.http.situation import situation_routes
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from quantum.application.promql import PromQueries
     from quantum.application.queries import Queries
     from quantum.application.quotas import Quotas
+    from quantum.application.routing import Routing
     from quantum.application.silencing import Silencing
     from quantum.application.teaching import Teaching
     from quantum.application.tickets import Tickets
@@ -79,6 +81,7 @@ def build_room(
     models: Models,
     teaching: Teaching,
     silencing: Silencing,
+    routing: Routing,
     monitor: Monitor,
     training: TrainingRuns,
     denials: Denials,
@@ -98,6 +101,7 @@ def build_room(
             *policy_routes(control, budgets),
             *teaching_routes(teaching),
             *silence_routes(silencing),
+            *route_routes(routing),
             *receiver_routes(control, reach),
             *incident_routes(control, store),
             *replay_routes(machine, control),

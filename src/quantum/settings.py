@@ -468,6 +468,7 @@ class Settings(Section, frozen=True, kw_only=True):
         scrape: tables of targets to ask for their metrics.
         policies: tables of alert policies to put in force at start, in the shape of `POST /api/v1/policies`.
         receivers: tables of webhook receivers to put in force at start, in the shape of `POST /api/v1/receivers`.
+        routes: tables of routes to put in force at start, in the shape of `POST /api/v1/routes`.
     """
 
     data_dir: str = "quantum-data"
@@ -491,6 +492,7 @@ class Settings(Section, frozen=True, kw_only=True):
     scrape: tuple[ScrapeJob, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
     receivers: tuple[dict[str, Any], ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
 
     @property
     def served(self) -> tuple[str, ...]:

@@ -122,6 +122,12 @@ ROUTES: Final = {
     "PUT /api/v1/policies/{key}": "200 400 401 403 404 408 409 412 413 415 429 503",
     "GET /api/v1/receivers": "200 400 401 403 429 503",
     "POST /api/v1/receivers": "201 400 401 403 404 408 409 413 415 429 503",
+    "GET /api/v1/routes": "200 400 401 403 429 503",
+    "POST /api/v1/routes": "201 400 401 403 404 408 409 413 415 429 503",
+    "POST /api/v1/routes/test": "200 400 401 403 404 408 409 413 415 429 503",
+    "GET /api/v1/routes/{name}": "200 400 401 403 404 429 503",
+    "PUT /api/v1/routes/{name}": "200 400 401 403 404 408 409 412 413 415 429 503",
+    "DELETE /api/v1/routes/{name}": "204 400 401 403 404 409 412 429 503",
     "GET /api/v1/silences": "200 400 401 403 429 503",
     "POST /api/v1/silences": "201 400 401 403 404 408 409 413 415 429 503",
     "POST /api/v1/silences/preview": "200 400 401 403 404 408 409 413 415 429 503",
@@ -159,6 +165,7 @@ async def something_is_there(system: Watching) -> None:
     await system.push("cpu", [0.5] * 30, host="a")
     await system.fire()
     await system.json("POST", "/api/v1/receivers", 201, json=RECEIVER | {"name": "there"})
+    await system.json("POST", "/api/v1/routes", 201, json={"name": "way"})
 
 
 @pytest.fixture(name="api", scope="module")
@@ -362,6 +369,7 @@ class Walk:
 THINGS: Final = [
     ("/api/v1/policies", "key", HOT | {"name": "walked"}, lambda told: told["id"]),
     ("/api/v1/receivers", "name", RECEIVER | {"name": "walked"}, lambda told: told["name"]),
+    ("/api/v1/routes", "name", {"name": "walked"}, lambda told: told["name"]),
     ("/api/v1/api-keys", "key_id", {"name": "walked", "scopes": ["read"]}, lambda told: told["item"]["id"]),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,12 @@ from quantum.application.ports import AlertFilter, Page
 from quantum.application.timemachine import Draft, TimeMachine, history_lines
 from quantum.domain.alerts import AlertState
 from quantum.domain.errors import Rejected
-from quantum.domain.facts import PutPolicy, PutReceiver, WebhookReceiver
-from quantum.domain.labels import MatcherCompiler
+from quantum.domain.facts import DeleteRoute, PutPolicy, PutReceiver, PutRoute, WebhookReceiver
+from quantum.domain.labels import Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Comparison, Threshold
+from quantum.domain.routes import Route
+from quantum.domain.routing import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,6 +80,39 @@ async def test_a_stricter_draft_loses_the_weaker_alert(store: SqliteStore) -> No
     assert len(history.fired) == 1
     assert len(compared.only_live) == 1
     assert [one.receiver for one in history.intents] == ["ops", "ops"]
+
+
+async def test_a_draft_of_routes_alone_says_who_else_would_have_been_told_of_the_same_alerts() -> None:
+    dev = WebhookReceiver(name="dev", url="http://dev/")
+    first = Route(name="hosts", matchers=(Matcher("host", MatchOp.EQUAL, "a"),), receivers=("ops",))
+    async with SqliteStore(MEMORY) as store, running(store) as system:
+        await system.control.submit(PutReceiver(OPS, 0, "me"))
+        await system.control.submit(PutPolicy(policy(), 0, "me"))
+        await system.control.submit(PutRoute(first, 0, "me"))
+        for value in (95.0, 10.0, 10.0):
+            await system.send({CPU: value})
+        await system.control.submit(DeleteRoute("hosts", 1, "me"))
+        await system.send({CPU: 95.0})
+        await system.send({CPU: 95.0})
+
+        async def told(draft: Draft | None) -> list[str]:
+            history = await machine(store).replay(0, END_MS, draft)
+            assert len(history.fired) == 2
+            return [one.receiver for one in history.intents]
+
+        assert await told(None) == ["ops", "ops"]
+        assert await told(Draft(None, (OPS, dev), (replace(ROOT, receivers=("dev",)),))) == ["dev"] * 3
+        assert await told(Draft(None)) == []
+        assert (
+            await told(Draft((policy(),), (OPS, dev), (replace(first, receivers=("dev", "ops")),)))
+            == [
+                "dev",
+                "ops",
+            ]
+            * 3
+        )
+        with pytest.raises(Rejected, match="no receiver named 'dev'"):
+            await told(Draft(None, (OPS,), (replace(first, receivers=("dev",)),)))
 
 
 async def test_only_the_asked_stretch_is_reported_though_what_came_before_is_learnt(store: SqliteStore) -> None:

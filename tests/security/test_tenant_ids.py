@@ -24,6 +24,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST /api/v1/incidents/{incident_id}/note": {"text": "seen"},
     "PUT /api/v1/policies/{key}": HOT,
     "PUT /api/v1/receivers/{name}": {"name": "x", "url": "https://pager.example/"},
+    "PUT /api/v1/routes/{name}": {"name": "x"},
     "POST /api/v1/policies/{key}/propose": {},
     "POST /api/v1/policies/{key}/learn": {"setting": "raise_at", "value": 99.0},
     "POST /api/v1/models/{name}/score": {"series": [{"timestamps_ms": [0], "values": [1.0]}]},
@@ -51,6 +52,7 @@ async def everything_that_has_an_id(system: Watching, tenant: str) -> dict[str, 
     await taken_in(system, tenant)
     receiver = {"name": tenant, "url": "https://pager.example/"}
     await system.json("POST", "/api/v1/receivers", 201, json=receiver, headers=headers)
+    await system.json("POST", "/api/v1/routes", 201, json={"name": f"of {tenant}"}, headers=headers)
     model = replace(trained(ModelKind.WINDOWS).model, name=tenant)
     await system.workspaces[tenant].store().add_model(model, LINEAGE, METRICS, system.clock.now_ms())
     order = {"name": "day", "kind": "window-forest", "selector": "heat", "start_ms": 0, "end_ms": 1}
@@ -69,6 +71,7 @@ async def everything_that_has_an_id(system: Watching, tenant: str) -> dict[str, 
         "/api/v1/policies/": policy["id"],
         "/api/v1/silences/": silence["id"],
         "/api/v1/receivers/": tenant,
+        "/api/v1/routes/": f"of {tenant}",
         "/api/v1/models/": tenant,
         "/api/v1/training-runs/": run["id"],
         "/api/v1/api-keys/": key_id,

@@ -24,18 +24,22 @@ from quantum.domain.detectors.robust_seasonal import RobustSeasonal
 from quantum.domain.detectors.tiered import Tiered
 from quantum.domain.facts import (
     AcknowledgeIncident,
+    DeleteRoute,
     Heartbeat,
     JudgeIncident,
     NoteIncident,
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    PutRoute,
     PutSilence,
     WebhookReceiver,
 )
 from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
 from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, Direction, RateOfChange, Threshold
+from quantum.domain.routes import Route
+from quantum.domain.routing import ROOT
 from quantum.domain.schedules import WEEKDAYS, Schedule, span_of
 from quantum.domain.silences import Silence
 
@@ -54,6 +58,8 @@ WEB = [labels("load", host=f"web-{n}") for n in range(10)]
 DISKS = [labels("disk", host=f"web-{n}") for n in range(8)]
 QUEUE = labels("queue", job="mail")
 DEAD = labels("load", host="doomed")
+ROUTED = frozenset({"high", "gone"})
+"""Policies that leave it to the routes whom to tell."""
 
 
 def pipeline() -> Pipeline:
@@ -115,7 +121,8 @@ def values_at(step: int, generator: np.random.Generator) -> dict[LabelSet, float
 
 
 async def configure(life: Life) -> None:
-    await life.obey(PutReceiver(WebhookReceiver(name="ops", url="http://ops/"), 0, "test"))
+    for name in ("ops", "dev"):
+        await life.obey(PutReceiver(WebhookReceiver(name=name, url=f"http://{name}/"), 0, "test"))
     for one in (
         policy("spike", "load", Threshold(op=Comparison.ABOVE, raise_at=130.0, clear_at=110.0), for_ms=30_000),
         policy("odd", "load", AnomalyScore(raise_at=0.4, clear_at=0.2), for_ms=20_000, keep_firing_for_ms=60_000),
@@ -125,7 +132,11 @@ async def configure(life: Life) -> None:
             "fast", "queue", RateOfChange(op=Comparison.ABOVE, window_ms=20_000, raise_at=5.0, clear_at=1.0), ("job",)
         ),
     ):
-        await life.obey(PutPolicy(replace(one, receivers=("ops",)), 0, "test"))
+        await life.obey(PutPolicy(replace(one, receivers=() if one.id in ROUTED else ("ops",)), 0, "test"))
+    hosts = (Matcher("host", MatchOp.REGEX, "web-[1-3]|db.*"),)
+    await life.obey(PutRoute(Route(name="some", matchers=hosts, receivers=("ops", "dev"), goes_on=True), 0, "test"))
+    await life.obey(PutRoute(Route(name="gone", matchers=(Matcher("alertname", MatchOp.EQUAL, "gone"),)), 0, "test"))
+    await life.obey(PutRoute(replace(ROOT, receivers=("dev",)), 1, "test"))
     # every night, so that some of what fires is told when a night is over, and some is told to nobody
     nightly = Schedule("Europe/Berlin", WEEKDAYS, "19:00", "02:30", "2023-11-01", "2023-12-01", ((0, 3_600_000),))
     span = span_of(nightly)
@@ -188,6 +199,7 @@ async def live_a_day(store: SqliteStore) -> None:
                 receivers=("ops",),
             )
             await life.obey(PutPolicy(edited, 1, "test"))
+            await life.obey(DeleteRoute("some", 1, "ann"))
     await life.settle()
     await life.monitor.close()
 

@@ -10,6 +10,7 @@ export const routes: Routes = [
   { path: 'incidents/:id', title: 'Incident · Quantum', loadComponent: () => import('./incidents/incident').then((m) => m.IncidentPage) },
   { path: 'policies', title: 'Policies · Quantum', loadComponent: () => import('./policies/policies').then((m) => m.Policies) },
   { path: 'silences', title: 'Silences · Quantum', loadComponent: () => import('./silences/silences').then((m) => m.Silences) },
+  { path: 'routes', title: 'Routes · Quantum', loadComponent: () => import('./routing/routing').then((m) => m.Routing) },
   { path: 'models', title: 'Models · Quantum', loadComponent: () => import('./models/models').then((m) => m.Models) },
   { path: 'audit', title: 'Audit · Quantum', loadComponent: () => import('./audit/audit').then((m) => m.Audit) },
   { path: 'replay', title: 'Time machine · Quantum', loadComponent: () => import('./replay/replay').then((m) => m.Replay) },

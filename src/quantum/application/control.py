@@ -1,4 +1,4 @@
-"""Control: what people do to policies, receivers and incidents. Every act is a fact that the pipeline judges.
+"""Control: what people do to policies, receivers, routes and incidents. Every act is a fact that the pipeline judges.
 
 The caller is answered after the pipeline has taken the fact in, so what is read next already shows it, and a replay of
 the log repeats every act at its place.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantum.application.ports import Clock, EventStream, FactLog
     from quantum.domain.facts import Command, WebhookReceiver
     from quantum.domain.policies import AlertPolicy
+    from quantum.domain.routes import Route
 
 PATIENCE_S: Final = 10.0
 ORIGIN: Final[ContextVar[str]] = ContextVar("origin", default="")
@@ -68,6 +69,10 @@ class Control:
     def receivers(self) -> tuple[WebhookReceiver, ...]:
         """Return the receivers in force, by name; raises Unavailable until that is known."""
         return self._monitor.in_force.catalog.receivers
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes in force, a parent before its children; raises Unavailable until that is known."""
+        return self._monitor.in_force.routes.routes
 
 
 def policy_id(name: str) -> str:

@@ -1,7 +1,8 @@
 """The time machine: runs stored facts through the same pipeline again and says what it would have told whom.
 
-With the policies that were in force, the replayed history equals the recorded one, byte for byte. With a draft, the
-policies in the log are left aside and the draft is in force from the first fact on. Nothing leaves the machine.
+With what was in force, the replayed history equals the recorded one, byte for byte. With a draft, the policies and
+routes in the log are left aside and the draft is in force from the first fact on; a draft of routes alone leaves the
+policies as they were. Nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from quantum.domain.errors import Rejected
 from quantum.domain.facts import (
     DeletePolicy,
     DeleteReceiver,
+    DeleteRoute,
     Fact,
     Heartbeat,
     PromoteModel,
     PutPolicy,
     PutReceiver,
+    PutRoute,
     RetireModel,
     Samples,
     TeachPolicy,
@@ -38,18 +41,39 @@ if TYPE_CHECKING:
     from quantum.domain.facts import FactBody, WebhookReceiver
     from quantum.domain.pipeline import Pipeline, PipelineState
     from quantum.domain.policies import AlertPolicy
+    from quantum.domain.routes import Route
 
 ROWS_AT_ONCE: Final = 200_000
 MAX_ALERTS: Final = 10_000
-CONFIGURATION: Final = (PutPolicy, DeletePolicy, TeachPolicy, UnteachPolicy, PutReceiver, DeleteReceiver)
+ROUTES: Final = (PutRoute, DeleteRoute)
+CONFIGURATION: Final = (*ROUTES, PutPolicy, DeletePolicy, TeachPolicy, UnteachPolicy, PutReceiver, DeleteReceiver)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Policies to try instead of those in the log, and the receivers that they name."""
+    """What to try instead of what is in the log.
 
-    policies: tuple[AlertPolicy, ...]
+    Attributes:
+        policies: None leaves those of the log, and its receivers.
+        receivers: those that policies and routes may name.
+        routes: without any, the root tells nobody.
+    """
+
+    policies: tuple[AlertPolicy, ...] | None
     receivers: tuple[WebhookReceiver, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+    def put_in_force(self, pipeline: Pipeline) -> None:
+        """Let a pipeline work by it; raises QuantumError if it makes no sense."""
+        if self.policies is None:
+            pipeline.lead_by(self.routes, {one.name for one in self.receivers})
+        else:
+            pipeline.install(self.policies, self.receivers, self.routes)
+
+    @property
+    def aside(self) -> tuple[type[object], ...]:
+        """Commands of the log that do not count any more."""
+        return ROUTES if self.policies is None else CONFIGURATION
 
 
 @dataclass(slots=True)
@@ -110,7 +134,7 @@ class TimeMachine:
         Args:
             start_ms: from when on to report; the pipeline knows what came before.
             end_ms: where to stop.
-            draft: policies to try; None keeps those of the log.
+            draft: policies and routes to try; None keeps those of the log.
             trial: a version of a model that counts all the time, whatever the log says of that model.
             beside: more policies to watch by, with ids of their own; those of the log are not touched by them.
             progress: is told the share that is done, in [0, 1].
@@ -126,11 +150,11 @@ class TimeMachine:
         if history.start_ms >= end_ms:
             raise Rejected("replay_range", f"everything before {history.start_ms} was forgotten")
         if draft is not None:
-            pipeline.install(draft.policies, draft.receivers)
+            draft.put_in_force(pipeline)
         pipeline.watch_beside(beside)
         if trial is not None:
             pipeline.models.put(trial, pipeline.labels)
-        aside = _Aside(is_drafted=draft is not None, model=None if trial is None else trial.model.name)
+        aside = _Aside(() if draft is None else draft.aside, None if trial is None else trial.model.name)
         first, (last, _) = pipeline.position, await self._log.last()
         while facts := await self._log.read(pipeline.position, ROWS_AT_ONCE):
             wanted = [fact for fact in facts if fact.at_ms < end_ms]
@@ -185,7 +209,7 @@ class TimeMachine:
 class _Aside:
     """Which commands of the log a replay leaves aside, because it tries something else in their place."""
 
-    is_drafted: bool
+    kinds: tuple[type[object], ...]
     model: str | None
 
     def has(self, body: FactBody) -> bool:
@@ -195,7 +219,7 @@ class _Aside:
                 return body.model.name == self.model
             case RetireModel():
                 return body.name == self.model
-        return self.is_drafted and isinstance(body, CONFIGURATION)
+        return isinstance(body, self.kinds)
 
 
 def _run(pipeline: Pipeline, facts: Sequence[Fact], history: History, aside: _Aside) -> None:
@@ -216,10 +240,10 @@ def history_lines(
     transitions: Iterable[Transition], intents: Iterable[NotificationIntent], incidents: Iterable[Incident]
 ) -> bytes:
     """Return a history as canonical JSON lines: equal histories are equal bytes."""
-    rows: list[tuple[str, int, str, int, Transition | NotificationIntent | Incident]] = [
-        *(("transition", one.at_ms, one.alert_id, one.seq, one) for one in transitions),
-        *(("intent", one.at_ms, one.alert.id, one.alert.seq, one) for one in intents),
-        *(("incident", one.opened_at_ms, one.id, 0, one) for one in incidents),
+    rows: list[tuple[int, str, str, int, str, Transition | NotificationIntent | Incident]] = [
+        *((one.at_ms, "transition", one.alert_id, one.seq, "", one) for one in transitions),
+        *((one.at_ms, "intent", one.alert.id, one.alert.seq, one.receiver, one) for one in intents),
+        *((one.opened_at_ms, "incident", one.id, 0, "", one) for one in incidents),
     ]
-    rows.sort(key=lambda row: (row[1], row[0], row[2], row[3]))
-    return b"".join(json.dumps([row[0], asdict(row[4])], sort_keys=True).encode() + b"\n" for row in rows)
+    rows.sort(key=lambda row: row[:-1])
+    return b"".join(json.dumps([row[1], asdict(row[-1])], sort_keys=True).encode() + b"\n" for row in rows)

@@ -1,10 +1,11 @@
-"""`quantum replay`: what a draft of alert policies would have done on stored history, and whom it would have told."""
+"""`quantum replay`: what draft policies and routes would have done on stored history, and whom they would have told."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import nullcontext
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +25,9 @@ from quantum.loading import load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quantum.adapters.http.messages import ReplayReport
+    from quantum.adapters.http.replay_messages import ReplayReport
+    from quantum.application.ports import PolicyStore
+    from quantum.application.timemachine import Draft
 
 END_OF_TIME_MS = 253_402_300_800_000
 SHOWN = 50
@@ -33,7 +36,7 @@ SHOWN = 50
 def replay(
     *,
     config: Annotated[
-        str | None, Parameter(help="TOML file with the [[policies]] to try; none: those that were in force")
+        str | None, Parameter(help="TOML file with [[policies]] and [[routes]] to try; none: those that were in force")
     ] = None,
     start: Annotated[
         str | None, Parameter(name="--from", help="ISO 8601 time or Unix milliseconds; default: the beginning")
@@ -57,10 +60,11 @@ def replay(
         progress = Progress(console=console, transient=True) if console.is_terminal else None
         workspace = build_workspace(settings, settings.tenant_named(tenant))
         async with workspace.store() as store:
+            wanted = await _with_receivers(draft, store)
             machine = TimeMachine(store, store, store, store, workspace.pipeline, workspace.codec())
             with progress or nullcontext():
                 task = progress.add_task("replaying", total=1.0) if progress else None
-                history = await machine.replay(start_ms, end_ms, draft, progress=_teller(progress, task))
+                history = await machine.replay(start_ms, end_ms, wanted, progress=_teller(progress, task))
             return await replay_report(machine, history)
 
     report = asyncio.run(work())
@@ -68,6 +72,13 @@ def replay(
         print(json.dumps(msgspec.to_builtins(report), indent=2))
     else:
         _show(report, compared=against == "live")
+
+
+async def _with_receivers(draft: Draft | None, store: PolicyStore) -> Draft | None:
+    """Return a draft; one of routes alone may name the receivers that are in force."""
+    if draft is None or draft.policies is not None:
+        return draft
+    return changed(draft, receivers=(*draft.receivers, *await store.receivers()))
 
 
 def moment_ms(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import uvloop
 from cyclopts import Parameter
 
-from quantum.adapters.http.tables import read_policies, read_receivers
+from quantum.adapters.http.tables import read_policies, read_receivers, read_routes
 from quantum.adapters.logs import configure_logs
 from quantum.adapters.plugins import find_detector
 from quantum.loading import load_settings
@@ -74,6 +74,7 @@ def check_config(
 def _check_tables(settings: Settings) -> None:
     read_policies(settings.policies)
     read_receivers(settings.receivers)
+    read_routes(settings.routes)
     find_detector(settings.detection.detector)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.labels import LabelSet
     from quantum.domain.policies import AlertPolicy, Condition, Severity
+    from quantum.domain.routes import Routed
 
 
 class AlertState(StrEnum):
@@ -76,6 +77,7 @@ class Alert:
         held_ms: once it is over: how long it was held without a break; None if its policy was edited or deleted.
         detector: name and version of what scored its series.
         silenced_by: the silence because of which nobody was told that it fires; None if whoever is to be told was told.
+        routed: where the routes led it when it was told; None if its policy names whom to tell, or it never fired.
     """
 
     id: str
@@ -102,6 +104,7 @@ class Alert:
     held_ms: int | None = None
     detector: str = ""
     silenced_by: str | None = None
+    routed: Routed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

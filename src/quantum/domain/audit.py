@@ -28,7 +28,18 @@ SET: Final = '"(set)"'
 CHANGED: Final = '"(another)"'
 MAX_TEXT: Final = 2000
 HIDDEN: Final = frozenset({"actor", "expected_version", "version", "changed_at_ms"})
-NAMES: Final = ("policy", "receiver", "silence", "model", "policy_id", "incident_id", "silence_id", "key_id", "name")
+NAMES: Final = (
+    "policy",
+    "receiver",
+    "route",
+    "silence",
+    "model",
+    "policy_id",
+    "incident_id",
+    "silence_id",
+    "key_id",
+    "name",
+)
 """Members of commands by which it is told what they are about, the telling ones first."""
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from quantum.domain.errors import Conflict, NotFound, Rejected
 from quantum.domain.facts import PutPolicy, WebhookReceiver
 from quantum.domain.policies import MAX_NAME, AlertPolicy, check_policy
+from quantum.domain.routes import Route
 from quantum.domain.teaching import Lesson
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MAX_URL: Final = 2000
 MAX_LESSONS: Final = 20
 """How many lessons of a policy can be taken back, one after the other."""
 
-T = TypeVar("T", AlertPolicy, WebhookReceiver)
+T = TypeVar("T", AlertPolicy, WebhookReceiver, Route)
 
 
 class Catalog:
@@ -91,13 +92,15 @@ class Catalog:
                 raise Rejected("policy_receiver", f"there is no receiver named {name!r}")
         if known is None and len(self._policies) >= MAX_POLICIES:
             raise Rejected("policy_limit", f"policy limit {MAX_POLICIES} reached")
-        policy = _next(policy, known, command.expected_version, f"policy {policy.name!r}")
+        policy = versioned(policy, known, command.expected_version, f"policy {policy.name!r}")
         self._policies[policy.id] = policy
         return policy
 
     def delete_policy(self, command: DeletePolicy) -> AlertPolicy:
         """Remove a policy and return what it was; raises NotFound or Conflict."""
-        known = _expect(self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}")
+        known = check_version(
+            self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}"
+        )
         del self._policies[command.policy_id]
         self._lessons.pop(command.policy_id, None)
         return known
@@ -108,7 +111,7 @@ class Catalog:
         Raises:
             NotFound, Conflict, Rejected: as for `put_policy`; Rejected `lesson` if nothing would differ.
         """
-        known = _expect(
+        known = check_version(
             self._policies.get(command.policy.id), command.expected_version, f"policy {command.policy.name!r}"
         )
         policy = self.put_policy(PutPolicy(command.policy, known.version, command.actor))
@@ -125,7 +128,9 @@ class Catalog:
             Conflict: the version is not the one in force, or somebody has edited the policy since.
             Rejected: a receiver that it named is gone.
         """
-        known = _expect(self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}")
+        known = check_version(
+            self._policies.get(command.policy_id), command.expected_version, f"policy {command.policy_id}"
+        )
         if not (lessons := self.lessons_of(known.id)):
             raise NotFound(f"policy {known.name!r} has learnt nothing that could be taken back")
         if replace(known, version=0) != replace(lessons[-1].after, version=0):
@@ -144,13 +149,13 @@ class Catalog:
         known = self._receivers.get(receiver.name)
         if known is None and len(self._receivers) >= MAX_RECEIVERS:
             raise Rejected("receiver_limit", f"receiver limit {MAX_RECEIVERS} reached")
-        receiver = _next(receiver, known, command.expected_version, f"receiver {receiver.name!r}")
+        receiver = versioned(receiver, known, command.expected_version, f"receiver {receiver.name!r}")
         self._receivers[receiver.name] = receiver
         return receiver
 
     def delete_receiver(self, command: DeleteReceiver) -> WebhookReceiver:
         """Remove a receiver and return what it was; raises NotFound, or Conflict while a policy names it."""
-        known = _expect(self._receivers.get(command.name), command.expected_version, f"receiver {command.name!r}")
+        known = check_version(self._receivers.get(command.name), command.expected_version, f"receiver {command.name!r}")
         for policy in self.policies:
             if command.name in policy.receivers:
                 raise Conflict(f"policy {policy.name!r} still tells receiver {command.name!r}")
@@ -158,21 +163,26 @@ class Catalog:
         return known
 
 
-def _next(wanted: T, known: T | None, expected: int | None, what: str) -> T:
-    """Return what is wanted, with the version that follows the one in force."""
+def versioned(wanted: T, known: T | None, expected: int | None, what: str) -> T:
+    """Return what is wanted, with the version that follows the one in force.
+
+    Raises:
+        NotFound, Conflict: another version was expected, or none, or any.
+    """
     if known is None:
         if expected:
             raise NotFound(f"there is no {what}")
         return replace(wanted, version=1)
     if expected == 0:
         raise Conflict(f"there is a {what} already")
-    _expect(known, expected, what)
+    check_version(known, expected, what)
     if replace(wanted, version=known.version) == known:
         return known
     return replace(wanted, version=known.version + 1)
 
 
-def _expect(known: T | None, expected: int | None, what: str) -> T:
+def check_version(known: T | None, expected: int | None, what: str) -> T:
+    """Return what is in force; raises NotFound if nothing is, Conflict if it is at another version than expected."""
     if known is None:
         raise NotFound(f"there is no {what}")
     if expected is not None and expected != known.version:

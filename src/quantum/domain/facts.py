@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quantum.domain.labels import LabelSet
     from quantum.domain.models import ModelKind, TrainedModel
     from quantum.domain.policies import AlertPolicy
+    from quantum.domain.routes import Route
     from quantum.domain.series import SampleBatch
     from quantum.domain.silences import Silence
     from quantum.domain.teaching import Evidence
@@ -113,7 +114,25 @@ class PutReceiver:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReceiver:
-    """Remove a receiver; refused while a policy names it."""
+    """Remove a receiver; refused while a policy or a route names it."""
+
+    name: str
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """Create or replace a route; `expected_version` as in PutPolicy."""
+
+    route: Route
+    expected_version: int | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Remove a route; refused while routes are below it."""
 
     name: str
     expected_version: int | None
@@ -279,6 +298,8 @@ Command = (
     | UnteachPolicy
     | PutReceiver
     | DeleteReceiver
+    | PutRoute
+    | DeleteRoute
     | PutSilence
     | EndSilence
     | PutCoverage

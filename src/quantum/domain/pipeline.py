@@ -30,6 +30,7 @@ from quantum.domain.facts import (
     Command,
     DeletePolicy,
     DeleteReceiver,
+    DeleteRoute,
     Denied,
     EndSilence,
     Fact,
@@ -41,6 +42,7 @@ from quantum.domain.facts import (
     PutCoverage,
     PutPolicy,
     PutReceiver,
+    PutRoute,
     PutSilence,
     RetireModel,
     RevokeApiKey,
@@ -55,12 +57,13 @@ from quantum.domain.identity import content_id
 from quantum.domain.incidents import IncidentBook
 from quantum.domain.newest import Newest
 from quantum.domain.presence import SILENT, STALENESS_MARKER, Presence
+from quantum.domain.routing import RouteBook
 from quantum.domain.scoring import Scores
 from quantum.domain.serving import ServedBook
 from quantum.domain.silences import Silence, SilenceBook, labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from quantum.domain.detectors import Detector
     from quantum.domain.labels import LabelSet, MatcherCompiler
     from quantum.domain.policies import AlertPolicy
+    from quantum.domain.routes import Route
     from quantum.domain.series import SampleBatch
     from quantum.domain.teaching import Lesson
 
@@ -120,6 +124,7 @@ class PipelineMemory:
     api_keys: tuple[ApiKey, ...] = ()
     lessons: tuple[Lesson, ...] = ()
     silences: tuple[Silence, ...] = ()
+    routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,7 @@ class Pipeline:
         self._anomalies = AnomalyBook(anomaly_score, detector=self._detector_version)
         self._incidents = IncidentBook()
         self.silences = SilenceBook(compile_matchers)
+        self.routes = RouteBook(compile_matchers)
         self._watches: dict[str, PolicyWatch] = {}
         self._withheld: set[tuple[str, LabelSet]] = set()
 
@@ -287,7 +293,8 @@ class Pipeline:
             alert = found.alerts[transition.alert_id]
             if transition.after is AlertState.FIRING:
                 incident = self._incidents.fire(alert)
-                alert = self._withhold(watch.policy.id, replace(alert, incident_id=incident.id), now_ms)
+                alert = self._routed(watch.policy, replace(alert, incident_id=incident.id))
+                alert = self._withhold(watch.policy.id, alert, now_ms)
                 watch.attach(alert)
             elif transition.before is AlertState.FIRING:
                 incident = self._incidents.mend(alert)
@@ -315,19 +322,25 @@ class Pipeline:
             silence = self.silences.covering(labels_of(alert), now_ms)
             if silence is not None and silence.id == alert.silenced_by:
                 continue
-            alert = replace(alert, silenced_by=None if silence is None else silence.id)
+            # the routes may have changed while it was kept quiet
+            alert = replace(self._routed(watch.policy, alert), silenced_by=None if silence is None else silence.id)
             watch.attach(alert)
             found.alerts[alert.id] = alert
             if silence is None:
                 self._withheld.remove((policy_id, group))
                 found.intents.extend(self._tell(watch.policy, alert, now_ms))
 
+    def _routed(self, policy: AlertPolicy, alert: Alert) -> Alert:
+        """Return an alert with where it is led: nowhere, if its policy says itself whom to tell."""
+        return replace(alert, routed=None if policy.receivers else self.routes.route(labels_of(alert)))
+
     def _tell(self, policy: AlertPolicy, alert: Alert, now_ms: int) -> list[NotificationIntent]:
+        receivers = policy.receivers if alert.routed is None else alert.routed.receivers
         return [
             NotificationIntent(
                 id=content_id(alert.id, alert.seq, receiver, digits=32), receiver=receiver, at_ms=now_ms, alert=alert
             )
-            for receiver in policy.receivers
+            for receiver in receivers
         ]
 
     # ---- commands ---------------------------------------------------------------------------------------------
@@ -348,6 +361,8 @@ class Pipeline:
             UnteachPolicy: lambda put: self.catalog.policy(put.policy_id),
             PutReceiver: lambda put: self.catalog.receiver(put.receiver.name),
             DeleteReceiver: lambda gone: self.catalog.receiver(gone.name),
+            PutRoute: lambda put: self.routes.find(put.route.name),
+            DeleteRoute: lambda gone: self.routes.find(gone.name),
             PutSilence: lambda put: self.silences.find(put.silence.id),
             EndSilence: lambda gone: self.silences.find(gone.silence_id),
             PromoteModel: lambda put: self.models.standing(put.model.name),
@@ -379,21 +394,31 @@ class Pipeline:
             case AcceptLoss() | ImportModel() | StartTraining() | CancelTraining():
                 pass
             case DeleteReceiver():
+                self.routes.check_loss(command.name)
                 return found.effects(deleted_receivers=(self.catalog.delete_receiver(command).name,))
             case IssueApiKey() | RevokeApiKey():
                 self.keys.obey(command, self.at_ms)
-            case PutSilence() | EndSilence():
-                self._hush(command)
+            case PutSilence() | EndSilence() | PutRoute() | DeleteRoute():
+                self._direct(command)
             case _:
                 incident = self._incidents.obey(command, self.at_ms)
                 found.incidents[incident.id] = incident
         return found.effects()
 
-    def _hush(self, command: PutSilence | EndSilence) -> None:
-        if isinstance(command, PutSilence):
-            self.silences.put(command.silence, self.at_ms)
-        else:
-            self.silences.end(command.silence_id, command.actor, self.at_ms)
+    def _receiver_names(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.catalog.receivers)
+
+    def _direct(self, command: PutSilence | EndSilence | PutRoute | DeleteRoute) -> None:
+        """Change who is told of what."""
+        match command:
+            case PutSilence():
+                self.silences.put(command.silence, self.at_ms)
+            case EndSilence():
+                self.silences.end(command.silence_id, command.actor, self.at_ms)
+            case PutRoute():
+                self.routes.put(command, self._receiver_names())
+            case DeleteRoute():  # pragma: no branch - the last kind there is
+                self.routes.delete(command)
 
     def _cover(self, coverage: Coverage) -> None:
         """Put other rules in force, for all series that were met too."""
@@ -446,8 +471,10 @@ class Pipeline:
             watch.end_all(self.at_ms, reason, changes)
             self._follow(watch, changes, self.at_ms, found)
 
-    def install(self, policies: Iterable[AlertPolicy], receivers: Iterable[WebhookReceiver]) -> None:
-        """Put policies in force, and no others, without a fact: how a replay tries a draft.
+    def install(
+        self, policies: Iterable[AlertPolicy], receivers: Iterable[WebhookReceiver], routes: Iterable[Route] = ()
+    ) -> None:
+        """Put policies and routes in force, and no others, without a fact: how a replay tries a draft.
 
         What was in force ends without a word: its alerts and incidents are forgotten.
 
@@ -457,10 +484,19 @@ class Pipeline:
         self.catalog, self._incidents, self._watches, self._withheld = Catalog(), IncidentBook(), {}, set()
         for receiver in receivers:
             self.catalog.put_receiver(PutReceiver(receiver, None, "draft"))
+        self.lead_by(routes, self._receiver_names())
         for policy in policies:
             step = self._obey(PutPolicy(policy, None, "draft"), Conclusions())
             if step.refusal is not None:
                 raise step.refusal
+
+    def lead_by(self, routes: Iterable[Route], receivers: Collection[str]) -> None:
+        """Put routes in force, and no others, without a fact: how a replay tries them. They may tell these receivers.
+
+        Raises:
+            Rejected: they make no sense.
+        """
+        self.routes.replace_all(routes, receivers)
 
     def watch_beside(self, policies: Iterable[AlertPolicy]) -> None:
         """Watch by more policies, without a fact and outside the catalog: how a replay compares settings of one.
@@ -494,6 +530,7 @@ class Pipeline:
             api_keys=self.keys.keys,
             lessons=self.catalog.lessons,
             silences=self.silences.silences,
+            routes=self.routes.routes,
             timers=tuple(timers),
             anomalies=self._anomalies.ongoing,
             incidents=self._incidents.incidents,
@@ -541,6 +578,7 @@ class Pipeline:
         self.models.restore(memory.models, self.labels, state.arrays)
         self.keys = KeyRing(memory.api_keys)
         self.silences = SilenceBook(self._compile, memory.silences)
+        self.routes = RouteBook(self._compile, memory.routes)
         self._anomalies = AnomalyBook(self._anomaly_score, memory.anomalies, self._detector_version)
         self._anomalies.restore(state.arrays)
         self._incidents = IncidentBook(memory.incidents, memory.alert_homes)

@@ -9,10 +9,11 @@ import { Badge } from '../parts/badge';
 import { compact, labelLine, many, moment, range } from '../parts/format';
 import { Why } from '../parts/why';
 import { matcherText } from '../policies/draft';
+import { Steps } from '../routing/steps';
 
 @Component({
   selector: 'q-alert',
-  imports: [RouterLink, Badge, Why],
+  imports: [RouterLink, Badge, Steps, Why],
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `<div class="page">
     @if (error()) { <p class="error" role="alert">{{ error() }}</p> }
@@ -36,7 +37,8 @@ import { matcherText } from '../policies/draft';
       <section class="card" aria-labelledby="deliveries"><header><h2 id="deliveries">Who was told</h2></header>
         <ul class="rows">@for (one of f.deliveries; track one.id) {
           <li class="row"><span class="grow"><b>{{ one.receiver }}</b>&ngsp;<span class="muted small">{{ one.alert_state }} · {{ moment(one.at_ms) }} · {{ many(one.attempts, 'attempt') }}</span><br><span class="small">{{ one.detail }}</span></span><span class="chip {{ one.outcome === 'sent' ? 'ok' : one.outcome === 'failed' ? 'critical' : 'pending' }}">{{ one.outcome === 'open' ? 'being tried' : one.outcome === 'failed' ? 'given up' : 'told' }}</span></li>
-        } @empty { <li class="empty">@if (f.alert.silenced_by) { A <a routerLink="/silences" [queryParams]="{ state: 'all' }">silence</a> keeps it quiet, so nobody was told. } @else { Its policy names no receiver, so nobody was told. }</li> }</ul></section>
+        } @empty { <li class="empty">@if (f.alert.silenced_by) { A <a routerLink="/silences" [queryParams]="{ state: 'all' }">silence</a> keeps it quiet, so nobody was told. } @else if (f.routed) { Neither its policy nor a route names a receiver, so nobody was told. } @else { Its policy names no receiver, so nobody was told. }</li> }</ul>
+        @if (f.routed; as routed) { <header><h2>Where <a routerLink="/routes">routes</a> led it</h2></header><q-steps [routed]="routed" /> }</section>
     } @else if (!error()) { <div class="skeleton"></div> }
   </div>`,
   styles: `.reason { font-size: 1.1rem; } .why { display: grid; gap: 8px; } ol { list-style: none; }`,

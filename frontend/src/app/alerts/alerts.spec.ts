@@ -76,6 +76,7 @@ describe('an alert', () => {
     alert: anAlert({ contributors: [aContributor()] }),
     transitions: [{ seq: 1, at_ms: AT_MS, before: null, after: 'pending', reason: 'it broke' }],
     deliveries: [{ id: 'd1', receiver: 'on-call', at_ms: AT_MS, alert_id: 'a1', alert_state: 'firing', attempts: 1, outcome: 'open', detail: 'did not answer', due_at_ms: null }],
+    routed: null,
     why: aWhyCard(),
   };
 
@@ -88,7 +89,14 @@ describe('an alert', () => {
 
   it('says that nobody was told when nobody was', async () => {
     const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, transitions: [], deliveries: [] } });
-    expect(page.text).toContain('nobody was told');
+    expect(page.text).toContain('Its policy names no receiver, so nobody was told.');
+  });
+
+  it('says where routes led it, and why nobody was told by them', async () => {
+    const steps = [{ route: 'default', outcome: 'told', why: 'it tells nobody' }, { route: 'team', outcome: 'no_match', why: 'there is no team' }];
+    const page = await Page.open('/alerts/a1', { 'GET alerts/a1': { ...full, deliveries: [], routed: { receivers: [], routes: ['default'], steps, left_out: 0 } } });
+    for (const words of ['Neither its policy nor a route names a receiver', 'default it tells nobody', 'team there is no team']) expect(page.text).toContain(words);
+    expect(page.all('a').map((one) => one.getAttribute('href'))).toContain('/routes');
   });
 
   it('shows why, its series, its history, who was told, and names the page', async () => {

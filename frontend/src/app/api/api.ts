@@ -2,8 +2,8 @@ import { HttpClient, HttpErrorResponse, HttpParams } from '@angular/common/http'
 import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
-  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, CoveragePage, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
+  AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, CoveragePage, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, Labels, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
+  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, RouteItem, RouteRequest, Routed, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -64,6 +64,13 @@ export class Api {
   previewSilence = (matchers: Matcher[]) => this.post<SilencePreview>('silences/preview', { matchers });
   createSilence = (silence: SilenceRequest) => this.post<SilenceItem>('silences', silence);
   endSilence = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/silences/${id}`));
+  routes = () => this.get<{ items: RouteItem[] }>('routes');
+  createRoute = (route: RouteRequest) => this.post<RouteItem>('routes', route);
+  editRoute = (version: number, route: RouteRequest) =>
+    firstValueFrom(this.http.put<RouteItem>(`/api/v1/routes/${encodeURIComponent(route.name)}`, route, { headers: { 'If-Match': `"${version}"` } }));
+  deleteRoute = (name: string) => firstValueFrom(this.http.delete<void>(`/api/v1/routes/${encodeURIComponent(name)}`));
+  testRoutes = (labels: Labels) => this.post<Routed>('routes/test', { labels });
+  tryRoutes = (routes: RouteRequest[], start_ms: number, end_ms: number) => this.post<ReplayReport>('replay', { routes, start_ms, end_ms });
   receivers = () => this.get<{ items: ReceiverItem[] }>('receivers');
   createReceiver = (name: string, url: string, secret: string) =>
     this.post<ReceiverItem>('receivers', { name, url, ...(secret ? { secret } : {}) });

@@ -62,7 +62,9 @@ export interface ForecastItem {
   reached: { limit: number; expected_ms: number | null; earliest_ms: number | null; latest_ms: number | null } | null;
 }
 export interface MovedItem { series: SeriesItem; surprise: number; peak_at_ms: number; score: number }
-export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; why: WhyCard | null }
+export interface AlertDetail { alert: AlertItem; transitions: TransitionItem[]; deliveries: DeliveryItem[]; routed: Routed | null; why: WhyCard | null }
+export interface RouteStep { route: string; outcome: 'told' | 'led_on' | 'no_match' | 'not_reached'; why: string }
+export interface Routed { receivers: string[]; routes: string[]; steps: RouteStep[]; left_out: number }
 export interface NoteItem { at_ms: number; author: string; text: string }
 export interface IncidentItem {
   id: string; title: string; state: IncidentState; severity: Severity; place: Labels; alert_ids: string[]; firing: number;
@@ -110,6 +112,9 @@ export interface ProposalItem {
 export interface LearnRequest { setting: Setting; value?: number | null; direction?: Side; matcher?: Matcher; version?: number }
 export interface LessonItem { at_ms: number; actor: string; before: PolicyItem; after: PolicyItem; evidence: EvidenceItem }
 export interface ReceiverItem { name: string; version: number; url: string; has_secret: boolean }
+/** Without `receivers` (null) a route tells whom its parent tells. */
+export interface RouteRequest { name: string; parent: string; order?: number; matchers: Matcher[]; receivers: string[] | null; continue: boolean }
+export interface RouteItem extends RouteRequest { version: number; order: number }
 export interface PageItem {
   at_ms: number; receiver: string; alert_id: string; policy_name: string; state: AlertState; group: Labels; reason: string;
 }

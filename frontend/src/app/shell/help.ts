@@ -14,6 +14,6 @@ export class Help {
   protected readonly dialog = inject(DialogRef);
   protected readonly rows = [
     ['Ctrl K', 'Go to a page or a series'], ['g o', 'Overview'], ['g e', 'Explore'], ['g a', 'Alerts'], ['g i', 'Incidents'],
-    ['g p', 'Policies'], ['g s', 'Silences'], ['g t', 'Time machine'], ['g m', 'Models'], ['g u', 'Audit'], ['g k', 'API keys'], ['/', 'Search'], ['Esc', 'Close what is open'], ['?', 'This help'],
+    ['g p', 'Policies'], ['g s', 'Silences'], ['g r', 'Routes'], ['g t', 'Time machine'], ['g m', 'Models'], ['g u', 'Audit'], ['g k', 'API keys'], ['/', 'Search'], ['Esc', 'Close what is open'], ['?', 'This help'],
   ];
 }

@@ -6,7 +6,7 @@ import { Me } from '../api/me';
 import { Right, SeriesItem } from '../api/messages';
 import { labelLine } from '../parts/format';
 
-const PAGES: [string, string, Right][] = [['Overview', '/', 'read'], ['Explore', '/explore', 'read'], ['Alerts', '/alerts', 'read'], ['Incidents', '/incidents', 'read'], ['Policies', '/policies', 'read'], ['Silences', '/silences', 'read'], ['Time machine', '/replay', 'read'], ['Models', '/models', 'read'], ['Audit', '/audit', 'administer'], ['API keys', '/keys', 'administer'], ['API documentation', '/docs', 'read']];
+const PAGES: [string, string, Right][] = [['Overview', '/', 'read'], ['Explore', '/explore', 'read'], ['Alerts', '/alerts', 'read'], ['Incidents', '/incidents', 'read'], ['Policies', '/policies', 'read'], ['Silences', '/silences', 'read'], ['Routes', '/routes', 'read'], ['Time machine', '/replay', 'read'], ['Models', '/models', 'read'], ['Audit', '/audit', 'administer'], ['API keys', '/keys', 'administer'], ['API documentation', '/docs', 'read']];
 
 /** Go anywhere by typing: pages and series. */
 @Component({

@@ -57,7 +57,7 @@ describe('the frame of every page', () => {
     expect(text()).toMatch(/Times are in \S+/);
   });
 
-  it.each([['o', '/'], ['e', '/explore'], ['a', '/alerts'], ['i', '/incidents'], ['p', '/policies'], ['s', '/silences'], ['t', '/replay'], ['m', '/models'], ['k', '/keys']])('goes with g %s to %s', async (key, path) => {
+  it.each([['o', '/'], ['e', '/explore'], ['a', '/alerts'], ['i', '/incidents'], ['p', '/policies'], ['s', '/silences'], ['r', '/routes'], ['t', '/replay'], ['m', '/models'], ['k', '/keys']])('goes with g %s to %s', async (key, path) => {
     Object.assign(page.answers, { 'GET incidents': NEVER, 'GET policies': NEVER, 'GET receivers': NEVER });
     await TestBed.inject(Router).navigateByUrl('/nowhere');
     await press('g');
@@ -182,7 +182,7 @@ describe('the frame of every page', () => {
       await settle();
     });
 
-    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Silences', 'Time machine', 'Models', 'Audit', 'API keys', 'API documentation']));
+    it('that offers the pages', () => expect(options()).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Silences', 'Routes', 'Time machine', 'Models', 'Audit', 'API keys', 'API documentation']));
 
     it('that finds pages and series by words, and goes there with Enter', async () => {
       await type('cpu');
@@ -195,7 +195,7 @@ describe('the frame of every page', () => {
     it('that moves with the arrows, around both ends, and says where it is', async () => {
       const at = () => box().getAttribute('aria-activedescendant');
       await press('ArrowUp', {}, box());
-      expect(at()).toBe('choice-10');
+      expect(at()).toBe('choice-11');
       await press('ArrowDown', {}, box());
       await press('ArrowDown', {}, box());
       expect(at()).toBe('choice-1');

@@ -34,6 +34,7 @@ const LINKS: Link[] = [
   { path: '/incidents', name: 'Incidents', key: 'g i', right: 'read' },
   { path: '/policies', name: 'Policies', key: 'g p', right: 'read' },
   { path: '/silences', name: 'Silences', key: 'g s', right: 'read' },
+  { path: '/routes', name: 'Routes', key: 'g r', right: 'read' },
   { path: '/replay', name: 'Time machine', key: 'g t', right: 'read' },
   { path: '/models', name: 'Models', key: 'g m', right: 'read' },
   { path: '/audit', name: 'Audit', key: 'g u', right: 'administer' },

@@ -50,7 +50,7 @@ describe('the frame, with sign-in', () => {
     await open(VIEWER);
     expect(element().querySelector('.who')!.textContent).toContain('vera');
     expect(text()).toContain('viewer · tenant default');
-    expect([...element().querySelectorAll('nav a')].map((one) => one.textContent)).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Silences', 'Time machine', 'Models']);
+    expect([...element().querySelectorAll('nav a')].map((one) => one.textContent)).toEqual(['Overview', 'Explore', 'Alerts', 'Incidents', 'Policies', 'Silences', 'Routes', 'Time machine', 'Models']);
     for (const key of ['g', 'k']) document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
     await settle();
     expect(TestBed.inject(Router).url).toBe('/alerts?state=firing');

@@ -61,6 +61,7 @@ def alert_routes(
             silence=views.alert_silence(silencing.of_alert(found)),
             transitions=[views.transition(one) for one in transitions],
             deliveries=[views.delivery(one) for one in sent],
+            routed=views.routed(found.routed) if found.routed else None,
             why=views.why_card(card) if card else None,
         )
 

@@ -14,6 +14,7 @@ from quantum.adapters.addresses import AddressRefused
 from quantum.adapters.http import messages as m
 from quantum.adapters.http import views
 from quantum.adapters.http.access import principal_of
+from quantum.adapters.http.replay_messages import PreviewRequest, ReplayReport, ReplayRequest
 from quantum.application.control import policy_id
 from quantum.application.timemachine import Draft
 from quantum.domain.alerts import Verdict
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.adapters.addresses import Reach
+    from quantum.adapters.http.route_messages import RouteRequest
     from quantum.application.budgets import Budgets
     from quantum.application.control import Control
     from quantum.application.ports import AlertStore
@@ -75,7 +77,7 @@ def _the_one(found: Iterable[T], otherwise: str) -> T:
     raise NotFound(otherwise)
 
 
-def _answer(item: T, version: int, made_at: str = "") -> Response[T]:
+def versioned_answer(item: T, version: int, made_at: str = "") -> Response[T]:
     """Return an answer that shows something with its version; `made_at` is its address if it was just made."""
     headers = {"ETag": f'"{version}"'} | ({"Location": made_at} if made_at else {})
     return Response(item, status_code=HTTP_201_CREATED if made_at else HTTP_200_OK, headers=headers)
@@ -89,7 +91,7 @@ def policy_routes(control: Control, budgets: Budgets) -> list[HTTPRouteHandler]:
 
     def answer(key: str, made_at: str = "") -> Response[m.PolicyItem]:
         one = find(key)
-        return _answer(views.policy(one), one.version, made_at)
+        return versioned_answer(views.policy(one), one.version, made_at)
 
     @get("/api/v1/policies", operation_id="listPolicies", tags=["policies"], summary="All policies")
     async def policies() -> m.PolicyList:
@@ -137,7 +139,7 @@ def receiver_routes(control: Control, reach: Reach) -> list[HTTPRouteHandler]:
 
     def answer(name: str, made_at: str = "") -> Response[m.ReceiverItem]:
         one = find(name)
-        return _answer(views.receiver(one), one.version, made_at)
+        return versioned_answer(views.receiver(one), one.version, made_at)
 
     @get("/api/v1/receivers", operation_id="listReceivers", tags=["receivers"], summary="All receivers")
     async def receivers() -> m.ReceiverList:
@@ -244,7 +246,10 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
     """Return the handlers of the time machine."""
     free = asyncio.Semaphore(REPLAYS)
 
-    async def report(start_ms: int, end_ms: int, draft: Draft | None) -> m.ReplayReport:
+    def draft(policies: tuple[AlertPolicy, ...] | None, routes: list[RouteRequest] | None) -> Draft:
+        return Draft(policies, control.receivers(), control.routes() if routes is None else views.asked_routes(routes))
+
+    async def report(start_ms: int, end_ms: int, draft: Draft | None) -> ReplayReport:
         if free.locked():
             raise Overloaded(f"{REPLAYS} replays are running already", retry_after_s=10)
         async with free:
@@ -258,12 +263,13 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What would have happened",
         status_code=200,
     )
-    async def replay(data: JSONBody[m.ReplayRequest]) -> m.ReplayReport:
-        draft = None
+    async def replay(data: JSONBody[ReplayRequest]) -> ReplayReport:
+        if data.policies is None and data.routes is None:
+            return await report(data.start_ms, data.end_ms, None)
+        policies = None
         if data.policies is not None:
             policies = tuple(views.asked_policy(each, policy_id(each.name)) for each in data.policies)
-            draft = Draft(policies, control.receivers())
-        return await report(data.start_ms, data.end_ms, draft)
+        return await report(data.start_ms, data.end_ms, draft(policies, data.routes))
 
     @post(
         "/api/v1/policies/preview",
@@ -272,17 +278,17 @@ def replay_routes(machine: TimeMachine, control: Control) -> list[HTTPRouteHandl
         summary="What one draft policy would have done",
         status_code=200,
     )
-    async def preview(data: JSONBody[m.PreviewRequest]) -> m.ReplayReport:
+    async def preview(data: JSONBody[PreviewRequest]) -> ReplayReport:
         policy = views.asked_policy(data.policy, policy_id(data.policy.name))
-        return await report(data.start_ms, data.end_ms, Draft((policy,), control.receivers()))
+        return await report(data.start_ms, data.end_ms, draft((policy,), data.routes))
 
     return [replay, preview]
 
 
-async def replay_report(machine: TimeMachine, history: History) -> m.ReplayReport:
+async def replay_report(machine: TimeMachine, history: History) -> ReplayReport:
     """Return a replayed history as a message."""
     compared = await machine.compare(history)
-    return m.ReplayReport(
+    return ReplayReport(
         start_ms=history.start_ms,
         end_ms=history.end_ms,
         samples=history.samples,

@@ -1,6 +1,7 @@
 """JSON shapes of the public API, as msgspec structs: what OpenAPI documents and what the dashboard is built on.
 
-Those that only one part of the API has are beside it: of models, lessons, API keys, signing in and the audit log.
+Those that only one part of the API has are beside it: of models, lessons, API keys, signing in, the audit log,
+routes and the time machine.
 
 Times are Unix milliseconds; numbers that are not finite are null; label sets are objects.
 """
@@ -12,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from quantum.adapters.http.condition_messages import ConditionItem
-from quantum.domain.catalog import MAX_POLICIES, MAX_URL
+from quantum.domain.catalog import MAX_URL
 from quantum.domain.policies import MAX_DURATION_MS, MAX_MATCHERS, MAX_NAME, MAX_SUMMARY
 
 Labels = dict[str, str]
@@ -361,16 +362,38 @@ class AlertSilence(Message):
     ends_at_ms: int
 
 
+class RouteStepItem(Message):
+    """A route that an alert came to: it decided (`told`), left it to one below, does not match, or came too late."""
+
+    route: str
+    outcome: Literal["told", "led_on", "no_match", "not_reached"]
+    why: str
+
+
+class RoutedItem(Message):
+    """Where routes lead an alert: who is told, which routes decided that, and what became of it at each on the way.
+
+    `left_out` is how many steps there were besides those that are told.
+    """
+
+    receivers: list[str]
+    routes: list[str]
+    steps: list[RouteStepItem]
+    left_out: int
+
+
 class AlertDetail(Message):
     """An alert with its whole history, and why its worst series stood out.
 
     `silence` is null where no silence kept it quiet, or where that one was forgotten.
+    `routed` is where routes led it; null if its policy names its receivers itself, or it never fired.
     """
 
     alert: AlertItem
     silence: AlertSilence | None
     transitions: list[TransitionItem]
     deliveries: list[DeliveryItem]
+    routed: RoutedItem | None
     why: WhyCard | None
 
 
@@ -511,50 +534,6 @@ class ReceiverList(Message):
     """By name."""
 
     items: list[ReceiverItem]
-
-
-# ---- time machine -----------------------------------------------------------------------------------------------
-
-
-class ReplayRequest(Request):
-    """What would have happened between two moments under other policies; none given means those in force."""
-
-    start_ms: TimeMs
-    end_ms: TimeMs
-    policies: Annotated[list[PolicyRequest], msgspec.Meta(max_length=MAX_POLICIES)] | None = None
-
-
-class PreviewRequest(Request):
-    """What one draft policy alone would have done."""
-
-    policy: PolicyRequest
-    start_ms: TimeMs
-    end_ms: TimeMs
-
-
-class PageItem(Message):
-    """A notification that would have been sent."""
-
-    at_ms: int
-    receiver: str
-    alert_id: str
-    policy_name: str
-    state: AlertStateName
-    group: Labels
-    reason: str
-
-
-class ReplayReport(Message):
-    """The replayed history and its difference from what was."""
-
-    start_ms: int
-    end_ms: int
-    samples: int
-    alerts: list[AlertItem]
-    pages: list[PageItem]
-    alerts_live: int
-    only_replayed: list[str]
-    only_live: list[str]
 
 
 # ---- overview, session, errors, live ----------------------------------------------------------------------------

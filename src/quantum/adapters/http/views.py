@@ -10,6 +10,8 @@ import msgspec
 from quantum.adapters.http import condition_messages as c
 from quantum.adapters.http import messages as m
 from quantum.adapters.http.json_columns import numbers_json, times_json
+from quantum.adapters.http.replay_messages import PageItem
+from quantum.adapters.http.route_messages import RouteItem
 from quantum.domain.coverage import Tier
 from quantum.domain.labels import LabelSet, Matcher, MatchOp
 from quantum.domain.policies import (
@@ -25,6 +27,7 @@ from quantum.domain.policies import (
     Threshold,
     TimeToLimit,
 )
+from quantum.domain.routes import DEFAULT, Route
 from quantum.domain.wording import rarity_words, reached_words
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quantum.adapters.http.route_messages import RouteRequest
     from quantum.application.budgets import BudgetNow
     from quantum.application.forecasting import SeriesForecast
     from quantum.application.ingest import Receipt
@@ -43,9 +47,12 @@ if TYPE_CHECKING:
     from quantum.domain.alerts import Alert, Anomaly, Contributor, Incident, NotificationIntent, Transition
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.recurrence import Recurrence
+    from quantum.domain.routes import Routed
     from quantum.domain.schedules import Occurrence
     from quantum.domain.silences import Silence
 
+GAP: Final = 10
+"""Between the orders of routes that are listed without one."""
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -259,6 +266,12 @@ def transition(one: Transition) -> m.TransitionItem:
     )
 
 
+def routed(one: Routed) -> m.RoutedItem:
+    """Return where an alert is led."""
+    steps = [m.RouteStepItem(route=each.route, outcome=each.outcome.value, why=each.why) for each in one.steps]
+    return m.RoutedItem(receivers=list(one.receivers), routes=list(one.routes), steps=steps, left_out=one.left_out)
+
+
 def delivery(one: Delivery) -> m.DeliveryItem:
     """Return a notification and its progress."""
     return m.DeliveryItem(
@@ -358,9 +371,9 @@ def incident(one: Incident) -> m.IncidentItem:
     )
 
 
-def page(one: NotificationIntent) -> m.PageItem:
+def page(one: NotificationIntent) -> PageItem:
     """Return a notification that would have been sent."""
-    return m.PageItem(
+    return PageItem(
         at_ms=one.at_ms,
         receiver=one.receiver,
         alert_id=one.alert.id,
@@ -479,6 +492,36 @@ def asked_policy(body: m.PolicyRequest, policy_id: str) -> AlertPolicy:
         receivers=tuple(body.receivers),
         enabled=body.enabled,
     )
+
+
+def route(one: Route) -> RouteItem:
+    """Return a route."""
+    return RouteItem(
+        name=one.name,
+        version=one.version,
+        parent=one.parent,
+        order=one.order,
+        matchers=matchers(one.matchers),
+        receivers=None if one.receivers is None else list(one.receivers),
+        goes_on=one.goes_on,
+    )
+
+
+def asked_route(body: RouteRequest, order: int = 0) -> Route:
+    """Return the route that a request describes; `order` is what it has if it says none."""
+    return Route(
+        name=body.name,
+        parent="" if body.name == body.parent == DEFAULT else body.parent,
+        order=order if body.order is None else body.order,
+        matchers=asked_matchers(body.matchers),
+        receivers=None if body.receivers is None else tuple(body.receivers),
+        goes_on=body.goes_on,
+    )
+
+
+def asked_routes(bodies: Iterable[RouteRequest]) -> tuple[Route, ...]:
+    """Return the routes of a list; those without an order are tried in the order of the list."""
+    return tuple(asked_route(body, number * GAP) for number, body in enumerate(bodies, 1))
 
 
 def _asked_condition(body: c.ConditionItem) -> Condition:

@@ -88,6 +88,8 @@ _WRITER_OR_HERE: Final = (
     "GET /api/v1/policies/{key}/lessons",
     "GET /api/v1/silences",
     "GET /api/v1/silences/{silence_id}",
+    "GET /api/v1/routes",
+    "GET /api/v1/routes/{name}",
     "GET /api/v1/receivers",
     "GET /api/v1/receivers/{name}",
     "GET /api/v1/models",
