@@ -193,6 +193,7 @@ def silence_routes(silencing: Silencing) -> list[HTTPRouteHandler]:
 
 
 def _view(one: Silence, silencing: Silencing) -> SilenceItem:
+    differ = silencing.has_other_clocks(one)
     return SilenceItem(
         id=one.id,
         state=silencing.state(one),
@@ -203,7 +204,7 @@ def _view(one: Silence, silencing: Silencing) -> SilenceItem:
         author=one.author,
         created_at_ms=one.created_at_ms,
         ended_by=one.ended_by,
-        schedule=_schedule(one.schedule, clocks_differ=silencing.has_other_clocks(one)) if one.schedule else None,
+        schedule=_schedule(one.schedule, clocks_differ=differ) if one.schedule else None,
         to_come=_occurrences(silencing.to_come(one)),
     )
 
