@@ -21,6 +21,10 @@ const tryOut = async (page) => {
   await page.getByLabel('in the last').selectOption({ label: '1 h' });
   await page.getByRole('button', { name: 'Try it on the past' }).click();
 };
+const askRoutes = async (page) => {
+  await page.getByRole('button', { name: 'New route' }).click();
+  await page.getByRole('button', { name: 'Ask the routes' }).click();
+};
 const pages = [
   ['overview', '/', /Nothing is wrong|incident|Learning|Waiting/],
   ['explore', '/explore', /series/],
@@ -33,6 +37,7 @@ const pages = [
   ...(policy ? [['policy', `/policies?edit=${policy.id}`, /Woken|Nobody would have been woken/, tryOut]] : []),
   ...(policy ? [['lessons', `/policies?learn=${policy.id}`, /Say what incidents were|Learn this|Refused/, (page) => page.getByRole('button', { name: 'Look for proposals' }).click()]] : []),
   ['silences', '/silences?match=' + encodeURIComponent('{severity=~".+"}'), /It would silence/],
+  ['routes', '/routes', /would be told,/, askRoutes],
   ['models', '/models', /Every series is watched in full/],
   ['replay', '/replay?range=1h', /comes to exactly the same/, (page) => page.getByRole('button', { name: 'Replay' }).click()],
   ['audit', '/audit', /put policy/],

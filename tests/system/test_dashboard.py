@@ -38,6 +38,11 @@ SERVICES: Final = ("catalogue", "checkout", "payment", "search")
 TROUBLE: Final = {"checkout": 3.5, "payment": 1.7}
 """By what the duration of some services is multiplied in the last steps; checkout's is beyond its policy."""
 RECEIVER: Final = {"name": "on-call", "url": "http://127.0.0.1:60009/nobody-listens"}
+ROUTE: Final = {
+    "name": "night shift",
+    "matchers": [{"label": "severity", "op": "=", "value": "critical"}],
+    "receivers": ["on-call"],
+}
 POLICY: Final = {
     "name": "Checkout is slow",
     "matchers": [{"label": "__name__", "op": "=", "value": "http_request_duration_ms"}],
@@ -97,6 +102,7 @@ def test_the_dashboards_own_specs_pass(programs: Path, tmp_path: Path) -> None:
 def test_every_page_shows_itself_without_errors_to_everybody(quantum: Program, programs: Path, tmp_path: Path) -> None:
     chromium = need("chromium")
     quantum.post("/api/v1/receivers", RECEIVER, status=201)
+    quantum.post("/api/v1/routes", ROUTE, status=201)
     quantum.post("/api/v1/policies", POLICY, status=201)
     push_story(quantum)
     quantum.wait_until(lambda: open_incident(quantum), "an incident", SETTLED_WITHIN_S)
