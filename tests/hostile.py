@@ -112,7 +112,6 @@ SIZES: Final = {letter: text.count("|") + 1 for letter, text in LISTS.items()}
 
 NOT_HERE: Final = {
     "O20": "there is no gRPC here",
-    "P37": "policies and silences have no schedules, so no time zones; those of explanations are the settings'",
 }
 """Lines that do not apply, and why."""
 ELSEWHERE: Final = {

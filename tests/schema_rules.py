@@ -100,6 +100,14 @@ SILENCE: Final[dict[str, Any]] = {
     "matchers": [{"label": "a", "op": "=", "value": "b"}],
     "ends_at_ms": 253_402_300_799_000,
 }
+NIGHTS: Final = {"time_zone": "UTC", "start_time": "22:00", "end_time": "06:00"}
+AGAIN: Final = {"matchers": SILENCE["matchers"], "schedule": NIGHTS}
+ODD_SCHEDULES: Final[dict[str, Rule]] = {
+    "silence_schedule": Rule(
+        "a schedule comes at some time", AGAIN | {"schedule": NIGHTS | {"first_day": "2027-02-30"}}
+    ),
+    "time_zone": Rule("a time zone is one of the database", AGAIN | {"schedule": NIGHTS | {"time_zone": "Mars"}}),
+}
 ODD_MATCHERS: Final[dict[str, Rule]] = {
     "silence_matchers": Rule(
         "a matcher among them asks for a value", {"matchers": [{"label": "a", "op": "=", "value": ""}]}
@@ -166,11 +174,19 @@ BEYOND: Final[dict[str, dict[str, Rule]]] = {
         "max_labels": Rule("there are so many", {"labels": {f"l{number}": "a" for number in range(40)}}),
     },
     "POST /api/v1/silences": {code: Rule(rule.why, SILENCE | rule.body) for code, rule in ODD_MATCHERS.items()}
+    | ODD_SCHEDULES
     | {
         "silence_time": Rule("a silence ends in the future, and lasts a year at most", SILENCE | {"ends_at_ms": 0}),
         "silence_text": Rule("texts have no NUL", SILENCE | {"comment": "a\0b"}),
     },
-    "POST /api/v1/silences/preview": ODD_MATCHERS,
+    "POST /api/v1/silences/preview": ODD_MATCHERS
+    | ODD_SCHEDULES
+    | {
+        "silence_time": Rule(
+            "a schedule has an end in the future",
+            AGAIN | {"schedule": NIGHTS | {"first_day": "2027-01-13", "last_day": "2027-01-13"}},
+        )
+    },
     "POST /api/v1/samples": {
         "column_length": Rule(
             "columns are equally long", {"series": [{"labels": {}, "timestamps_ms": [], "values": [1]}]}

@@ -525,7 +525,7 @@ class Workspace(containers.DeclarativeContainer):
         Models, store, store, control, monitor, machine, shadows, clock, full_detector.provider, compiler
     )
     teaching = providers.Singleton(Teaching, store, control, monitor, machine, clock, compiler)
-    silencing = providers.Singleton(Silencing, control, monitor, store, compiler, clock)
+    silencing = providers.Singleton(Silencing, control, monitor, store, compiler, clock, providers.Object(civil_time))
     routing = providers.Singleton(Routing, control, monitor, compiler)
     training = providers.Singleton(
         build_training, store, feed, clock, monitor, shadows, compiler, full_detector.provider, control

@@ -96,7 +96,7 @@ def build_room(
         ],
         json_routes=[
             *_reading(queries, why, forecasts, store, release),
-            *alert_routes(store, store, why),
+            *alert_routes(store, store, why, silencing),
             *incident_list_routes(store),
             *policy_routes(control, budgets),
             *teaching_routes(teaching),

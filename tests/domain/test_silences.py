@@ -24,6 +24,7 @@ from quantum.domain.facts import (
     WebhookReceiver,
 )
 from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
+from quantum.domain.schedules import WEEKDAYS, Occurrence, Schedule, span_of
 from quantum.domain.silences import (
     MAX_COMMENT,
     MAX_SILENCE_MS,
@@ -50,6 +51,23 @@ def silence(key: str = "s1", **more: Any) -> Silence:
         created_at_ms=START_MS,
     )
     return replace(plain, **more)
+
+
+def evenings(window: tuple[str, str] = ("22:14", "22:15")) -> Schedule:
+    """Return a schedule of every day in November, by UTC; the story begins on the 14th at 22:13:20."""
+    return Schedule("UTC", WEEKDAYS, *window, "2023-11-13", "2023-11-30", ((0, 0),))
+
+
+def again(key: str = "s1", window: tuple[str, str] = ("22:14", "22:15")) -> Silence:
+    """Return a silence that comes in the evenings."""
+    schedule = evenings(window)
+    span = span_of(schedule)
+    return silence(key, starts_at_ms=span.starts_at_ms, ends_at_ms=span.ends_at_ms, schedule=schedule)
+
+
+def minute(number: int, day: int = 0) -> int:
+    """Return a minute after ten in the evening, on the first day of the story or a later one."""
+    return START_MS + (number * 60 - 800) * 1000 + day * 24 * HOUR_MS
 
 
 def story(*first: PutSilence) -> Log:
@@ -168,6 +186,85 @@ def test_a_silenced_alert_whose_policy_is_deleted_is_told_to_nobody() -> None:
     assert told(run(log.facts)[1]) == []
 
 
+def test_what_fires_in_an_occurrence_is_told_when_that_is_over_and_the_next_day_it_is_the_same_again() -> None:
+    log = story(PutSilence(again(), "ann"))
+    for day in (0, 1):
+        log.add(Heartbeat(), minute(13, day) + 50_000 - log.at_ms)
+        silent_for(log, 15)  # until 22:14:05
+        for _ in range(60):
+            log.send({CPU: 95.0})
+        log.send({CPU: 1.0})
+        silent_for(log, 2)
+    effects = run(log.facts)[1]
+    later = 24 * 3600
+    assert told(effects) == [
+        (100, AlertState.FIRING),
+        (107, AlertState.RESOLVED),
+        (100 + later, AlertState.FIRING),
+        (107 + later, AlertState.RESOLVED),
+    ]
+
+
+def test_what_resolves_within_an_occurrence_is_told_to_nobody_and_what_fires_between_two_is_told() -> None:
+    log = story(PutSilence(again(), "ann"))
+    log.send({CPU: 95.0})
+    log.send({CPU: 1.0})
+    log.add(Heartbeat(), minute(14) - log.at_ms)
+    log.send({CPU: 95.0})
+    log.send({CPU: 1.0})
+    silent_for(log, 90)
+    assert [state for _, state in told(run(log.facts)[1])] == [AlertState.FIRING, AlertState.RESOLVED]
+
+
+def test_a_silence_that_comes_again_waits_between_its_occurrences() -> None:
+    one = again()
+    states = [(one.state(minute(number, day)).value) for day in (0, 1) for number in (13, 14, 15)]
+    assert states == ["pending", "active", "pending"] * 2
+    assert one.occurrence(minute(15)) is None
+    assert one.occurrence(minute(14)) == Occurrence(minute(14), minute(15))
+    assert next(one.to_come(minute(15))) == Occurrence(minute(14, 1), minute(15, 1))
+    assert one.newest(minute(13)) == Occurrence(minute(14, -1), minute(15, -1))
+    assert one.newest(minute(14, -1) - 1) is None
+    assert one.state(minute(15, 16)) is SilenceState.OVER
+    assert list(one.to_come(minute(15, 16))) == []
+    assert one.newest(minute(15, 20)) == Occurrence(minute(14, 16), minute(15, 16))
+
+
+def test_a_silence_that_comes_again_can_be_ended_for_good_within_an_occurrence_or_between_two() -> None:
+    for at_ms in (minute(14) + 30_000, minute(15) + 1):
+        book = SilenceBook(MatcherCompiler(full_match))
+        book.put(again(), minute(13))
+        assert book.covering(LabelSet.of({"host": "a"}), minute(14)) is not None
+        book.end("s1", "bob", at_ms)
+        [ended] = book.silences
+        assert ended.state(at_ms) is SilenceState.OVER
+        assert ended.newest(at_ms + HOUR_MS) == Occurrence(minute(14), min(at_ms, minute(15)))
+        assert book.covering(LabelSet.of({"host": "a"}), minute(14, 1)) is None
+        assert list(ended.to_come(minute(14) + 1)) == [Occurrence(minute(14), min(at_ms, minute(15)))]
+
+
+def test_a_plain_silence_has_one_occurrence() -> None:
+    plain = silence(starts_at_ms=START_MS + 10)
+    whole = Occurrence(START_MS + 10, START_MS + HOUR_MS)
+    assert list(plain.to_come(START_MS)) == list(plain.to_come(START_MS + 20)) == [whole]
+    assert list(plain.to_come(whole.ends_at_ms)) == []
+    assert (plain.newest(START_MS), plain.newest(START_MS + HOUR_MS)) == (None, whole)
+
+
+@given(st.permutations([again("s1"), again("s2", ("22:14", "22:16")), again("s3", ("22:00", "22:16")), silence("s4")]))
+def test_which_silence_keeps_an_alert_quiet_does_not_depend_on_the_order_in_which_they_were_made(
+    made: list[Silence],
+) -> None:
+    book = SilenceBook(MatcherCompiler(full_match))
+    for one in made:
+        book.put(one, START_MS)
+    found = [book.covering(LabelSet.of({"host": "a"}), minute(number, 1)) for number in (-1, 0, 13, 14, 15, 16)]
+    assert [None if one is None else one.id for one in found] == [None, "s3", "s3", "s3", "s3", None]
+    quiet = book.covering(LabelSet.of({"host": "a"}), minute(15))
+    assert quiet is not None
+    assert quiet.id == "s4"
+
+
 def refusal(*commands: PutSilence | EndSilence, after_ms: int = 0) -> Exception | None:
     log = Log()
     for command in commands:
@@ -188,6 +285,9 @@ def refusal(*commands: PutSilence | EndSilence, after_ms: int = 0) -> Exception 
         ({"ends_at_ms": START_MS}, "silence_time"),
         ({"ends_at_ms": START_MS + MAX_SILENCE_MS + 1}, "silence_time"),
         ({"starts_at_ms": START_MS - 2000, "ends_at_ms": START_MS - 1000}, "silence_time"),
+        ({"schedule": replace(evenings(), by_day=("XX",))}, "silence_schedule"),
+        ({"schedule": replace(evenings(), clocks=())}, "silence_schedule"),
+        ({"schedule": evenings(), "ends_at_ms": START_MS}, "silence_time"),
         ({"comment": "x" * (MAX_COMMENT + 1)}, "silence_text"),
         ({"comment": "a\x00b"}, "silence_text"),
     ],
@@ -238,6 +338,8 @@ moves = st.one_of(
     st.tuples(st.just("send"), st.sampled_from([1.0, 95.0])),
     st.tuples(st.just("beat"), st.integers(1, 4)),
     st.tuples(st.just("silence"), st.tuples(st.integers(0, 3), st.integers(1, 6))),
+    st.tuples(st.just("again"), st.sampled_from([("22:13", "22:14"), ("22:14", "22:15"), ("22:00", "22:14")])),
+    st.tuples(st.just("wait"), st.just(20)),
     st.tuples(st.just("end"), st.integers(0, 5)),
 )
 
@@ -247,13 +349,15 @@ def log_of(steps: list[tuple[str, Any]]) -> Log:
     for number, (kind, argument) in enumerate(steps):
         if kind == "send":
             log.send({CPU: argument, labels("cpu", host="b"): argument})
-        elif kind == "beat":
+        elif kind in ("beat", "wait"):
             silent_for(log, argument)
         elif kind == "silence":
             begin, lasts = argument
             starts_at_ms = log.at_ms + begin * 1000
             one = silence(f"s{number}", starts_at_ms=starts_at_ms, ends_at_ms=starts_at_ms + lasts * 1000)
             log.add(PutSilence(one, "ann"))
+        elif kind == "again":
+            log.add(PutSilence(again(f"s{number}", argument), "ann"))
         else:
             log.add(EndSilence(f"s{argument}", "bob"))
     return log

@@ -23,6 +23,7 @@ from quantum import roles
 from quantum.adapters import wire
 from quantum.application import monitoring, upkeep
 from quantum.application.ingest import Incoming, Receipt
+from quantum.domain.civil import DAY_MS
 from quantum.domain.errors import Conflict, NotFound, Rejected, Unavailable
 from quantum.domain.facts import (
     AcknowledgeIncident,
@@ -35,6 +36,7 @@ from quantum.domain.facts import (
 )
 from quantum.domain.labels import Matcher, MatchOp
 from quantum.domain.policies import Absence, AnomalyScore, Severity
+from quantum.domain.schedules import WEEKDAYS, Schedule, day_of, span_of
 from quantum.domain.silences import ALERT_NAME, Silence
 
 if TYPE_CHECKING:
@@ -429,7 +431,7 @@ class World:
         )
 
     async def _keep_quiet(self, number: int) -> None:
-        """Silence the alerts of a policy for some seconds; end that before its time, or not."""
+        """Silence the alerts of a policy for some seconds, or minutes that come again; end that early, or not."""
         now_ms = self.clock.now_ms()
         made = Silence(
             id=f"s{number}",
@@ -440,6 +442,8 @@ class World:
             author=f"bob {number}",
             created_at_ms=now_ms,
         )
+        if number % 2:
+            made = _coming_again(made)
         await self._obey(PutSilence(made, f"bob {number}"))
         if self.loop.chance(0.5):
             await asyncio.sleep(self.loop.below(8))
@@ -499,6 +503,15 @@ async def _taken_in(monitor: Monitor, position: int) -> None:
 async def _submit(life: Life, command: Command) -> bool:
     await life.workspace.control().submit(command)
     return True
+
+
+def _coming_again(plain: Silence) -> Silence:
+    """Return a silence of the minute in which a plain one starts and of the next one, today and tomorrow."""
+    minute, day = plain.starts_at_ms // 60_000, plain.starts_at_ms // DAY_MS
+    start, end = (f"{one // 60 % 24:02}:{one % 60:02}" for one in (minute, minute + 2))
+    schedule = Schedule("UTC", WEEKDAYS, start, end, day_of(day), day_of(day + 1), ((0, 0),))
+    span = span_of(schedule)
+    return replace(plain, starts_at_ms=span.starts_at_ms, ends_at_ms=span.ends_at_ms, schedule=schedule)
 
 
 async def _issue(life: Life, name: str) -> Any:

@@ -32,6 +32,7 @@ from quantum.domain.facts import (
     PutPolicy,
     PutReceiver,
     PutRoute,
+    PutSilence,
     WebhookReceiver,
 )
 from quantum.domain.labels import LabelSet, Matcher, MatcherCompiler, MatchOp
@@ -39,6 +40,8 @@ from quantum.domain.pipeline import Pipeline
 from quantum.domain.policies import Absence, AnomalyScore, Comparison, Direction, RateOfChange, Threshold
 from quantum.domain.routes import Route
 from quantum.domain.routing import ROOT
+from quantum.domain.schedules import WEEKDAYS, Schedule, span_of
+from quantum.domain.silences import Silence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +137,20 @@ async def configure(life: Life) -> None:
     await life.obey(PutRoute(Route(name="some", matchers=hosts, receivers=("ops", "dev"), goes_on=True), 0, "test"))
     await life.obey(PutRoute(Route(name="gone", matchers=(Matcher("alertname", MatchOp.EQUAL, "gone"),)), 0, "test"))
     await life.obey(PutRoute(replace(ROOT, receivers=("dev",)), 1, "test"))
+    # every morning, so that of what fires then nobody is told
+    mornings = Schedule("Europe/Berlin", WEEKDAYS, "04:00", "09:00", "2023-11-01", "2023-12-01", ((0, 3_600_000),))
+    span = span_of(mornings)
+    quiet = Silence(
+        id="5" * 16,
+        matchers=(Matcher("host", MatchOp.REGEX, "web-[0-4]"),),
+        starts_at_ms=span.starts_at_ms,
+        ends_at_ms=span.ends_at_ms,
+        comment="",
+        author="test",
+        created_at_ms=START_MS,
+        schedule=mornings,
+    )
+    await life.obey(PutSilence(quiet, "test"))
 
 
 async def live_a_day(store: SqliteStore) -> None:
@@ -211,6 +228,8 @@ async def test_a_day_with_faults_replays_to_the_same_bytes_twice(kind: str, tmp_
         told = {line.split(b'"')[1] for line in lived.splitlines()}
         assert told == {b"transition", b"intent", b"incident"}
         assert lived.count(b'"firing"') > 5
+        fired = await store.alerts(AlertFilter(states=(AlertState.RESOLVED,)), Page(limit=1000))
+        assert any(one.silenced_by for one in fired)
         machine = TimeMachine(store, store, store, store, pipeline, CODEC)
         for _ in range(2):
             history = await machine.replay(0, START_MS * 2)

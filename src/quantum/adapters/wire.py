@@ -29,6 +29,7 @@ from quantum.domain import (
     pipeline,
     policies,
     routes,
+    schedules,
     silences,
     teaching,
 )
@@ -93,6 +94,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         routes.Routed,
         facts.PutRoute,
         facts.DeleteRoute,
+        schedules.Schedule,
         silences.Silence,
         facts.PutSilence,
         facts.EndSilence,

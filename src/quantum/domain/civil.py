@@ -10,6 +10,7 @@ and puts many moments on those clocks at once.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,24 @@ class CivilTime:
         steps, of = np.unique(at_ms // STEP_MS, return_inverse=True)
         ahead = np.array([self.ahead_ms(one * STEP_MS) for one in steps.tolist()], np.int64)
         return at_ms + ahead[of]
+
+    def changes(self, start_ms: int, end_ms: int) -> tuple[tuple[int, int], ...]:
+        """Return how far clocks are ahead in `[start_ms, end_ms)`: from when on (the first is `start_ms`) by how much.
+
+        A change that is undone within the same day of UTC is not seen; no place has done that.
+        """
+        found = [(start_ms, self.ahead_ms(start_ms))]
+        for after_ms in range(start_ms, end_ms, DAY_MS):
+            until_ms = min(after_ms + DAY_MS, end_ms) - 1
+            ahead_ms = self.ahead_ms(until_ms)
+            if ahead_ms != found[-1][1]:
+                found.append((self._changed_ms(after_ms, until_ms), ahead_ms))
+        return tuple(found)
+
+    def _changed_ms(self, before_ms: int, after_ms: int) -> int:
+        """Return the first moment at which clocks are as far ahead as at `after_ms`, as they are not at `before_ms`."""
+        moments, ahead_ms = range(before_ms, after_ms), self.ahead_ms(after_ms)
+        return before_ms + bisect_left(moments, x=True, key=lambda one: self.ahead_ms(one) == ahead_ms)
 
     def days(self, at_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the days of the calendar, 0 is 1 January 1970, shape (n,)."""

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from quantum.application.ports import AlertStore, NotificationQueue
+    from quantum.application.silencing import Silencing
     from quantum.application.why import Why
 
 DETAIL: Final = 200
 """How many deliveries of an alert, and alerts of an incident, are shown with it."""
 
 
-def alert_routes(alerts: AlertStore, deliveries: NotificationQueue, why: Why) -> list[HTTPRouteHandler]:
+def alert_routes(
+    alerts: AlertStore, deliveries: NotificationQueue, why: Why, silencing: Silencing
+) -> list[HTTPRouteHandler]:
     """Return the handlers of alerts."""
 
     @get("/api/v1/alerts", operation_id="listAlerts", tags=["reading"], summary="Alerts, newest first")
@@ -55,6 +58,7 @@ def alert_routes(alerts: AlertStore, deliveries: NotificationQueue, why: Why) ->
         card = await why.of_alert(found)
         return m.AlertDetail(
             alert=views.alert(found),
+            silence=views.alert_silence(silencing.of_alert(found)),
             transitions=[views.transition(one) for one in transitions],
             deliveries=[views.delivery(one) for one in sent],
             routed=views.routed(found.routed) if found.routed else None,

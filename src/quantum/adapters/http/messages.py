@@ -349,6 +349,19 @@ class MovedList(Message):
     items: list[MovedItem]
 
 
+class AlertSilence(Message):
+    """The silence because of which nobody was told, and in whose words.
+
+    Of a silence that comes again, the times are those of the occurrence.
+    """
+
+    id: str
+    author: str
+    comment: str
+    starts_at_ms: int
+    ends_at_ms: int
+
+
 class RouteStepItem(Message):
     """A route that an alert came to: it decided (`told`), left it to one below, does not match, or came too late."""
 
@@ -372,10 +385,12 @@ class RoutedItem(Message):
 class AlertDetail(Message):
     """An alert with its whole history, and why its worst series stood out.
 
+    `silence` is null where no silence kept it quiet, or where that one was forgotten.
     `routed` is where routes led it; null if its policy names its receivers itself, or it never fired.
     """
 
     alert: AlertItem
+    silence: AlertSilence | None
     transitions: list[TransitionItem]
     deliveries: list[DeliveryItem]
     routed: RoutedItem | None

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from quantum.domain.facts import WebhookReceiver
     from quantum.domain.recurrence import Recurrence
     from quantum.domain.routes import Routed
+    from quantum.domain.schedules import Occurrence
+    from quantum.domain.silences import Silence
 
 GAP: Final = 10
 """Between the orders of routes that are listed without one."""
@@ -236,6 +238,20 @@ def alert(one: Alert) -> m.AlertItem:
         peak_score=one.peak_score,
         contributors=[contributor(each) for each in one.contributors],
         silenced_by=one.silenced_by,
+    )
+
+
+def alert_silence(found: tuple[Silence, Occurrence] | None) -> m.AlertSilence | None:
+    """Return what keeps, or kept, an alert quiet."""
+    if found is None:
+        return None
+    silence, time = found
+    return m.AlertSilence(
+        id=silence.id,
+        author=silence.author,
+        comment=silence.comment,
+        starts_at_ms=time.starts_at_ms,
+        ends_at_ms=time.ends_at_ms,
     )
 
 
