@@ -88,6 +88,16 @@ export class Page {
     await this.settle();
   }
 
+  /** Choose an option by its words. */
+  async choose(selector: string, words: string): Promise<void> {
+    const field = this.find<HTMLSelectElement>(selector);
+    const found = [...field.options].findIndex((one) => (one.textContent ?? '').trim() === words);
+    if (found < 0) throw new Error(`${selector} has no option ${words}`);
+    field.selectedIndex = found;
+    field.dispatchEvent(new Event('change'));
+    await this.settle();
+  }
+
   async submit(selector = 'form'): Promise<void> {
     this.find(selector).dispatchEvent(new Event('submit', { cancelable: true }));
     await this.settle();

@@ -3,7 +3,7 @@ import { Injectable, inject } from '@angular/core';
 import { NEVER, Observable, firstValueFrom, takeUntil } from 'rxjs';
 import {
   AlertDetail, AlertPage, AlertState, ApiKeyItem, ApiKeyRequest, AuditPage, BudgetItem, CoveragePage, ForecastItem, IncidentDetail, IncidentItem, IncidentPageMessage, IncidentState, Labels, LearnRequest, LessonItem, LiveTicket, Matcher, ModelItem, ModelList, MovedItem, OptionItem, Outcome, OverviewMessage,
-  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, RouteItem, RouteRequest, Routed, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
+  PolicyItem, PolicyRequest, Problem, ProposalItem, ReceiverItem, ReplayReport, RouteItem, RouteRequest, Routed, ScheduleRequest, SeriesItem, SeriesPage, Session, SilenceItem, SilencePreview, SilenceRequest, SilenceState, TrainingRequest, TrainingRunItem, TrialItem, Verdict, WhyCard, Window,
 } from './messages';
 
 type Query = Record<string, string | number | boolean | readonly string[]>;
@@ -61,7 +61,7 @@ export class Api {
   replay = (policies: PolicyRequest[] | null, start_ms: number, end_ms: number, stop: Observable<unknown>) =>
     this.post<ReplayReport | null>('replay', { start_ms, end_ms, ...(policies ? { policies } : {}) }, stop);
   silences = (state: SilenceState[]) => this.get<{ items: SilenceItem[] }>('silences', { state });
-  previewSilence = (matchers: Matcher[]) => this.post<SilencePreview>('silences/preview', { matchers });
+  previewSilence = (asked: { matchers: Matcher[]; schedule?: ScheduleRequest }) => this.post<SilencePreview>('silences/preview', asked);
   createSilence = (silence: SilenceRequest) => this.post<SilenceItem>('silences', silence);
   endSilence = (id: string) => firstValueFrom(this.http.delete<void>(`/api/v1/silences/${id}`));
   routes = () => this.get<{ items: RouteItem[] }>('routes');

@@ -77,10 +77,19 @@ export interface Matcher { label: string; op: '=' | '!=' | '=~' | '!~'; value: s
 export type SilenceState = 'pending' | 'active' | 'over';
 export interface SilenceItem {
   id: string; state: SilenceState; matchers: Matcher[]; starts_at_ms: number; ends_at_ms: number; comment: string; author: string;
-  created_at_ms: number; ended_by: string;
+  created_at_ms: number; ended_by: string; schedule?: ScheduleItem | null; to_come?: OccurrenceItem[];
 }
-export interface SilenceRequest { matchers: Matcher[]; ends_at_ms: number; comment: string }
-export interface SilencePreview { firing: number; fired: number; since_ms: number; examples: AlertItem[] }
+/** When a silence comes again; `clocks_differ` where clocks will show something else than was known when it was made. */
+export interface ScheduleItem {
+  time_zone: string; start_time: string; end_time: string; by_day: string[]; first_day: string; last_day: string; clocks_differ: boolean;
+}
+export interface ScheduleRequest { time_zone: string; start_time: string; end_time: string; by_day: string[]; last_day?: string }
+export interface OccurrenceItem { starts_at_ms: number; ends_at_ms: number }
+export interface PastOccurrenceItem extends OccurrenceItem { withheld: number }
+export interface SilenceRequest { matchers: Matcher[]; ends_at_ms?: number; comment: string; schedule?: ScheduleRequest }
+export interface SilencePreview {
+  firing: number; fired: number; since_ms: number; examples: AlertItem[]; past?: PastOccurrenceItem[]; to_come?: OccurrenceItem[];
+}
 /** To which side of what was expected a series has to be odd; either, if it is not said. */
 export type Direction = 'above' | 'below' | 'either';
 export type Condition =

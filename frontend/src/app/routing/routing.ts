@@ -25,8 +25,7 @@ const blank = (): Draft => ({ name: '', parent: ROOT, order: null, selector: '',
   imports: [FormsModule, Steps],
   changeDetection: ChangeDetectionStrategy.OnPush,
   templateUrl: './routing.html',
-  styles: `fieldset { border: 1px solid var(--line); border-radius: 10px; margin: 0; padding: 8px 14px 12px; display: flex; flex-wrap: wrap; gap: 6px 18px; }
-    .tick { display: inline-flex; align-items: center; gap: 6px; } legend { padding: 0 6px; } .answer, .alone { margin: 0; padding: 4px 18px 10px; } .alone { padding-top: 12px; }`,
+  styles: '.answer, .alone { margin: 0; padding: 4px 18px 10px; } .alone { padding-top: 12px; }',
 })
 export class Routing {
   protected readonly items = signal<RouteItem[] | null>(null);

@@ -82,6 +82,55 @@ describe('a new silence', () => {
   });
 });
 
+describe('a silence that comes again', () => {
+  const schedule = { time_zone: 'Europe/Berlin', start_time: '22:00', end_time: '02:00', by_day: ['1SU', '-1MO'], first_day: '2026-11-26', last_day: '2027-01-31', clocks_differ: false };
+  const at = (text: string) => Date.parse(text);
+  const to_come = [{ starts_at_ms: at('2026-12-06T21:00:00Z'), ends_at_ms: at('2026-12-07T01:00:00Z') }];
+
+  it('is listed by its days, its times and its next occurrence, by the clocks of its zone', async () => {
+    const page = await Page.open('/silences', { 'GET silences': { items: [silence({ state: 'pending', schedule, to_come })] } });
+    expect(page.text).toContain('first Sun, last Mon, 22:00 to 02:00, Europe/Berlin, until 2027-01-31');
+    expect(page.text).toContain('next 2026-12-06 22:00 to 02:00');
+    expect(page.text).not.toContain('other clocks');
+  });
+
+  it('says so when clocks will show something else than was known', async () => {
+    const every = { ...schedule, by_day: ['MO', 'TU', 'WE', 'TH', 'FR', 'SA', 'SU'], last_day: '', clocks_differ: true };
+    const page = await Page.open('/silences', { 'GET silences': { items: [silence({ schedule: every, to_come: [] })] } });
+    expect(page.text).toContain('every day, 22:00 to 02:00, Europe/Berlin');
+    expect(page.text).toContain('other clocks');
+  });
+
+  it('is tried out and made by days and times', async () => {
+    const past = [{ starts_at_ms: at('2026-11-01T21:00:00Z'), ends_at_ms: at('2026-11-02T01:00:00Z'), withheld: 3 }];
+    const page = await Page.open('/silences', { ...none, 'POST silences/preview': { ...PREVIEW, past, to_come }, 'POST silences': silence({ schedule, to_come }) });
+    await page.fill('[name=selector]', '{host="a"}');
+    await page.choose('[name=length]', 'it comes again');
+    await page.choose('[name=which]', 'the first of a month');
+    await page.fill('[name=zone]', 'Europe/Berlin');
+    expect(page.text).toContain('To, on the next day');
+    await page.click('What would it silence?');
+    const asked = { time_zone: 'Europe/Berlin', by_day: ['1SU'], start_time: '22:00', end_time: '02:00' };
+    expect(page.requests('POST silences/preview').at(-1)?.body).toEqual({ matchers: [{ label: 'host', op: '=', value: 'a' }], schedule: asked });
+    for (const words of ['2026-12-06 22:00 to 02:00', '2026-11-01 22:00 to 02:00', '3 alerts would have been told to nobody']) expect(page.text).toContain(words);
+    await page.fill('[name=last]', '2027-01-31');
+    await page.submit('form');
+    expect(page.requests('POST silences').at(-1)?.body).toEqual({ matchers: [{ label: 'host', op: '=', value: 'a' }], schedule: { ...asked, last_day: '2027-01-31' }, comment: '' });
+  });
+
+  it('has a day at least', async () => {
+    const page = await Page.open('/silences', none);
+    await page.fill('[name=selector]', '{host="a"}');
+    await page.choose('[name=length]', 'it comes again');
+    page.find<HTMLInputElement>('[name=SU]').click();
+    await page.submit('form');
+    expect(page.find('[role=alert]').textContent).toContain('Choose a day at least.');
+    page.find<HTMLInputElement>('[name=MO]').click();
+    await page.submit('form');
+    expect((page.requests('POST silences').at(-1)?.body as { schedule: { by_day: string[] } }).schedule.by_day).toEqual(['MO']);
+  });
+});
+
 describe('a silence that is not over', () => {
   it('is ended when that is wanted, and not when it is not', async () => {
     const page = await Page.open('/silences', { 'GET silences': { items: [silence()] }, 'DELETE silences/s1': null });

@@ -3,15 +3,18 @@ import { FormsModule } from '@angular/forms';
 import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
-import { SilenceItem, SilencePreview, SilenceState } from '../api/messages';
+import { ScheduleRequest, SilenceItem, SilencePreview, SilenceState } from '../api/messages';
 import { Badge } from '../parts/badge';
 import { Clock } from '../parts/clock';
 import { duration, labelLine, many, moment } from '../parts/format';
 import { matcherText, parseMatchers } from '../policies/draft';
+import { DAYS, WHICH, emptySchedule, occurrenceText, scheduleOf, scheduleText, zones } from './schedule';
 
 const FILTERS: Record<string, SilenceState[]> = { current: ['active', 'pending'], over: ['over'], all: [] };
 const HOUR_MS = 3_600_000;
 const LENGTHS = [['30 minutes', HOUR_MS / 2], ['1 hour', HOUR_MS], ['2 hours', 2 * HOUR_MS], ['8 hours', 8 * HOUR_MS], ['1 day', 24 * HOUR_MS], ['1 week', 168 * HOUR_MS]] as const;
+/** Chosen as a length: it comes again. */
+const AGAIN = 0;
 const EMPTY: Record<string, string> = { current: 'Nothing is silenced. Whoever is to be told is told.', over: 'No silence is over yet.', all: 'There never was a silence.' };
 
 /** Silences: made with a look at what they would keep quiet, listed, and ended before their time. */
@@ -41,7 +44,14 @@ export class Silences {
   protected readonly many = many;
   protected readonly moment = moment;
   protected readonly matcherText = matcherText;
+  protected readonly again = AGAIN;
+  protected readonly days = DAYS;
+  protected readonly whichDays = WHICH;
+  protected readonly zones = zones();
+  protected readonly scheduleText = scheduleText;
+  protected readonly occurrenceText = occurrenceText;
   protected wanted = { selector: '', lengthMs: 2 * HOUR_MS as number, comment: '' };
+  protected schedule = emptySchedule();
   private readonly api = inject(Api);
   private readonly router = inject(Router);
 
@@ -63,17 +73,23 @@ export class Silences {
 
   /** Show what a silence like that would keep quiet. */
   protected look(): Promise<void> {
-    return this.act(async () => this.looked.set(await this.api.previewSilence(parseMatchers(this.wanted.selector))));
+    return this.act(async () => this.looked.set(await this.api.previewSilence({ matchers: parseMatchers(this.wanted.selector), ...this.asked() })));
   }
 
   protected make(): Promise<void> {
     return this.act(async () => {
       const { selector, lengthMs, comment } = this.wanted;
-      await this.api.createSilence({ matchers: parseMatchers(selector), ends_at_ms: this.clock.nowMs() + lengthMs, comment });
+      const asked = this.asked(), until = asked.schedule ? asked : { ends_at_ms: this.clock.nowMs() + lengthMs };
+      await this.api.createSilence({ matchers: parseMatchers(selector), ...until, comment });
       this.wanted = { selector: '', lengthMs, comment: '' };
       this.looked.set(null);
       await this.load(this.which());
     });
+  }
+
+  protected toggle(day: string, chosen: boolean): void {
+    this.schedule.days = chosen ? [...this.schedule.days, day] : this.schedule.days.filter((one) => one !== day);
+    this.looked.set(null);
   }
 
   protected end(one: SilenceItem): Promise<void> {
@@ -82,6 +98,10 @@ export class Silences {
       await this.api.endSilence(one.id);
       await this.load(this.which());
     });
+  }
+
+  private asked(): { schedule?: ScheduleRequest } {
+    return this.wanted.lengthMs === AGAIN ? { schedule: scheduleOf(this.schedule) } : {};
   }
 
   private async act(work: () => Promise<unknown>): Promise<void> {
