@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOBBY: Final = "quantum.lobby"
 """Under this name an application's state has its lobby, for the server's protocol."""
 MOST_HELD: Final = 64
-"""So many pieces are kept at most; beyond that all are looked at, at once."""
+"""So many pieces are kept at most; beyond that all are looked at in the next pass."""
 
 
 class Lobby:
@@ -52,8 +52,9 @@ class Lobby:
         """Keep a piece for a moment, then call what takes it; pieces are taken in the order in which they came."""
         self._line.append((time.monotonic(), take))
         if len(self._line) >= MOST_HELD:
-            while self._line:
-                self._take_one()
+            for _, held in self._line:
+                asyncio.get_running_loop().call_soon(held)
+            self._line.clear()
         elif self._next is None:
             self._look_at_once()
 
@@ -72,10 +73,7 @@ class Lobby:
             self._next = asyncio.get_running_loop().call_later(left_s, self._look)
             return
         try:
-            self._take_one()
+            _, take = self._line.popleft()
+            take()
         finally:
             self._look_at_once()
-
-    def _take_one(self) -> None:
-        _, take = self._line.popleft()
-        take()
