@@ -256,12 +256,15 @@ def create_app(
     edge = Edge(_lower(allowed_hosts), _lower(allowed_origins), vitals.observe, proxies)
     inside = _front(room, layers)(app.asgi_handler)
     whole = edge(Tracing(traces)(inside) if traces else inside)
-    if others:
-        turnstile, repeats = Turnstile(), Repeats(vitals.observe)
-        app.state[LOBBY] = Lobby(turnstile, repeats)
-        whole = turnstile(repeats(whole))
-    app.asgi_handler = whole
+    app.asgi_handler = _in_turns(app, whole, vitals) if others else whole
     return app
+
+
+def _in_turns(app: Litestar, whole: ASGIApp, vitals: Vitals) -> ASGIApp:
+    """Return all layers behind those that share the loop among senders; the server's protocol finds their lobby."""
+    turnstile, repeats = Turnstile(), Repeats(vitals.observe)
+    app.state[LOBBY] = Lobby(turnstile, repeats)
+    return turnstile(repeats(whole))
 
 
 def _inner(room: Room, tickets: Tickets) -> Litestar:
