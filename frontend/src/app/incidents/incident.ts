@@ -5,6 +5,7 @@ import { Api, sentence } from '../api/api';
 import { Live } from '../api/live';
 import { Me } from '../api/me';
 import { IncidentDetail, IncidentItem, MovedItem, Verdict } from '../api/messages';
+import { acting } from '../parts/acting';
 import { Badge } from '../parts/badge';
 import { count, labelLine, moment } from '../parts/format';
 
@@ -81,17 +82,11 @@ export class IncidentPage {
     inject(DestroyRef).onDestroy(stop);
   }
 
-  protected async act(answer: Promise<IncidentItem>): Promise<void> {
-    this.busy.set(true);
-    try {
+  protected act(answer: Promise<IncidentItem>): Promise<void> {
+    return acting(this.busy, this.error, async () => {
       const incident = await answer;
       this.found.update((found) => found && { ...found, incident });
-      this.error.set('');
-    } catch (error) {
-      this.error.set(sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+    });
   }
 
   protected async write(event: Event, box: HTMLTextAreaElement): Promise<void> {

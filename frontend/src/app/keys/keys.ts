@@ -3,6 +3,7 @@ import { FormsModule } from '@angular/forms';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
 import { ApiKeyItem, KeyScope } from '../api/messages';
+import { acting } from '../parts/acting';
 import { Clock } from '../parts/clock';
 import { moment } from '../parts/format';
 
@@ -58,17 +59,8 @@ export class Keys {
     return this.act(() => this.api.revokeKey(key.id));
   }
 
-  private async act(work: () => Promise<unknown>): Promise<void> {
-    this.busy.set(true);
-    try {
-      await work();
-      this.error.set('');
-      await this.load();
-    } catch (error) {
-      this.error.set(sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+  private act(work: () => Promise<unknown>): Promise<void> {
+    return acting(this.busy, this.error, work, () => this.load());
   }
 
   private async load(): Promise<void> {

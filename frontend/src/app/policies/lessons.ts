@@ -3,6 +3,7 @@ import { RouterLink } from '@angular/router';
 import { Subject } from 'rxjs';
 import { Api, sentence } from '../api/api';
 import { EvidenceItem, LessonItem, OptionItem, PolicyItem, ProposalItem } from '../api/messages';
+import { acting } from '../parts/acting';
 import { compact, duration, many, moment } from '../parts/format';
 import { Waiting } from '../parts/waiting';
 import { matcherText } from './draft';
@@ -87,20 +88,13 @@ export class Lessons {
     return evidence.pages.map((one) => `${one.receiver}: ${many(one.before, 'page')} before, ${one.after} after`).join(' · ');
   }
 
-  private async act(work: () => Promise<unknown>): Promise<void> {
-    this.busy.set(true);
+  private act(work: () => Promise<unknown>): Promise<void> {
     this.said.set('');
-    try {
-      await work();
-      this.error.set('');
+    return acting(this.busy, this.error, work, () => {
       this.proposal.set(null);
       this.changed.emit();
-      await this.load(this.policy().id);
-    } catch (error) {
-      this.error.set(sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+      return this.load(this.policy().id);
+    });
   }
 
   private async load(id: string): Promise<void> {

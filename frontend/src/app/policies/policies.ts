@@ -5,6 +5,7 @@ import { Router } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
 import { BudgetItem, Condition, Direction, PolicyItem, PolicyRequest, ReceiverItem } from '../api/messages';
+import { acting } from '../parts/acting';
 import { Badge } from '../parts/badge';
 import { compact, duration } from '../parts/format';
 import { matcherText } from './draft';
@@ -94,17 +95,8 @@ export class Policies {
     return this.act(() => this.api.deleteReceiver(one.name));
   }
 
-  private async act(work: () => Promise<unknown>): Promise<void> {
-    this.busy.set(true);
-    try {
-      await work();
-      this.error.set('');
-      await this.load();
-    } catch (error) {
-      this.error.set(sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+  private act(work: () => Promise<unknown>): Promise<void> {
+    return acting(this.busy, this.error, work, () => this.load());
   }
 
   /** What was spent of a page budget; empty where there is none or it is not known yet. */

@@ -3,6 +3,7 @@ import { FormsModule } from '@angular/forms';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
 import { PageItem, ReceiverItem, RouteItem, RouteRequest, Routed } from '../api/messages';
+import { acting } from '../parts/acting';
 import { Clock } from '../parts/clock';
 import { many } from '../parts/format';
 import { matcherText, parseMatchers } from '../policies/draft';
@@ -77,16 +78,12 @@ export class Routing {
       if (edited && edited !== 'new') await this.api.editRoute(edited.version, wanted);
       else await this.api.createRoute(wanted);
       this.start(null);
-      await this.load();
-    });
+    }, () => this.load());
   }
 
   protected remove(one: RouteItem): Promise<void> {
     if (!confirm(`Delete the route “${one.name}”? Alerts that it takes go on to those after it, or stay with “${one.parent}”.`)) return Promise.resolve();
-    return this.act(async () => {
-      await this.api.deleteRoute(one.name);
-      await this.load();
-    });
+    return this.act(() => this.api.deleteRoute(one.name), () => this.load());
   }
 
   /** Show whom an alert with these labels would be told to. */
@@ -110,16 +107,8 @@ export class Routing {
     return edited !== null && edited !== 'new' && edited.name === ROOT;
   }
 
-  private async act(work: () => Promise<unknown>): Promise<void> {
-    this.busy.set(true);
-    try {
-      await work();
-      this.error.set('');
-    } catch (error) {
-      this.error.set(error instanceof Error && !('status' in error) ? error.message : sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+  private act(work: () => Promise<unknown>, show?: () => Promise<void>): Promise<void> {
+    return acting(this.busy, this.error, work, show);
   }
 
   private async load(): Promise<void> {

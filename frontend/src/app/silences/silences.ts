@@ -4,6 +4,7 @@ import { Router, RouterLink } from '@angular/router';
 import { Api, sentence } from '../api/api';
 import { Me } from '../api/me';
 import { ScheduleRequest, SilenceItem, SilencePreview, SilenceState } from '../api/messages';
+import { acting } from '../parts/acting';
 import { Badge } from '../parts/badge';
 import { Clock } from '../parts/clock';
 import { duration, labelLine, many, moment } from '../parts/format';
@@ -83,8 +84,7 @@ export class Silences {
       await this.api.createSilence({ matchers: parseMatchers(selector), ...until, comment });
       this.wanted = { selector: '', lengthMs, comment: '' };
       this.looked.set(null);
-      await this.load(this.which());
-    });
+    }, () => this.load(this.which()));
   }
 
   protected toggle(day: string, chosen: boolean): void {
@@ -94,26 +94,15 @@ export class Silences {
 
   protected end(one: SilenceItem): Promise<void> {
     if (!confirm(`End this silence? Of alerts that fire and match ${matcherText(one.matchers)} people are told at once.`)) return Promise.resolve();
-    return this.act(async () => {
-      await this.api.endSilence(one.id);
-      await this.load(this.which());
-    });
+    return this.act(() => this.api.endSilence(one.id), () => this.load(this.which()));
   }
 
   private asked(): { schedule?: ScheduleRequest } {
     return this.wanted.lengthMs === AGAIN ? { schedule: scheduleOf(this.schedule) } : {};
   }
 
-  private async act(work: () => Promise<unknown>): Promise<void> {
-    this.busy.set(true);
-    try {
-      await work();
-      this.error.set('');
-    } catch (error) {
-      this.error.set(error instanceof Error && !('status' in error) ? error.message : sentence(error));
-    } finally {
-      this.busy.set(false);
-    }
+  private act(work: () => Promise<unknown>, show?: () => Promise<void>): Promise<void> {
+    return acting(this.busy, this.error, work, show);
   }
 
   private async load(which: string): Promise<void> {
